@@ -1,0 +1,1 @@
+"""aisle: from a retailer's raw files to honest recommendations."""

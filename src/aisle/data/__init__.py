@@ -1,0 +1,1 @@
+"""From files to a Dataset: read, map, check, clean, and hold as of a moment."""

@@ -1,0 +1,162 @@
+"""Dataset: clean events, customers and products, *as of* a moment.
+
+``before(t)`` moves the moment and copies nothing; everything a model may use (``purchases``, ``lines``, ``counts``,
+``known``, ``batch``) is cut at it. Only the evaluator may look past it, through ``data.split.truth``.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+
+import numpy as np
+import polars as pl
+
+from aisle.data.build import Assortment, build_entities, build_events
+from aisle.data.entities import Entities
+from aisle.data.events import Batch, Events, first_of_basket, sparse_sum
+from aisle.data.schema import CleanTables
+from aisle.data.vocab import Vocab
+from aisle.types import DAY, NEVER, Bools, Clock, Codes, Floats, Ints, Sparse, Times
+
+
+@dataclass(frozen=True, eq=False)
+class Dataset:
+    """A retailer as it was known at ``as_of``."""
+
+    all_events: Events
+    """Every line of the source, the future of ``as_of`` included: for the evaluator alone."""
+    customers: Entities
+    products: Entities
+    stores: Vocab
+    channels: Vocab
+    clock: Clock
+    as_of: int
+    """Lines with ``time < as_of`` are visible."""
+    first_sale: Times
+    """(I,) first purchase of each product over the whole source, ``NEVER`` where there is none."""
+    end: int
+    """Just after the last line of the source."""
+    assortment: Assortment | None = None
+    currency: str = field(default="")
+
+    @classmethod
+    def of(cls, tables: CleanTables) -> Dataset:
+        """Build from clean tables; ``as_of`` is the end of the last day (of the last basket)."""
+        lines = tables.transactions
+        clock: Clock = "time" if "timestamp" in lines.columns else "sequence"
+        customers = build_entities(tables.customers, "customer_id", "group_", lines["customer_id"])
+        products = build_entities(tables.products, "product_id", "category_", lines["product_id"])
+        stores = Vocab.of(lines["store_id"].unique().sort() if "store_id" in lines.columns else [])
+        channels = Vocab.of(lines["channel"].unique().sort() if "channel" in lines.columns else [])
+        events = build_events(lines, clock, customers, products, stores, channels)
+        last = int(events.time.max()) if len(events) else 0
+        end = (last // DAY + 1) * DAY if clock == "time" else last + 1
+        first_sale = np.full(len(products), NEVER, dtype=np.int64)
+        bought = events.quantity > 0
+        np.minimum.at(first_sale, events.product[bought], events.time[bought])
+        assortment = None
+        if tables.availability is not None:
+            assortment = Assortment.of(tables.availability, stores, products.vocab)
+        return cls(events, customers, products, stores, channels, clock, end, first_sale, end, assortment)
+
+    def before(self, moment: int) -> Dataset:
+        """The same retailer seen at an earlier (or later) moment."""
+        return replace(self, as_of=moment)
+
+    def until(self, moment: int) -> Dataset:
+        """Forget every line at or after ``moment`` for good (``--at``)."""
+        events = self.all_events.take(self.all_events.time < moment)
+        return replace(self, all_events=events, as_of=moment, end=moment)
+
+    @property
+    def unit(self) -> int:
+        """Clock ticks in a day (in a basket, under a sequence clock)."""
+        return DAY if self.clock == "time" else 1
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """(U, I): customers and products, known or not at ``as_of``."""
+        return len(self.customers), len(self.products)
+
+    @cached_property
+    def lines(self) -> Events:
+        """Purchases and returns before ``as_of``, anonymous ones included; ``void_at`` hides later returns."""
+        return self.all_events.take(self.all_events.time < self.as_of)
+
+    @cached_property
+    def purchases(self) -> Events:
+        """Purchases before ``as_of`` that no return before ``as_of`` has undone, anonymous ones included."""
+        events = self.all_events
+        seen = (events.time < self.as_of) & (events.quantity > 0) & (events.void_at >= self.as_of)
+        return events.take(seen)
+
+    @cached_property
+    def indptr(self) -> Ints:
+        """(U + 1,): purchases of customer u are ``purchases[indptr[u]:indptr[u + 1]]``; anonymous ones lie before."""
+        return np.searchsorted(self.purchases.customer, np.arange(self.shape[0] + 1)).astype(np.int64)
+
+    @cached_property
+    def counts(self) -> Sparse:
+        """(U, I) number of baskets of the customer that hold the product."""
+        return self.batch(np.arange(self.shape[0], dtype=np.int32)).history
+
+    @cached_property
+    def popularity(self) -> Floats:
+        """(I,) number of baskets that hold the product, anonymous ones included."""
+        first = first_of_basket(self.purchases, self.purchases.customer)
+        return np.bincount(self.purchases.product[first], minlength=self.shape[1]).astype(np.float32)
+
+    @cached_property
+    def tie_rank(self) -> Codes:
+        """(I,) place of each product when scores tie: by popularity, then by product id; 0 comes first."""
+        ids = self.products.vocab.ids.arg_sort().to_numpy()
+        by_id = np.empty(len(ids), dtype=np.int64)
+        by_id[ids] = np.arange(len(ids))
+        order = np.lexsort((by_id, -self.popularity))
+        rank = np.empty(len(order), dtype=np.int32)
+        rank[order] = np.arange(len(order), dtype=np.int32)
+        return rank
+
+    @cached_property
+    def known(self) -> Bools:
+        """(I,) products known at ``as_of``: sold before, valid from before, or (at the end) listed though never sold."""
+        known = self.first_sale < self.as_of
+        valid_from = self.products.valid_from
+        if valid_from is not None:
+            known |= (valid_from < self.as_of) & (valid_from > np.iinfo(np.int64).min)
+        if self.as_of >= self.end:
+            known |= self.first_sale == NEVER
+        return np.asarray(known)
+
+    def batch(self, customers: Codes) -> Batch:
+        """The inputs of a score for these customers (B,), -1 giving a blank one, as of ``as_of``."""
+        starts = np.where(customers >= 0, self.indptr[np.maximum(customers, 0)], 0)
+        stops = np.where(customers >= 0, self.indptr[np.maximum(customers, 0) + 1], 0)
+        sizes = stops - starts
+        indptr = np.concatenate(([0], np.cumsum(sizes)))
+        rows = np.repeat(starts - indptr[:-1], sizes) + np.arange(int(indptr[-1]))
+        return Batch(
+            customers=customers,
+            indptr=indptr,
+            lines=self.purchases.take(rows),
+            features=self.customers.take(customers),
+            at=self.as_of,
+            n_products=self.shape[1],
+            clock=self.clock,
+        )
+
+    def flag(self, name: str) -> Bools:
+        """(U,) a customer flag such as ``no_profile``; all False where the source does not say."""
+        return self.customers.flags.get(name, np.zeros(self.shape[0], dtype=bool))
+
+    def moment(self, ticks: int) -> str:
+        """A moment in words: an ISO date, or the basket counted from the end."""
+        if self.clock == "sequence":
+            return f"basket {ticks}"
+        return str(pl.Series([ticks]).cast(pl.Datetime("us")).dt.strftime("%Y-%m-%d %H:%M").item()).removesuffix(
+            " 00:00"
+        )
+
+
+__all__ = ["Batch", "Dataset", "Events", "sparse_sum"]

@@ -1,0 +1,52 @@
+"""Outside ids <-> dense codes. Codes are internal and append-only; unknown is -1."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import polars as pl
+
+from aisle.types import UNKNOWN, Codes
+
+
+@dataclass(frozen=True, eq=False)
+class Vocab:
+    """An ordered set of text ids; the code of an id is its position."""
+
+    ids: pl.Series
+    """(N,) String, unique, no nulls."""
+
+    @classmethod
+    def of(cls, ids: Iterable[str] | pl.Series) -> Vocab:
+        """Vocabulary of the given ids, in order of first appearance; nulls are left out."""
+        series = ids if isinstance(ids, pl.Series) else pl.Series(list(ids), dtype=pl.String)
+        return cls(series.cast(pl.String).drop_nulls().unique(maintain_order=True).alias("id"))
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    @cached_property
+    def _table(self) -> pl.DataFrame:
+        return pl.DataFrame({"id": self.ids, "code": np.arange(len(self.ids), dtype=np.int32)})
+
+    def codes(self, ids: Iterable[str] | pl.Series) -> Codes:
+        """(N,) code of each id, -1 for null or unknown."""
+        series = ids if isinstance(ids, pl.Series) else pl.Series(list(ids), dtype=pl.String)
+        asked = pl.DataFrame({"id": series})
+        if series.dtype != pl.String:  # categorical: join on the few categories, not on every row
+            unique = asked.unique()
+            found = unique.with_columns(text=pl.col("id").cast(pl.String)).join(
+                self._table, left_on="text", right_on="id", how="left"
+            )
+            joined = asked.join(found.select("id", "code"), on="id", how="left", maintain_order="left")
+        else:
+            joined = asked.join(self._table, on="id", how="left", maintain_order="left")
+        return joined["code"].fill_null(UNKNOWN).to_numpy().astype(np.int32, copy=False)
+
+    def names(self, codes: Codes) -> pl.Series:
+        """(N,) id of each code, null for -1."""
+        index = pl.Series(codes).cast(pl.Int64)
+        return self.ids.gather(index.set(index < 0, None)).alias("id")

@@ -1,0 +1,1 @@
+"""Honest measurement: metrics, protocol, intervals, certificate."""

@@ -1,0 +1,1 @@
+"""One public function a job: run, check, demo, evaluate, recommend."""

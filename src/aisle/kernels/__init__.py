@@ -1,0 +1,1 @@
+"""Numeric kernels that know nothing of retail: exact top-k, sparse blocks."""

@@ -1,0 +1,105 @@
+"""What every model is: a keyword-only dataclass whose init fields are its hyperparameters.
+
+Three rules make saving, cloning, printing and tuning generic:
+
+1. init fields are hyperparameters; ``__post_init__`` checks them;
+2. ``fit`` returns self and sets attributes whose names end in ``_``: arrays, CSR arrays, or plain JSON values;
+3. ``score`` is pure: same batch, same answer, whoever else is in the batch; it never reads the training table.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass, fields
+from typing import Any, ClassVar, Self, TypeAlias
+
+import numpy as np
+import scipy.sparse as sp
+
+from aisle.data.dataset import Dataset
+from aisle.data.events import Batch
+from aisle.errors import NotFittedError
+from aisle.types import Floats, Sparse
+
+Array: TypeAlias = "np.ndarray[Any, np.dtype[Any]]"
+CSR_PARTS = ("data", "indices", "indptr", "shape")
+
+
+@dataclass(kw_only=True, eq=False)
+class Model(ABC):
+    """Learns from a Dataset and scores products for a batch of customers."""
+
+    name: ClassVar[str] = ""
+    """Registry name."""
+    simple: ClassVar[bool] = False
+    """The popularity family and personal frequency: what a champion must beat to ship."""
+    personal: ClassVar[bool] = True
+    """Depends on the customer's own purchases; the popularity family does not."""
+    needs_history: ClassVar[bool] = True
+    """Rows without purchases are answered with -inf throughout: this model cannot tell them apart."""
+    space: ClassVar[dict[str, tuple[Any, ...]]] = {}
+    """Tuning space: setting -> values worth trying, best guess first."""
+
+    @abstractmethod
+    def fit(self, data: Dataset) -> Self:
+        """Learn from what was visible at ``data.as_of``; forgets any earlier fit."""
+
+    @abstractmethod
+    def score(self, batch: Batch) -> Floats:
+        """(B, I) float32 scores, higher is better, -inf = cannot score. Bought products are scored like any other."""
+
+    @classmethod
+    def settings(cls) -> tuple[str, ...]:
+        """Names of the hyperparameters."""
+        return tuple(f.name for f in fields(cls) if f.init)
+
+    def params(self) -> dict[str, Any]:
+        """Hyperparameters by name; ``type(model)(**model.params())`` is an unfitted clone."""
+        return {name: getattr(self, name) for name in self.settings()}
+
+    def state(self) -> tuple[dict[str, Array], dict[str, Any]]:
+        """What was learnt: arrays (CSR arrays as ``name.data`` …) and plain JSON values, by attribute name."""
+        arrays: dict[str, Array] = {}
+        values: dict[str, Any] = {}
+        for name, value in vars(self).items():
+            if not name.endswith("_"):
+                continue
+            if isinstance(value, np.ndarray):
+                arrays[name] = value
+            elif sp.issparse(value):
+                arrays |= {f"{name}.{part}": np.asarray(getattr(value, part)) for part in CSR_PARTS}
+            else:
+                values[name] = value
+        return arrays, values
+
+    def restore(self, arrays: dict[str, Array], values: dict[str, Any]) -> Self:
+        """Undo ``state``: afterwards the model scores exactly as the one that was saved."""
+        for name, value in {**arrays, **values}.items():
+            if "." not in name:
+                setattr(self, name, value)
+        for name in {key.split(".")[0] for key in arrays if "." in key}:
+            data, indices, indptr, shape = (arrays[f"{name}.{part}"] for part in CSR_PARTS)
+            setattr(self, name, sp.csr_array((data, indices, indptr), shape=(int(shape[0]), int(shape[1]))))
+        return self
+
+    def check_fitted(self) -> None:
+        """Raise NotFittedError unless ``fit`` or ``restore`` ran."""
+        if not any(name.endswith("_") for name in vars(self)):
+            raise NotFittedError(f"{type(self).__name__} was asked to score before fit; call fit(dataset) first")
+
+
+def without_empty(scores: Floats, batch: Batch) -> Floats:
+    """Scores (B, I) with the rows of customers without purchases set to -inf, in place."""
+    scores[batch.empty] = -np.inf
+    return scores
+
+
+def top_per_row(matrix: Sparse, k: int) -> Sparse:
+    """CSR with at most the k largest stored values of each row; ties go to the smaller column."""
+    rows = np.repeat(np.arange(matrix.shape[0]), np.diff(matrix.indptr))
+    order = np.lexsort((matrix.indices, -matrix.data, rows))
+    place = np.arange(len(order)) - np.repeat(matrix.indptr[:-1], np.diff(matrix.indptr))
+    keep = np.sort(order[place < k])
+    kept = sp.csr_array((matrix.data[keep], (rows[keep], matrix.indices[keep])), shape=matrix.shape)
+    kept.sort_indices()
+    return kept

@@ -1,0 +1,1 @@
+"""From scores to lists a shop can use: candidates, rules, top-k, fallbacks."""

@@ -1,0 +1,1 @@
+"""One look for HTML and console: plots and pages."""
