@@ -75,7 +75,7 @@ def build_events(
     """Events of clean transactions, sorted by (customer, time, basket, product).
 
     Lines of customers who opted out (``no_profile``) become anonymous here, so that no model can learn from them as
-    persons. Under a sequence clock time counts back from each customer's last basket (0), so that one cut holds for all.
+    persons. Under a sequence clock time counts back from each customer's last basket (0): one cut then holds for all.
     """
     customer = customers.vocab.codes(lines["customer_id"])
     if "no_profile" in customers.flags:

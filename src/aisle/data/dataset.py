@@ -120,7 +120,7 @@ class Dataset:
 
     @cached_property
     def known(self) -> Bools:
-        """(I,) products known at ``as_of``: sold before, valid from before, or (at the end) listed though never sold."""
+        """(I,) products known at ``as_of``: sold or valid from before; at the end also those listed but never sold."""
         known = self.first_sale < self.as_of
         valid_from = self.products.valid_from
         if valid_from is not None:

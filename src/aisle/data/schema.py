@@ -183,7 +183,7 @@ class TableMapping:
     files: tuple[str, ...]
     """Glob patterns relative to the source folder, tried without regard to case; all matches are read."""
     columns: dict[str, tuple[str, ...]]
-    """canonical name -> source column; several source columns are joined with ``KEY`` (ids) or a space (date + hour)."""
+    """canonical name -> source column; several are joined with ``KEY`` (ids) or a space (date + hour)."""
     attributes: tuple[str, ...] | Literal["rest"] = "rest"
     """Source columns kept as attributes; ``"rest"`` keeps all that are not mapped (products and customers only)."""
     ignore: tuple[str, ...] = ()
