@@ -57,8 +57,8 @@ class Fallback:
         sales = data.purchases
         age = (data.as_of - sales.time) / data.unit
         half_life = HALF_LIFE_DAYS if data.clock == "time" else 5.0
-        weight: Doubles = 0.5 ** (age / half_life) * first_of_basket(sales, sales.customer)
-        everybody = np.bincount(sales.product, weights=weight, minlength=data.shape[1])
+        weight = np.exp2(-age / half_life) * first_of_basket(sales, sales.customer).astype(np.float64)
+        everybody = np.bincount(sales.product, weights=weight, minlength=data.shape[1]).astype(np.float64)
         segments = Segments.fit(data, seed=seed)
         groupings = []
         everyone = data.batch(np.arange(data.shape[0], dtype=np.int32))
