@@ -81,7 +81,7 @@ def cosine_neighbours(x: Sparse, k: int, shrink: float = 0.0) -> Sparse:
     norms = np.sqrt(np.asarray(x.multiply(x).sum(axis=0)).ravel())
     step = max(1, BLOCK_CELLS // max(n, 1))
     parts = [_nearest(across, x, norms, slice(at, min(at + step, n)), k, shrink) for at in range(0, n, step)]
-    return sp.csr_array(sp.vstack(parts)) if parts else sp.csr_array((n, n), dtype=np.float32)
+    return sp.csr_array(sp.vstack(parts), shape=(n, n)) if parts else sp.csr_array((n, n), dtype=np.float32)
 
 
 def _nearest(across: Sparse, x: Sparse, norms: Doubles, rows: slice, k: int, shrink: float) -> Sparse:

@@ -1,8 +1,9 @@
 """EASE: product-to-product linear regression with a zero diagonal, solved in closed form.
 
-Steck, "Embarrassingly Shallow Autoencoders for Sparse Data", WWW 2019. With x (U, I) what customers bought and
-``P = (xᵀx + l2·I)⁻¹`` the answer is ``B[i, j] = -P[i, j] / P[j, j]``, ``B[j, j] = 0``; the score is ``x_u B``, here
-plus ``own_weight`` times the customer's own purchase counts, since the zero diagonal knows no repeats.
+Steck, "Embarrassingly Shallow Autoencoders for Sparse Data", WWW 2019. With x (U, I) what customers bought (1, or the
+decay of the latest purchase) and ``P = (xᵀx + l2·I)⁻¹`` the answer is ``B[i, j] = -P[i, j] / P[j, j]``, ``B[j, j] = 0``.
+The score is ``x_u B``, here plus ``own_weight`` times the customer's own decayed purchase counts: a zero diagonal knows
+no repeats.
 
 Products nobody bought would get zero weights, so only those bought at least once (A of I) enter.
 Cost: ``fit`` peaks at one (A, A) float64 and one float32 matrix, time grows with A³: 4,000 products take seconds,
@@ -34,17 +35,17 @@ class EASE(Model):
 
     name: ClassVar[str] = "ease"
     space: ClassVar[dict[str, tuple[Any, ...]]] = {
-        "l2": (300.0, 100.0, 1000.0, 3000.0),
-        "own_weight": (0.1, 0.0),
-        "half_life_days": (None, 91.0),
+        "l2": (300.0, 1000.0, 100.0),
+        "half_life_days": (182.0, None),
+        "own_weight": (0.3, 0.03),
     }
 
     l2: float = 300.0
     """Ridge penalty. Larger trusts popular products more; try 1 to 10,000 on a log grid."""
-    half_life_days: float | None = None
-    """Age at which a purchase counts half, in learning and in scoring; None = bought or not."""
-    own_weight: float = 0.1
-    """Weight of the customer's own (decayed) purchase counts; 0 = the textbook model."""
+    half_life_days: float | None = 182.0
+    """Age at which a purchase counts half, in learning and in scoring; None = bought or not, as in the paper."""
+    own_weight: float = 0.3
+    """Weight of the customer's own (decayed) purchase counts; 0 = none, as in the paper."""
 
     codes_: Codes = field(init=False, repr=False)
     """(A,) products bought at least once."""

@@ -30,18 +30,17 @@ class ItemKNN(Model):
     name: ClassVar[str] = "item_knn"
     space: ClassVar[dict[str, tuple[Any, ...]]] = {
         "neighbours": (200, 50),
-        "half_life_days": (None, 91.0),
-        "shrink": (10.0, 0.0),
-        "own_weight": (1.0, 0.0),
+        "half_life_days": (182.0, None),
+        "own_weight": (10.0, 1.0),
     }
 
     neighbours: int = 200
     """Products kept for each product."""
     shrink: float = 10.0
     """Added below the fraction; larger trusts pairs seen at few customers less."""
-    half_life_days: float | None = None
+    half_life_days: float | None = 182.0
     """Age at which a purchase in the history counts half; None = all count alike. Neighbours never decay."""
-    own_weight: float = 1.0
+    own_weight: float = 10.0
     """Weight of the customer's own (decayed) purchase counts; 0 = the textbook model."""
 
     similar_: Sparse = field(init=False, repr=False)

@@ -31,7 +31,7 @@ class PersonalFrequency(Model):
     name: ClassVar[str] = "personal_frequency"
     simple: ClassVar[bool] = True
     personal: ClassVar[bool] = True
-    space: ClassVar[dict[str, tuple[Any, ...]]] = {"half_life_days": (None, 365.0, 91.0, 28.0, 10.0)}
+    space: ClassVar[dict[str, tuple[Any, ...]]] = {"half_life_days": (None, 365.0, 182.0, 91.0, 28.0)}
 
     half_life_days: float | None = None
     """Age at which a basket counts half (in baskets, under a sequence clock); None = all count alike."""

@@ -49,7 +49,7 @@ class Popularity(_Fixed):
 
     def fit(self, data: Dataset) -> Self:
         """Count the baskets."""
-        self.scores_ = data.popularity
+        self.scores_ = data.popularity.copy()
         return self
 
 
