@@ -88,8 +88,9 @@ def _transactions(rng: np.random.Generator) -> pl.DataFrame:
         pl.col("timestamp").cast(pl.Datetime("us")), amount=pl.col("quantity") * 2.5
     )
     returned = pl.Series(rng.random(sales.height) < 0.06)
-    after = pl.col("timestamp") + pl.duration(days=pl.Series(rng.integers(1, 40, sales.height)))
-    sales = sales.with_columns(void_at=pl.when(returned).then(after).otherwise(None))
+    sales = sales.with_columns(wait=pl.Series(rng.integers(1, 40, sales.height)))
+    after = pl.col("timestamp") + pl.duration(days="wait")
+    sales = sales.with_columns(void_at=pl.when(returned).then(after).otherwise(None)).drop("wait")
     back = sales.filter(pl.col("void_at").is_not_null()).with_columns(
         timestamp="void_at", quantity=-pl.col("quantity"), amount=-pl.col("amount"), void_at=None
     )

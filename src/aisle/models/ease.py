@@ -1,9 +1,9 @@
 """EASE: product-to-product linear regression with a zero diagonal, solved in closed form.
 
 Steck, "Embarrassingly Shallow Autoencoders for Sparse Data", WWW 2019. With x (U, I) what customers bought (1, or the
-decay of the latest purchase) and ``P = (xᵀx + l2·I)⁻¹`` the answer is ``B[i, j] = -P[i, j] / P[j, j]``, ``B[j, j] = 0``.
-The score is ``x_u B``, here plus ``own_weight`` times the customer's own decayed purchase counts: a zero diagonal knows
-no repeats.
+decay of the latest purchase) and ``P = (xᵀx + l2·I)⁻¹`` the answer is ``B[i, j] = -P[i, j] / P[j, j]`` with a zero
+diagonal. The score is ``x_u B``, here plus ``own_weight`` times the customer's own decayed purchase counts, since a
+zero diagonal knows no repeats.
 
 Products nobody bought would get zero weights, so only those bought at least once (A of I) enter.
 Cost: ``fit`` peaks at one (A, A) float64 and one float32 matrix, time grows with A³: 4,000 products take seconds,

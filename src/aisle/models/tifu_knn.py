@@ -76,7 +76,7 @@ class TIFUKNN(Model):
         own = self._vectors(batch)
         scores = np.zeros(batch.shape, dtype=np.float32)
         across = self.vectors_.T.tocsr()
-        lengths: Floats = np.asarray(self.vectors_.multiply(self.vectors_).sum(axis=1)).ravel()
+        lengths: Floats = np.asarray(self.vectors_.multiply(self.vectors_).sum(axis=1))
         step = max(1, BLOCK_CELLS // max(self.vectors_.shape[0], 1))
         for start in range(0, len(batch), step):
             rows = own[start : start + step]
