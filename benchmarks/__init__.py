@@ -1,0 +1,1 @@
+"""Scripts that measure the library on real data; run one as ``python -m benchmarks.NAME``."""
