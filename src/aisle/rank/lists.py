@@ -12,10 +12,11 @@ import numpy as np
 
 from aisle.data.dataset import Dataset
 from aisle.data.events import Batch
+from aisle.features.groups import usual
 from aisle.kernels.topk import NOTHING, top_k
 from aisle.models.base import Model
 from aisle.rank.fallback import Choice, Fallback
-from aisle.rank.rules import Rules, home_store
+from aisle.rank.rules import Rules
 from aisle.types import Bools, Codes, Floats
 
 BYTES_PER_SCORE = 40
@@ -90,7 +91,7 @@ def local_products(dataset: Dataset, batch: Batch) -> Bools | None:
     if dataset.assortment is None:
         return None
     sold = dataset.assortment.at(dataset.as_of - 1)
-    home = home_store(batch, len(dataset.stores))
+    home = usual(batch.lines.store, batch)
     local = np.ones((len(batch), dataset.shape[1]), dtype=bool)
     limited = (home >= 0) & (np.diff(sold.indptr)[np.maximum(home, 0)] > 0)
     local[limited] = sold[home[limited]].toarray() > 0

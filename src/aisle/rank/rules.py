@@ -8,7 +8,7 @@ import numpy as np
 
 from aisle.data.dataset import Dataset
 from aisle.data.events import Batch
-from aisle.types import DAY, UNKNOWN, Bools, Codes, Floats, Repeats
+from aisle.types import DAY, Bools, Floats, Repeats
 
 GONE_AFTER_DAYS = 30.0
 """No product counts as gone from sale before it was silent for this long."""
@@ -67,17 +67,3 @@ def gone(dataset: Dataset) -> Bools:
     silent = np.zeros(dataset.shape[1], dtype=bool)
     silent[some] = pairs[1].max() - last[some] > np.maximum(GONE_AFTER_DAYS, GONE_AFTER_GAPS * gap)
     return np.asarray(out_of_stock | silent)
-
-
-def home_store(batch: Batch, n_stores: int) -> Codes:
-    """(B,) the store each customer bought in most often (ties: the lower code), -1 without one."""
-    home = np.full(len(batch), UNKNOWN, dtype=np.int32)
-    placed = batch.lines.store >= 0
-    if not placed.any():
-        return home
-    cells, counts = np.unique(batch.row[placed] * n_stores + batch.lines.store[placed], return_counts=True)
-    rows, stores = np.divmod(cells, n_stores)
-    order = np.lexsort((stores, -counts, rows))
-    first = order[np.unique(rows[order], return_index=True)[1]]
-    home[rows[first]] = stores[first]
-    return home
