@@ -1,1 +1,1 @@
-"""Scripts that measure the library on real data; run one as ``python -m benchmarks.NAME``."""
+"""Measured claims: every script prints JSON and writes it to ``benchmarks/results``."""
