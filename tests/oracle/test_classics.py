@@ -22,7 +22,13 @@ from aisle.models import ease as ease_file
 from aisle.models.ease import EASE, ridge_weights
 from aisle.models.item_knn import ItemKNN
 from aisle.models.personal_frequency import PersonalFrequency
-from aisle.models.popularity import GroupPopularity, Popularity, RecentPopularity, SeasonalPopularity
+from aisle.models.popularity import (
+    GroupPopularity,
+    Popularity,
+    RecentPopularity,
+    SeasonalPopularity,
+    baskets_with_product,
+)
 from aisle.models.random import Random
 from aisle.models.tifu_knn import TIFUKNN, basket_weights, nearest
 from aisle.types import DAY, UNKNOWN
@@ -143,25 +149,26 @@ def test_popularity_counts_baskets_all_or_of_a_window(seed: int, days: float) ->
     assert (recent == recent[0]).all()
 
 
-def test_a_window_holds_its_first_moment_and_not_the_cut() -> None:
-    dataset = data()
-    time = int(dataset.purchases.time[-1])
-    at_start = dataset.before(time + 5 * DAY)
-    assert RecentPopularity(window_days=5).fit(at_start).scores_.sum() >= 1
-    inside = (dataset.all_events.time > time) & (dataset.all_events.time < time + 5 * DAY)
-    later = dataset.before(time + 5 * DAY + 1)
-    gone = at_start.purchases.time == time
-    assert gone.any()
-    events = later.purchases.time >= later.as_of - 5 * DAY
-    assert not (events & (later.purchases.time == time)).any()
-    assert RecentPopularity(window_days=5).fit(later).scores_.sum() <= len(later.purchases.take(events))
-    assert inside.sum() >= 0
+@pytest.mark.parametrize("shift", [-1, 0, 1])
+def test_a_window_holds_its_first_moment_and_not_its_last(shift: int) -> None:
+    """Asked exactly ``days`` after a purchase, a microsecond before and after."""
+    time = int(data().purchases.time[-1])
+    for edge in (time + 5 * DAY + shift, time + shift):
+        dataset = data().before(edge)
+        np.testing.assert_array_equal(
+            RecentPopularity(window_days=5).fit(dataset).scores_, naive_popularity(dataset, 5)
+        )
+        dataset = data().before(edge + 3 * DAY)
+        np.testing.assert_array_equal(baskets_with_product(dataset, 8, 3), naive_popularity(dataset, 8, 3))
+    counted = [RecentPopularity(window_days=5).fit(data().before(time + d)).scores_ for d in (5 * DAY, 5 * DAY + 1)]
+    assert counted[0].sum() > counted[1].sum()
 
 
-def test_seasonal_popularity_blends_the_coming_weeks_of_last_year() -> None:
-    late = data().before(CUT + 60 * DAY)  # 390 days in: last year is day 26 … 54
-    model = SeasonalPopularity(season_days=28, window_days=14, share=0.3).fit(late)
-    season, recent = naive_popularity(late, 364, 364 - 28), naive_popularity(late, 14)
+@pytest.mark.parametrize("days", [7, 28, 45])
+def test_seasonal_popularity_blends_the_coming_weeks_of_last_year(days: int) -> None:
+    late = data().before(CUT + 60 * DAY)  # 390 days in: last year begins at day 26
+    model = SeasonalPopularity(season_days=days, window_days=14, share=0.3).fit(late)
+    season, recent = naive_popularity(late, 364, 364 - days), naive_popularity(late, 14)
     assert season.sum() > 0
     assert recent.sum() > 0
     expected = 0.7 * recent / recent.sum() + 0.3 * season / season.sum()
