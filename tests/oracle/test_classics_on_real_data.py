@@ -9,14 +9,16 @@ import os
 
 import numpy as np
 import pytest
+from benchmarks import classics_online_retail as retail
+from benchmarks import classics_tafeng as tafeng
 
+from aisle.data.dataset import Dataset
 from aisle.models.base import Model
 from aisle.models.ease import EASE
 from aisle.models.personal_frequency import PersonalFrequency
 from aisle.models.popularity import Popularity
 from aisle.models.tifu_knn import TIFUKNN
-from benchmarks import classics_online_retail as retail
-from benchmarks import classics_tafeng as tafeng
+from aisle.types import Codes
 
 pytestmark = [
     pytest.mark.data,
@@ -58,6 +60,6 @@ def test_online_retail_temporal(model: Model, ndcg: float, recall: float, within
     assert found["recall@10"] == pytest.approx(recall, abs=within)
 
 
-def _split(data: tafeng.Dataset, fold: int) -> tuple[tafeng.Dataset, tafeng.Dataset, tafeng.Codes]:
+def _split(data: Dataset, fold: int) -> tuple[Dataset, Dataset, Codes]:
     learn, test = tafeng.partition(data, fold)
     return learn, data, test
