@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from collections import Counter, defaultdict
 from dataclasses import replace
 from functools import cache
@@ -10,6 +11,7 @@ from typing import Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 import pytest
+import scipy.sparse as sp
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -176,10 +178,11 @@ def test_seasonal_popularity_blends_the_coming_weeks_of_last_year(days: int) -> 
 
 
 def test_seasonal_popularity_without_a_year_is_recent_popularity() -> None:
-    early = data().before(CUT)  # 330 days in
-    scores = SeasonalPopularity(share=1.0, window_days=28).fit(early).scores_
-    recent = naive_popularity(early, 28)
-    np.testing.assert_allclose(scores, recent / recent.sum(), rtol=1e-5)
+    for early in (data().before(CUT), data().before(CUT + 20 * DAY)):  # the second sees the end of last year's weeks
+        scores = SeasonalPopularity(share=1.0, window_days=28).fit(early).scores_
+        recent = naive_popularity(early, 28)
+        np.testing.assert_allclose(scores, recent / recent.sum(), rtol=1e-5)
+    assert naive_popularity(early, 364, 364 - 28).any()
 
 
 def naive_groups(dataset: Dataset, by: str) -> tuple[list[int], list[int]]:
@@ -361,6 +364,20 @@ def test_ridge_weights_of_two_products_by_hand() -> None:
     # an asymmetric pair: 5 buyers of 0, 2 of 1, 2 of both, l2 = 1: B[0, 1] = 2 / 6, B[1, 0] = 2 / 3
     weights = ridge_weights(np.array([[5.0, 2.0], [2.0, 2.0]]), 1.0)
     np.testing.assert_allclose(weights, [[0, 2 / 6], [2 / 3, 0]], rtol=1e-6)
+
+
+def test_ease_holds_one_double_and_one_single_matrix_at_its_peak(monkeypatch: pytest.MonkeyPatch) -> None:
+    n = 700
+    monkeypatch.setattr(pairs, "BLOCK_CELLS", 20 * n)
+    x = sp.csr_array(np.random.default_rng(0).random((900, n)) < 0.1).astype(np.float32)
+    tracemalloc.start()
+    weights = ridge_weights(pairs.cooccurrence(x), 10.0)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 16 * n * n, f"{peak / n / n:.1f} bytes a cell"
+    dense = x.toarray().astype(np.float64)
+    inverse = np.linalg.inv(dense.T @ dense + 10 * np.eye(n))
+    np.testing.assert_allclose(weights, -inverse / np.diag(inverse) + np.eye(n), atol=1e-6)
 
 
 # ---------------------------------------------------------------------------------------------- TIFU-KNN

@@ -65,9 +65,17 @@ def add_sparse(scores: Floats, extra: Sparse, weight: float) -> Floats:
 
 
 def cooccurrence(x: Sparse) -> Doubles:
-    """(I, I) dense ``xᵀx``: for binary x (U, I) the number of customers who bought both products."""
+    """(I, I) dense ``xᵀx``: for binary x (U, I) the number of customers who bought both products.
+
+    Filled by blocks of rows, so that the product never stands beside it as a sparse matrix of the same size.
+    """
     wide = x.astype(np.float64)
-    return (wide.T @ wide).toarray()
+    across, n = wide.T.tocsr(), x.shape[1]
+    out = np.zeros((n, n))
+    step = max(1, BLOCK_CELLS // max(n, 1))
+    for at in range(0, n, step):
+        out[at : at + step] = (across[at : at + step] @ wide).toarray()
+    return out
 
 
 def cosine_neighbours(x: Sparse, k: int, shrink: float = 0.0) -> Sparse:

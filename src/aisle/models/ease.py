@@ -96,9 +96,9 @@ def ridge_weights(gram: Doubles, l2: float) -> Floats:
     precision, failed_too = lapack.dpotri(factor, lower=0, overwrite_c=1)
     if failed or failed_too:
         raise ResourceError(f"EASE lost positive definiteness at l2={l2}; use a larger l2")
-    upper = precision.astype(np.float32)
-    diagonal = np.diag(precision).astype(np.float32)
-    weights = np.triu(upper, 1)
-    weights += weights.T
-    weights /= -diagonal
-    return np.ascontiguousarray(weights)
+    weights = np.empty(precision.shape, dtype=np.float32)
+    for i in range(len(weights)):  # only the upper triangle was worked out
+        weights[i, i:] = weights[i:, i] = precision[i, i:]
+    weights /= -np.diag(precision).astype(np.float32)
+    np.fill_diagonal(weights, 0.0)
+    return weights
