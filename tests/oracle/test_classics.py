@@ -340,6 +340,16 @@ def test_ease_adds_own_frequency_by_its_weight() -> None:
     check(own, plain + 0.25 * naive_counts(dataset, 80), dataset)
 
 
+def test_item_knn_knows_nothing_of_products_nobody_bought() -> None:
+    events = data().all_events
+    gap = replace(data(), all_events=events.take(events.product != 3))
+    similar = ItemKNN(neighbours=100, shrink=0).fit(gap).similar_.toarray()
+    whole = ItemKNN(neighbours=100, shrink=0).fit(data()).similar_.toarray()
+    assert whole[3].any()
+    whole[3], whole[:, 3] = 0, 0
+    np.testing.assert_array_equal(similar, whole)
+
+
 def test_ease_leaves_out_products_nobody_bought() -> None:
     dataset = data()
     unsold = 3
