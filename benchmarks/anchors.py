@@ -26,11 +26,14 @@ def data_folder(name: str) -> Path:
     return Path(os.environ["AISLE_DATA"]) / name
 
 
-def lists(model: Model, data: Dataset, customers: Codes, k: int) -> Codes:
-    """(B, k) best products of each customer; rows and places without any score hold popularity."""
+def lists(model: Model, data: Dataset, customers: Codes, k: int, *, new: bool = False) -> Codes:
+    """(B, k) best products of each customer, -1 where nothing could be scored; ``new`` leaves bought ones out."""
     out = []
     for start in range(0, len(customers), BLOCK):
-        scores = model.score(data.batch(customers[start : start + BLOCK]))
+        batch = data.batch(customers[start : start + BLOCK])
+        scores = model.score(batch)
+        if new:
+            scores[batch.history.nonzero()] = -np.inf
         out.append(top_k(scores, k, data.tie_rank)[0])
     return np.concatenate(out)
 

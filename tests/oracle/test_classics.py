@@ -1,105 +1,38 @@
-"""Each classic against the same number by another road: loops over the purchases of a small world."""
+"""The personal classics against the same number by another road: loops over the purchases of a small world."""
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
+import tracemalloc
 from dataclasses import replace
-from functools import cache
-from typing import Any, TypeAlias
 
 import numpy as np
-import numpy.typing as npt
 import pytest
-from hypothesis import given, settings
+import scipy.sparse as sp
+from hypothesis import given
 from hypothesis import strategies as st
 
 from aisle.data.dataset import Dataset
-from aisle.data.events import Batch
-from aisle.errors import ResourceError, UsageError
+from aisle.errors import ResourceError
 from aisle.features import pairs
-from aisle.features.customers import Segments
 from aisle.models import ease as ease_file
 from aisle.models.ease import EASE, ridge_weights
 from aisle.models.item_knn import ItemKNN
 from aisle.models.personal_frequency import PersonalFrequency
-from aisle.models.popularity import GroupPopularity, Popularity, RecentPopularity, SeasonalPopularity
-from aisle.models.random import Random
 from aisle.models.tifu_knn import TIFUKNN, basket_weights, nearest
-from aisle.types import DAY, UNKNOWN
-from tests.contract.worlds import CUSTOMERS, CUT, PRODUCTS, world
-
-Array: TypeAlias = "npt.NDArray[np.float64]"
-seeds = st.integers(0, 3)
-few = settings(max_examples=12, deadline=None)
-
-
-@cache
-def data(seed: int = 0) -> Dataset:
-    return world(seed)
-
-
-def everyone(dataset: Dataset) -> Batch:
-    return dataset.batch(np.arange(CUSTOMERS, dtype=np.int32))
-
-
-def baskets(dataset: Dataset) -> dict[int, list[tuple[int, dict[int, int]]]]:
-    """customer -> baskets, oldest first, as (basket code, {product: its first time}); by a loop over every line."""
-    held: dict[tuple[int, int], dict[int, int]] = {}
-    events = dataset.all_events
-    for who, what, when, basket, amount, void in zip(
-        events.customer, events.product, events.time, events.basket, events.quantity, events.void_at, strict=True
-    ):
-        if when < dataset.as_of and amount > 0 and void >= dataset.as_of:
-            inside = held.setdefault((int(who), int(basket)), {})
-            inside[int(what)] = min(inside.get(int(what), int(when)), int(when))
-    found: dict[int, list[tuple[int, dict[int, int]]]] = defaultdict(list)
-    for (who, basket), inside in sorted(held.items()):
-        found[who].append((basket, inside))
-    return found
-
-
-def naive_counts(dataset: Dataset, half_life: float | None = None) -> Array:
-    out = np.zeros((CUSTOMERS, PRODUCTS))
-    for who, rows in baskets(dataset).items():
-        for _, inside in rows:
-            for product, time in inside.items():
-                if who >= 0:
-                    age = (dataset.as_of - time) / DAY
-                    out[who, product] += 1 if half_life is None else 0.5 ** (age / half_life)
-    return out
-
-
-def naive_presence(dataset: Dataset, half_life: float | None = None) -> Array:
-    out = np.zeros((CUSTOMERS, PRODUCTS))
-    events = dataset.purchases
-    for who, product, time in zip(events.customer, events.product, events.time, strict=True):
-        if who >= 0:
-            age = (dataset.as_of - time) / DAY
-            out[who, product] = max(out[who, product], 1 if half_life is None else 0.5 ** (age / half_life))
-    return out
-
-
-def naive_popularity(dataset: Dataset, oldest: float = 1e9, newest: float = 0.0) -> Array:
-    out = np.zeros(PRODUCTS)
-    start, stop = dataset.as_of - oldest * DAY, dataset.as_of - newest * DAY
-    seen = set()
-    events = dataset.purchases
-    for basket, product, time in zip(events.basket, events.product, events.time, strict=True):
-        if start <= time < stop and (int(basket), int(product)) not in seen:
-            seen.add((int(basket), int(product)))
-            out[product] += 1
-    return out
-
-
-def empty_rows(dataset: Dataset) -> npt.NDArray[Any]:
-    return np.asarray(naive_counts(dataset).sum(axis=1) == 0)
-
-
-def check(scores: npt.NDArray[Any], expected: Array, dataset: Dataset, rtol: float = 1e-4) -> None:
-    bare = empty_rows(dataset)
-    assert np.isneginf(scores[bare]).all()
-    np.testing.assert_allclose(scores[~bare], expected[~bare], rtol=rtol, atol=1e-5)
-
+from tests.contract.worlds import CUSTOMERS, PRODUCTS
+from tests.oracle.loops import (
+    Array,
+    baskets,
+    check,
+    data,
+    empty_rows,
+    everyone,
+    few,
+    naive_counts,
+    naive_popularity,
+    naive_presence,
+    seeds,
+)
 
 # ---------------------------------------------------------------------------------------------- features.pairs
 
@@ -127,115 +60,6 @@ def test_places_count_the_baskets_of_each_customer_from_the_oldest() -> None:
     for line in range(0, len(place), 7):
         codes = [code for code, _ in found[int(batch.row[line])]]
         assert codes[place[line]] == batch.lines.basket[line]
-
-
-# ---------------------------------------------------------------------------------------------- popularity family
-
-
-@few
-@given(seed=seeds, days=st.sampled_from([1.0, 7.0, 28.0, 91.0]))
-def test_popularity_counts_baskets_all_or_of_a_window(seed: int, days: float) -> None:
-    dataset = data(seed)
-    batch = everyone(dataset)
-    np.testing.assert_array_equal(Popularity().fit(dataset).score(batch)[3], naive_popularity(dataset))
-    recent = RecentPopularity(window_days=days).fit(dataset).score(batch)
-    np.testing.assert_array_equal(recent[5], naive_popularity(dataset, days))
-    assert (recent == recent[0]).all()
-
-
-def test_a_window_holds_its_first_moment_and_not_the_cut() -> None:
-    dataset = data()
-    time = int(dataset.purchases.time[-1])
-    at_start = dataset.before(time + 5 * DAY)
-    assert RecentPopularity(window_days=5).fit(at_start).scores_.sum() >= 1
-    inside = (dataset.all_events.time > time) & (dataset.all_events.time < time + 5 * DAY)
-    later = dataset.before(time + 5 * DAY + 1)
-    gone = at_start.purchases.time == time
-    assert gone.any()
-    events = later.purchases.time >= later.as_of - 5 * DAY
-    assert not (events & (later.purchases.time == time)).any()
-    assert RecentPopularity(window_days=5).fit(later).scores_.sum() <= len(later.purchases.take(events))
-    assert inside.sum() >= 0
-
-
-def test_seasonal_popularity_blends_the_coming_weeks_of_last_year() -> None:
-    late = data().before(CUT + 60 * DAY)  # 390 days in: last year is day 26 … 54
-    model = SeasonalPopularity(season_days=28, window_days=14, share=0.3).fit(late)
-    season, recent = naive_popularity(late, 364, 364 - 28), naive_popularity(late, 14)
-    assert season.sum() > 0
-    assert recent.sum() > 0
-    expected = 0.7 * recent / recent.sum() + 0.3 * season / season.sum()
-    np.testing.assert_allclose(model.score(everyone(late))[0], expected, rtol=1e-5)
-
-
-def test_seasonal_popularity_without_a_year_is_recent_popularity() -> None:
-    early = data().before(CUT)  # 330 days in
-    scores = SeasonalPopularity(share=1.0, window_days=28).fit(early).scores_
-    recent = naive_popularity(early, 28)
-    np.testing.assert_allclose(scores, recent / recent.sum(), rtol=1e-5)
-
-
-def naive_groups(dataset: Dataset, by: str) -> tuple[list[int], list[int]]:
-    """Group of each purchase line and of each customer, by loops."""
-    events = dataset.purchases
-    if by in ("store", "channel"):
-        line = [int(code) for code in getattr(events, by)]
-        visits: dict[int, Counter[int]] = defaultdict(Counter)
-        latest: dict[tuple[int, int], int] = {}
-        seen = set()
-        for who, basket, code, time in zip(events.customer, events.basket, line, events.time, strict=True):
-            latest[int(who), code] = max(latest.get((int(who), code), 0), int(time))
-            if (int(who), int(basket), code) not in seen:
-                seen.add((int(who), int(basket), code))
-                visits[int(who)][code] += 1
-        home = []
-        for who in range(CUSTOMERS):
-            ranked = sorted(visits[who], key=lambda c: (visits[who][c], latest[who, c], -c))
-            home.append(ranked[-1] if ranked else UNKNOWN)
-        return line, home
-    if by == "segment":
-        found = Segments.fit(dataset)
-        assert found is not None
-        own = found.predict(everyone(dataset)).tolist()
-    else:
-        own = next(level for level in dataset.customers.features.levels if level.name == by).codes.tolist()
-    return [own[who] if who >= 0 else UNKNOWN for who in events.customer], own
-
-
-@pytest.mark.parametrize("by", ["store", "channel", "segment", "group_1", "group_2", "gender"])
-@pytest.mark.parametrize("window", [None, 60.0])
-def test_group_popularity_is_a_shrunk_share(by: str, window: float | None) -> None:
-    dataset = data(1)
-    line_group, own = naive_groups(dataset, by)
-    start = -np.inf if window is None else dataset.as_of - window * DAY
-    counts: dict[tuple[int, int], float] = defaultdict(float)
-    events, seen = dataset.purchases, set()
-    for line, (basket, product, time) in enumerate(zip(events.basket, events.product, events.time, strict=True)):
-        if time >= start and (int(basket), int(product)) not in seen:
-            seen.add((int(basket), int(product)))
-            counts[line_group[line], int(product)] += 1
-    popularity = naive_popularity(dataset, window or 1e9)
-    share = popularity / popularity.sum()
-    scores = GroupPopularity(by=by, shrinkage=20, window_days=window).fit(dataset).score(everyone(dataset))
-    assert len(set(own)) > 1
-    for who in range(CUSTOMERS):
-        mine = np.array([counts[own[who], i] if own[who] >= 0 else 0.0 for i in range(PRODUCTS)])
-        np.testing.assert_allclose(scores[who], (mine + 20 * share) / (mine.sum() + 20), rtol=1e-4)
-
-
-def test_group_popularity_auto_takes_the_deepest_level() -> None:
-    assert GroupPopularity().fit(data()).by_ == "group_2"
-    bare = replace(data(), customers=replace(data().customers, tree=()))
-    assert GroupPopularity().fit(bare).by_ == "store"
-    with pytest.raises(UsageError, match=r"'planet'.*group_2.*store.*segment.*gender"):
-        GroupPopularity(by="planet").fit(data())
-
-
-def test_without_enough_customers_for_segments_all_are_one_group() -> None:
-    events = data().all_events
-    small = replace(data(), all_events=events.take(events.customer < 20))
-    scores = GroupPopularity(by="segment").fit(small).score(everyone(small))
-    np.testing.assert_allclose(scores[4], naive_popularity(small) / naive_popularity(small).sum(), rtol=1e-5)
 
 
 # ---------------------------------------------------------------------------------------------- personal frequency
@@ -330,6 +154,16 @@ def test_ease_adds_own_frequency_by_its_weight() -> None:
     check(own, plain + 0.25 * naive_counts(dataset, 80), dataset)
 
 
+def test_item_knn_knows_nothing_of_products_nobody_bought() -> None:
+    events = data().all_events
+    gap = replace(data(), all_events=events.take(events.product != 3))
+    similar = ItemKNN(neighbours=100, shrink=0).fit(gap).similar_.toarray()
+    whole = ItemKNN(neighbours=100, shrink=0).fit(data()).similar_.toarray()
+    assert whole[3].any()
+    whole[3], whole[:, 3] = 0, 0
+    np.testing.assert_array_equal(similar, whole)
+
+
 def test_ease_leaves_out_products_nobody_bought() -> None:
     dataset = data()
     unsold = 3
@@ -354,6 +188,20 @@ def test_ridge_weights_of_two_products_by_hand() -> None:
     # an asymmetric pair: 5 buyers of 0, 2 of 1, 2 of both, l2 = 1: B[0, 1] = 2 / 6, B[1, 0] = 2 / 3
     weights = ridge_weights(np.array([[5.0, 2.0], [2.0, 2.0]]), 1.0)
     np.testing.assert_allclose(weights, [[0, 2 / 6], [2 / 3, 0]], rtol=1e-6)
+
+
+def test_ease_holds_one_double_and_one_single_matrix_at_its_peak(monkeypatch: pytest.MonkeyPatch) -> None:
+    n = 700
+    monkeypatch.setattr(pairs, "BLOCK_CELLS", 20 * n)
+    x = sp.csr_array(np.random.default_rng(0).random((900, n)) < 0.1).astype(np.float32)
+    tracemalloc.start()
+    weights = ridge_weights(pairs.cooccurrence(x), 10.0)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 16 * n * n, f"{peak / n / n:.1f} bytes a cell"
+    dense = x.toarray().astype(np.float64)
+    inverse = np.linalg.inv(dense.T @ dense + 10 * np.eye(n))
+    np.testing.assert_allclose(weights, -inverse / np.diag(inverse) + np.eye(n), atol=1e-6)
 
 
 # ---------------------------------------------------------------------------------------------- TIFU-KNN
@@ -422,27 +270,3 @@ def test_tifu_blocks_do_not_change_the_answer(monkeypatch: pytest.MonkeyPatch) -
     whole = model.score(everyone(data()))
     monkeypatch.setattr(tifu_knn, "BLOCK_CELLS", 7 * CUSTOMERS)
     np.testing.assert_array_equal(model.score(everyone(data())), whole)
-
-
-# ---------------------------------------------------------------------------------------------- random
-
-
-def test_random_scores_are_uniform_and_differ_by_customer_product_and_seed() -> None:
-    batch = everyone(data())
-    scores = Random().fit(data()).score(batch)
-    assert ((scores >= 0) & (scores < 1)).all()
-    counts = np.histogram(scores, bins=10, range=(0, 1))[0]
-    assert (((counts - 240) ** 2) / 240).sum() < 33.7, "chi-square, 9 degrees of freedom, p = .0001"
-    assert len(np.unique(scores)) > 2390
-    assert abs(np.corrcoef(scores[0], scores[1])[0, 1]) < 0.5
-    other = Random(seed=1).fit(data()).score(batch)
-    assert (other != scores).mean() > 0.999
-
-
-def test_random_golden_values() -> None:
-    """Literal scores of the first build: the lists of a seed are a promise, a change of them is a breaking change."""
-    scores = Random(seed=0).fit(data()).score(data().batch(np.array([UNKNOWN, 0, 1], dtype=np.int32)))
-    np.testing.assert_array_equal(np.round(scores[:, :2], 6), GOLDEN_RANDOM)
-
-
-GOLDEN_RANDOM = np.array([[0.656115, 0.919701], [0.985088, 0.538556], [0.504831, 0.671621]], dtype=np.float32)

@@ -7,12 +7,11 @@ and one request in ``score``. Every row is worked out alone, so an answer never 
 from __future__ import annotations
 
 import numpy as np
-import scipy.sparse as sp
 
 from aisle.data.dataset import Dataset
 from aisle.data.events import Batch, first_of_basket, sparse_sum
 from aisle.kernels.topk import top_k
-from aisle.types import Doubles, Floats, Ints, Sparse
+from aisle.types import Codes, Doubles, Floats, Ints, Sparse
 
 BLOCK_CELLS = 4_000_000
 """Dense cells worked on at once; about 100 MB with the sort keys of ``top_k``."""
@@ -65,33 +64,51 @@ def add_sparse(scores: Floats, extra: Sparse, weight: float) -> Floats:
 
 
 def cooccurrence(x: Sparse) -> Doubles:
-    """(I, I) dense ``xᵀx``: for binary x (U, I) the number of customers who bought both products."""
+    """(I, I) dense ``xᵀx``: for binary x (U, I) the number of customers who bought both products.
+
+    Filled by blocks of rows, so that the product never stands beside it as a sparse matrix of the same size.
+    """
     wide = x.astype(np.float64)
-    return (wide.T @ wide).toarray()
+    across, n = wide.T.tocsr(), x.shape[1]
+    out = np.zeros((n, n))
+    step = max(1, BLOCK_CELLS // max(n, 1))
+    for at in range(0, n, step):
+        out[at : at + step] = (across[at : at + step] @ wide).toarray()
+    return out
 
 
 def cosine_neighbours(x: Sparse, k: int, shrink: float = 0.0) -> Sparse:
     """(I, I) the k products nearest to each row's product by cosine between the columns of x (U, I).
 
     ``cos(i, j) = (xᵀx)_ij / (|x_i| |x_j| + shrink)``: shrinking distrusts pairs that few customers support. The
-    diagonal is left out, ties go to the smaller code. Works on blocks of rows: memory O(block x I + k x I).
+    diagonal is left out, ties go to the smaller code, products nobody bought have no neighbours. Works on blocks of
+    rows: memory O(block x I + k x I).
     """
-    n = x.shape[1]
+    shape, bought = (x.shape[1], x.shape[1]), bought_products(x)
+    x, n = x[:, bought], len(bought)
     across = x.T.tocsr()
     norms = np.sqrt(np.asarray(x.multiply(x).sum(axis=0)).ravel())
     step = max(1, BLOCK_CELLS // max(n, 1))
-    parts = [_nearest(across, x, norms, slice(at, min(at + step, n)), k, shrink) for at in range(0, n, step)]
-    return sp.csr_array(sp.vstack(parts), shape=(n, n)) if parts else sp.csr_array((n, n), dtype=np.float32)
+    rows, cols, values = [bought[:0]], [bought[:0]], [np.zeros(0, dtype=np.float32)]
+    for at in range(0, n, step):
+        near, cosines = _nearest(across, x, norms, slice(at, min(at + step, n)), k, shrink)
+        row, place = np.nonzero(near >= 0)
+        rows.append(bought[at + row])
+        cols.append(bought[near[row, place]])
+        values.append(cosines[row, place])
+    return sparse_sum(np.concatenate(rows), np.concatenate(cols), np.concatenate(values), shape)
 
 
-def _nearest(across: Sparse, x: Sparse, norms: Doubles, rows: slice, k: int, shrink: float) -> Sparse:
-    """(R, I) the k nearest products of the products in ``rows``; ``across`` (I, U) is the transpose of x."""
+def bought_products(x: Sparse) -> Codes:
+    """(A,) codes of the columns of x (U, I) that hold anything."""
+    return np.flatnonzero(np.bincount(x.indices, minlength=x.shape[1])).astype(np.int32)
+
+
+def _nearest(across: Sparse, x: Sparse, norms: Doubles, rows: slice, k: int, shrink: float) -> tuple[Codes, Floats]:
+    """Columns and cosines (R, k) of the products nearest to those in ``rows``; ``across`` is the transpose of x."""
     block = (across[rows] @ x).toarray()
     bottom = norms[rows, None] * norms + shrink
     block = np.divide(block, bottom, out=np.zeros(block.shape, dtype=np.float32), where=bottom > 0, casting="unsafe")
     block[np.arange(len(block)), np.arange(rows.start, rows.stop)] = 0.0
     block[block <= 0] = -np.inf
-    codes, values = top_k(block, k, np.arange(x.shape[1], dtype=np.int32))
-    some = codes >= 0
-    near = np.repeat(np.arange(len(block)), some.sum(axis=1))
-    return sparse_sum(near, codes[some], values[some], block.shape)
+    return top_k(block, k, np.arange(x.shape[1], dtype=np.int32))

@@ -21,7 +21,7 @@ from scipy.linalg import lapack
 from aisle.data.dataset import Dataset
 from aisle.data.events import Batch
 from aisle.errors import ResourceError, UsageError
-from aisle.features.pairs import add_sparse, cooccurrence, decayed_counts, decayed_presence, everyone
+from aisle.features.pairs import add_sparse, bought_products, cooccurrence, decayed_counts, decayed_presence, everyone
 from aisle.models.base import Model, without_empty
 from aisle.types import Codes, Doubles, Floats
 
@@ -63,7 +63,7 @@ class EASE(Model):
     def fit(self, data: Dataset) -> Self:
         """Solve for the weights; raises ResourceError above ``MAX_PRODUCTS`` bought products."""
         x = decayed_presence(everyone(data), self.half_life_days)
-        codes = np.flatnonzero(np.bincount(x.indices, minlength=x.shape[1])).astype(np.int32)
+        codes = bought_products(x)
         if len(codes) > MAX_PRODUCTS:
             need = len(codes) ** 2 * 12 / 1e9
             raise ResourceError(
@@ -96,9 +96,9 @@ def ridge_weights(gram: Doubles, l2: float) -> Floats:
     precision, failed_too = lapack.dpotri(factor, lower=0, overwrite_c=1)
     if failed or failed_too:
         raise ResourceError(f"EASE lost positive definiteness at l2={l2}; use a larger l2")
-    upper = precision.astype(np.float32)
-    diagonal = np.diag(precision).astype(np.float32)
-    weights = np.triu(upper, 1)
-    weights += weights.T
-    weights /= -diagonal
-    return np.ascontiguousarray(weights)
+    weights = np.empty(precision.shape, dtype=np.float32)
+    for i in range(len(weights)):  # only the upper triangle was worked out
+        weights[i, i:] = weights[i:, i] = precision[i, i:]
+    weights /= -np.diag(precision).astype(np.float32)
+    np.fill_diagonal(weights, 0.0)
+    return weights

@@ -98,10 +98,10 @@ class SeasonalPopularity(_Fixed):
     def fit(self, data: Dataset) -> Self:
         """Count both windows and blend their shares."""
         recent = _shares(baskets_with_product(data, self.window_days, 0.0))
-        season = np.zeros(data.shape[1])
-        if data.clock == "time":
-            season = _shares(baskets_with_product(data, YEAR_DAYS, YEAR_DAYS - self.season_days))
-        share = self.share if season.any() else 0.0
+        season = _shares(baskets_with_product(data, YEAR_DAYS, YEAR_DAYS - self.season_days))
+        oldest = int(data.purchases.time.min(initial=data.as_of))
+        reaches_back = data.clock == "time" and oldest <= data.as_of - YEAR_DAYS * data.unit
+        share = self.share if reaches_back and season.any() else 0.0
         self.scores_ = ((1 - share) * recent + share * season).astype(np.float32)
         return self
 
