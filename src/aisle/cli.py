@@ -157,10 +157,18 @@ def recommend(
 
       aisle recommend results/model --customers ids.txt -k 5 --out lists.parquet
     """
+    from aisle.config import load_config
     from aisle.jobs.recommend import recommend as recommend_job
 
+    rules = load_config(None, k=k, repeats=repeats)
     rows = recommend_job(
-        bundle, out, customers=customers, k=k, repeats=repeats, only_products=only_products, progress=_progress(quiet)
+        bundle,
+        out,
+        customers=customers,
+        k=rules.k,
+        repeats=rules.repeats,
+        only_products=only_products,
+        progress=_progress(quiet),
     )
     typer.echo(f"{rows:,} rows written to {out}")
 

@@ -17,7 +17,8 @@ def as_polars(frame: Any) -> pl.DataFrame:
         return frame.collect()
     module = type(frame).__module__.split(".")[0]
     if module == "pandas":
-        return pl.from_pandas(frame)
+        converted: pl.DataFrame = pl.from_pandas(frame)
+        return converted
     if module == "pyarrow" or hasattr(frame, "__arrow_c_stream__"):
         return pl.DataFrame(frame)
     raise UsageError(f"cannot read a {type(frame).__name__}; give a path, or a pandas, Polars or Arrow frame")

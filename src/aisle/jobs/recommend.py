@@ -33,10 +33,6 @@ def recommend(
     """
     if out.suffix not in (".parquet", ".csv"):
         raise UsageError(f"--out is {out}; it must end in .parquet or .csv")
-    if k < 1:
-        raise UsageError(f"-k is {k}; give a whole number of at least 1")
-    if repeats not in ("mixed", "new", "only"):
-        raise UsageError(f"--repeats is {repeats!r}; allowed: mixed, new, only")
     recommender = load(bundle)
     ids = recommender.dataset.customers.vocab.ids if customers is None else read_ids(customers)
     rules = recommender.rules(repeats=repeats, only=only_codes(recommender, only_products))

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator
+from contextlib import closing
 from pathlib import Path
 
 import polars as pl
@@ -12,7 +13,7 @@ from aisle.data.read.text import read_text
 from aisle.data.schema import REJECTS, TextBlock
 from aisle.errors import DataError, UsageError
 
-SUFFIXES = (".csv", ".tsv", ".txt", ".csv.gz", ".parquet", ".xlsx")
+SUFFIXES = (".csv", ".tsv", ".txt", ".dat", ".data", ".item", ".user", ".gz", ".parquet", ".xlsx", ".xls")
 
 
 def list_files(source: Path) -> list[Path]:
@@ -30,12 +31,26 @@ def columns_of(path: Path) -> list[str]:
     """Column names of a file."""
     if path.suffix == ".parquet":
         return list(_parquet(path).schema_arrow.names)
-    for block in read_blocks(path, rows=50):
-        return block.frame.columns
-    return []
+    return sample_of(path, 50).columns
 
 
-def read_blocks(path: Path, *, rows: int = 250_000, required: frozenset[str] = frozenset()) -> Iterator[TextBlock]:
+def sample_of(path: Path, rows: int = 1_000) -> pl.DataFrame:
+    """At most the first ``rows`` rows of a file (of its first sheet)."""
+    frames: list[pl.DataFrame] = []
+    with closing(read_blocks(path, rows=min(rows, 250_000))) as blocks:
+        for block in blocks:
+            if frames and block.file != file:
+                break
+            file = block.file
+            frames.append(block.frame)
+            if sum(frame.height for frame in frames) >= rows:
+                break
+    return pl.concat(frames, how="vertical_relaxed").head(rows) if frames else pl.DataFrame()
+
+
+def read_blocks(
+    path: Path, *, rows: int = 250_000, required: frozenset[str] = frozenset()
+) -> Generator[TextBlock, None, None]:
     """The rows of a file in blocks of at most ``rows``; raises DataError for a file that cannot be trusted."""
     if path.suffix == ".parquet":
         line = 1
@@ -45,7 +60,7 @@ def read_blocks(path: Path, *, rows: int = 250_000, required: frozenset[str] = f
             lines = pl.Series("line", range(line, line + frame.height), dtype=pl.Int64)
             line += frame.height
             yield TextBlock(path.name, frame, lines, pl.DataFrame(schema=REJECTS))
-    elif path.suffix == ".xlsx":
+    elif path.suffix.lower() in (".xlsx", ".xls"):
         sheets = pl.read_excel(path, sheet_id=0, infer_schema_length=0)
         for name, frame in sheets.items():
             lines = pl.Series("line", range(2, frame.height + 2), dtype=pl.Int64)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import io
 import re
-from collections.abc import Iterator
+from collections.abc import Generator
 from pathlib import Path
 
 import polars as pl
@@ -23,7 +23,7 @@ FOOTER = re.compile(rb"[^\w,;|\t]*(grand\s+)?(sub)?(total|sum|summe|gesamt|rows|
 BLANK = re.compile(rb"\n[ \t\r]*\n")
 
 
-def read_text(path: Path, *, rows: int, required: frozenset[str] = frozenset()) -> Iterator[TextBlock]:
+def read_text(path: Path, *, rows: int, required: frozenset[str] = frozenset()) -> Generator[TextBlock, None, None]:
     """Blocks of String columns exactly as written (null = empty) with the physical line of every row.
 
     Raises DataError for files that cannot be trusted; rows that cannot be placed into columns are in ``rejects``.
