@@ -37,6 +37,7 @@ def columns_of(path: Path) -> list[str]:
 def sample_of(path: Path, rows: int = 1_000) -> pl.DataFrame:
     """At most the first ``rows`` rows of a file (of its first sheet)."""
     frames: list[pl.DataFrame] = []
+    file = ""
     with closing(read_blocks(path, rows=min(rows, 250_000))) as blocks:
         for block in blocks:
             if frames and block.file != file:
