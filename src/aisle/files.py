@@ -108,7 +108,7 @@ class Receipts:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
 
-    def get(self, key: dict[str, Any]) -> dict[str, Any] | None:
+    def get(self, key: Any) -> dict[str, Any] | None:
         """The stored result of a key, or None; a torn receipt counts as none."""
         path = self._path(key)
         try:
@@ -118,9 +118,9 @@ class Receipts:
         value: dict[str, Any] = stored["value"]
         return value
 
-    def put(self, key: dict[str, Any], value: dict[str, Any]) -> None:
+    def put(self, key: Any, value: dict[str, Any]) -> None:
         """Store a result; it is on disk when this returns."""
         write_json(self._path(key), {"key": key, "value": value})
 
-    def _path(self, key: dict[str, Any]) -> Path:
+    def _path(self, key: Any) -> Path:
         return self.folder / f"{fingerprint(key)}.json"

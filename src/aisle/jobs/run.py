@@ -47,7 +47,9 @@ def run(source: str | Path, out: Path, config: RunConfig | None = None, progress
     work = _work_folder(source, out, config)
     tables = _tables(source, work, config, progress)
     dataset = build_dataset(tables, config)
-    assessment = assess_dataset(dataset, config, Receipts(work / "cells"), progress)
+    assessment = assess_dataset(
+        dataset, config, store=Receipts(work / "cells"), progress=progress, report=tables.report
+    )
     recommender = _recommender(dataset, assessment, work, config, progress)
     rules = recommender.rules(
         repeats=config.repeats, only=_product_codes(recommender, config), list_gone=config.list_gone
@@ -55,7 +57,8 @@ def run(source: str | Path, out: Path, config: RunConfig | None = None, progress
     customers = _customer_codes(recommender, config)
     with progress.step(f"Writing lists for {len(customers):,} customers") as tick:
         parts = write_parts(recommender, customers, config.k, rules, work / "lists", tick)
-    certificate = {"data": data_summary(tables), **assessment.certificate}
+    certificate = assessment.certificate
+    certificate["data"] = data_summary(tables)
     with progress.step("Publishing"):
         rows = publish_lists(parts, out, config.k)
         certificate["lists"] = _lists_summary(recommender, customers, rows, config, rules.listed)
