@@ -30,6 +30,7 @@ from aisle.errors import BundleError
 from aisle.explain.reasons import Evidence
 from aisle.files import atomic_dir, read_parquet, sha256, write_json, write_parquet
 from aisle.models import create
+from aisle.models.base import Model
 from aisle.rank.fallback import Fallback
 
 FORMAT = 1
@@ -61,8 +62,7 @@ def load(path: Path | str) -> Recommender:
     meta = _read_json(folder / "products" / "model.json")
     if len(missing := {"model", "settings", "dataset", "fallback"} - set(meta)):
         raise BundleError(f"{folder}/products/model.json lacks {sorted(missing)}; write the bundle again")
-    model = create(meta["model"], **meta["settings"])
-    model.restore(_tensors(folder / "products" / "weights.safetensors"), meta["values"])
+    model = _load_model(folder, meta)
     rank = _tensors(folder / "products" / "rank.safetensors")
     dataset = _load_dataset(folder, meta["dataset"], rank)
     on_sale = rank.pop("on_sale").astype(bool)
@@ -71,6 +71,17 @@ def load(path: Path | str) -> Recommender:
     recommender = Recommender(model, dataset, fallback, evidence, on_sale)
     _smoke(recommender, folder)
     return recommender
+
+
+def _load_model(folder: Path, meta: dict[str, Any]) -> Model:
+    weights = _tensors(folder / "products" / "weights.safetensors")
+    for name, values in weights.items():
+        if values.dtype.kind == "f" and np.isnan(values).any():
+            raise BundleError(f"{folder}/products/weights.safetensors holds NaN in {name}; run again to replace it")
+    try:
+        return create(meta["model"], **meta["settings"]).restore(weights, meta["values"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise BundleError(f"{folder}: the model does not fit its weights ({error}); write the bundle again") from error
 
 
 def _save_products(recommender: Recommender, folder: Path) -> None:

@@ -26,9 +26,9 @@ def similar(recommender: Recommender, product_ids: Sequence[str], *, k: int = 10
         raise UsageError(f"{wrong!r} is not a known product; ids look like {example!r}")
     frames = []
     for product_id, code in zip(product_ids, codes.tolist(), strict=True):
-        row = recommender.evidence.neighbours[[code]]
-        keep = recommender.on_sale[row.indices] & (row.indices != code)
-        found, scores = row.indices[keep], row.data[keep]
+        near, strength = recommender.evidence.neighbours[code], recommender.evidence.strength[code]
+        keep = (near >= 0) & (near != code) & recommender.on_sale[np.maximum(near, 0)]
+        found, scores = near[keep], strength[keep]
         order = np.lexsort((recommender.dataset.tie_rank[found], -scores))[:k]
         frames.append(
             pl.DataFrame(
