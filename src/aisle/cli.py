@@ -142,6 +142,76 @@ def demo(
 
 
 @app.command()
+def train(
+    source: Annotated[str, typer.Argument(help="Folder, file, or database URL with the retailer's tables.")],
+    model: Annotated[str, typer.Option("--model", help="Registry name, for example ease.")],
+    out: OutOption = Path("model"),
+    config: ConfigOption = None,
+    date_order: DateOrderOption = None,
+    quiet: QuietOption = False,
+) -> None:
+    """Fit one model on everything and write it as a bundle.
+
+    Example:
+
+      aisle train exports/ --model ease --out model/
+    """
+    from aisle.config import load_config
+    from aisle.jobs.train import train as train_job
+
+    train_job(source, out, model, config=load_config(config, date_order=date_order), progress=_progress(quiet))
+    typer.echo(f"{model} written to {out}")
+
+
+@app.command()
+def evaluate(
+    source: Annotated[str, typer.Argument(help="Folder, file, or database URL with the retailer's tables.")],
+    out: Annotated[Path | None, typer.Option("--out", help="Write the certificate (JSON) here.")] = None,
+    models: Annotated[str | None, typer.Option(help="Comma-separated registry names; default is the line-up.")] = None,
+    horizon: Annotated[int | None, typer.Option(help="Days of the evaluation window. [from the data]")] = None,
+    budget: Annotated[str | None, typer.Option(help="quick, standard or full. [standard]")] = None,
+    seed: Annotated[int | None, typer.Option(help="Seed of everything random. [0]")] = None,
+    config: ConfigOption = None,
+    date_order: DateOrderOption = None,
+    quiet: QuietOption = False,
+) -> None:
+    """Measure models on rolling windows and a last one, and say which would ship; writes no lists.
+
+    Example:
+
+      aisle evaluate exports/ --models popularity,personal_frequency,ease
+    """
+    from aisle.config import load_config
+    from aisle.jobs.assess import assess_source
+    from aisle.report.console import run_summary
+
+    names = tuple(n.strip() for n in models.split(",")) if models else None
+    settings = load_config(config, models=names, horizon=horizon, budget=budget, seed=seed, date_order=date_order)
+    certificate = assess_source(source, settings, out=out, progress=_progress(quiet))
+    _show(run_summary(certificate, str(out or "")))
+
+
+@app.command()
+def explain(
+    bundle: Annotated[Path, typer.Argument(help="The model/ folder of a run.")],
+    customer: Annotated[str, typer.Argument(help="A customer id.")],
+    k: Annotated[int, typer.Option("-k", help="Products to list.")] = 10,
+) -> None:
+    """Show what a customer bought, what would be listed, and why.
+
+    Example:
+
+      aisle explain results/model 17850
+    """
+    from aisle.bundle import load
+    from aisle.jobs.explain import explain as explain_job
+
+    history, listed = explain_job(load(bundle), customer, k=k)
+    _show_frame(f"Bought by {customer}", history)
+    _show_frame("Listed", listed)
+
+
+@app.command()
 def recommend(
     bundle: Annotated[Path, typer.Argument(help="The model/ folder of a run.")],
     out: OutOption = Path("recommendations.parquet"),
@@ -188,7 +258,7 @@ def similar(
     from aisle.bundle import load
     from aisle.jobs.similar import similar as similar_job
 
-    _show(similar_job(load(bundle), [product], k=k))
+    _show_frame(f"Similar to {product}", similar_job(load(bundle), [product], k=k))
 
 
 def main() -> None:
@@ -242,6 +312,16 @@ def _show(renderable: Any) -> None:
     from rich.console import Console
 
     Console(soft_wrap=False).print(renderable)
+
+
+def _show_frame(title: str, frame: Any) -> None:
+    from rich.markup import escape
+    from rich.table import Table
+
+    table = Table(*frame.columns, title=escape(title))
+    for row in frame.iter_rows():
+        table.add_row(*(f"{cell:.4g}" if isinstance(cell, float) else escape(str(cell)) for cell in row))
+    _show(table)
 
 
 def _version(value: bool) -> None:

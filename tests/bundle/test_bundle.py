@@ -37,10 +37,7 @@ def test_a_bundle_answers_like_the_recommender_it_was_made_from(name: str, tmp_p
     opened = load(tmp_path / "model")
     everyone = np.arange(-1, made.dataset.shape[0], dtype=np.int32)
     for repeats in ("mixed", "new", "only"):
-        one, two = (
-            r.frame(r.dataset.batch(everyone), K, r.rules(repeats=repeats))
-            for r in (made, opened)
-        )
+        one, two = (r.frame(r.dataset.batch(everyone), K, r.rules(repeats=repeats)) for r in (made, opened))
         assert one.equals(two)
 
 

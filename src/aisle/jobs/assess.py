@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from aisle.config import BudgetName, RunConfig
@@ -11,6 +12,9 @@ from aisle.data.schema import DataReport
 from aisle.evaluate.assess import assess
 from aisle.evaluate.certificate import certify
 from aisle.evaluate.tune import Budget, Store
+from aisle.files import write_json
+from aisle.jobs.check import data_summary
+from aisle.jobs.ingest import build_dataset, clean_source
 from aisle.models import MODELS
 from aisle.progress import Progress
 
@@ -68,3 +72,15 @@ def assess_dataset(
     certificate["protocol"]["budget"] = config.budget
     certificate["protocol"]["left_out"] = [name for name in MODELS if name not in names]
     return Assessment(found.ship, dict(found.settings), certificate)
+
+
+def assess_source(
+    source: str | Path, config: RunConfig, *, out: Path | None = None, progress: Progress | None = None
+) -> dict[str, Any]:
+    """The certificate of a source, written to ``out`` where given: ``aisle evaluate``."""
+    tables = clean_source(source, config, progress or Progress())
+    found = assess_dataset(build_dataset(tables, config), config, progress=progress, report=tables.report)
+    certificate = {**found.certificate, "data": data_summary(tables)}
+    if out is not None:
+        write_json(out, certificate)
+    return certificate
