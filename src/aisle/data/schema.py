@@ -64,6 +64,13 @@ PATH = " > "
 KEY = "/"
 """Joins the parts of a composite id, for example category code/sub-category code."""
 
+PART = "_part"
+"""Optional column of transactions: the sheet or export a line stands in. Rows equal but for it are one sale seen
+twice (two exports that overlap), not two sales."""
+LINE_FACTS = ("name", "brand", "category_n", "product.<attribute>", "group_n", "customer.<attribute>")
+"""What transactions may say about their product (the first four) or their customer (the last two) on each line, in
+sources without product or customer files. The newest non-empty value before the moment of use holds."""
+
 Severity: TypeAlias = Literal["info", "warning", "error"]
 Action: TypeAlias = Literal["kept", "repaired", "rejected", "refused"]
 
@@ -176,18 +183,41 @@ class TextBlock:
 
 
 @dataclass(frozen=True)
+class Join:
+    """Columns that a table borrows from another file, by key; rows are never added, dropped or reordered."""
+
+    files: tuple[str, ...]
+    """Glob patterns, as in ``TableMapping``; the pieces are stacked. Their keys must be unique."""
+    on: tuple[str, ...]
+    """Key columns; ``"order_id=id"`` where the names differ (this table's name first)."""
+    take: tuple[str, ...]
+    """Columns borrowed, under their own names; null where the key is not found."""
+
+
+@dataclass(frozen=True)
 class TableMapping:
-    """How one canonical table is found in a source."""
+    """How one canonical table is found in a source. Column names match without regard to case, spaces and ``_``."""
 
     table: TableName
     files: tuple[str, ...]
     """Glob patterns relative to the source folder, tried without regard to case; all matches are read."""
     columns: dict[str, tuple[str, ...]]
-    """canonical name -> source column; several are joined with ``KEY`` (ids) or a space (date + hour)."""
+    """canonical name -> source column; several are joined with ``KEY`` (ids) or a space (date + hour).
+
+    Transactions may also carry ``LINE_FACTS`` about their product or customer."""
     attributes: tuple[str, ...] | Literal["rest"] = "rest"
-    """Source columns kept as attributes; ``"rest"`` keeps all that are not mapped (products and customers only)."""
+    """Source columns kept as attributes; ``"rest"`` keeps all that are not mapped (never of transactions)."""
     ignore: tuple[str, ...] = ()
     """Source columns left unread on purpose."""
+    joins: tuple[Join, ...] = ()
+    """Columns borrowed from other files before anything else."""
+    header: tuple[str, ...] = ()
+    """Column names of files that have no header line; empty = the first line names the columns."""
+    separator: str = ""
+    """Column separator of text files, of any length (``::``); empty = the reader finds it."""
+    time_from: str = ""
+    """What a number in a time column counts: ``s`` or ``ms`` since 1970, ``ymd`` (20240131), or an ISO date: days
+    since then (that date = day 0). Empty = the times speak for themselves."""
 
 
 @dataclass(frozen=True)
