@@ -14,10 +14,11 @@ import polars as pl
 
 from aisle.data.mapping_infer import infer
 from aisle.data.mapping_toml import from_toml, to_toml
-from aisle.data.names import Columns, did_you_mean, plain
+from aisle.data.names import Columns, did_you_mean, plain, tokens
 from aisle.data.presets import PRESETS
 from aisle.data.schema import KEY, KINDS, Join, Kind, Mapping, TableMapping, TableName
 from aisle.data.sources import DiskSource, Source, files_of, relative
+from aisle.data.synonyms import HOURS
 from aisle.errors import DataError, UsageError
 
 _EMPTY: dict[Kind, pl.DataType] = {
@@ -65,8 +66,19 @@ def resolve(
     if found is None and pinned is not None and pinned.name:
         wanted = "; ".join(p.signature for p in presets)
         raise DataError(f'{source} does not look like "{pinned.name}", which has {wanted}.')
-    mapping, chosen = found or infer(root, files, reader)
+    mapping, chosen = found or _infer(root, files, reader)
     return (_overlay(mapping, pinned) if pinned is not None else mapping), chosen
+
+
+def _infer(root: Path, files: list[Path], reader: Source) -> tuple[Mapping, dict[TableName, list[Path]]]:
+    try:
+        return infer(root, files, reader)
+    except DataError as error:
+        complaints = getattr(reader, "unreadable", {})
+        if not complaints:
+            raise
+        path, complaint = next(iter(complaints.items()))
+        raise DataError(f"{error}\nNot readable: {relative(path, root)}: {complaint}") from error
 
 
 def _overlay(mapping: Mapping, options: Mapping) -> Mapping:
@@ -156,7 +168,7 @@ def apply(table: TableMapping, frame: pl.DataFrame, joined: Sequence[pl.DataFram
         joined: The frames of ``load_joins``, when the table has joins.
 
     Raises:
-        DataError: The frame has none of the columns of the product, customer or time it should have.
+        DataError: The frame lacks the product or time column that its mapping names.
 
     """
     frame = _borrow(table, frame, joined)
@@ -258,38 +270,24 @@ def _time(time_from: str, parts: tuple[str, ...], schema: pl.Schema) -> pl.Expr:
         first = stamp if typed else pl.coalesce(stamp.dt.to_string("%Y-%m-%d %H:%M:%S"), first)
     if len(parts) == 1:
         return first
-    if (dtype.is_temporal() or time_from) and typed and len(parts) == 2 and schema[parts[1]].is_numeric():
-        return first.cast(pl.Datetime("us")) + _clock(pl.col(parts[1]).cast(pl.Int64))
-    if time_from and not typed:
-        first = first.str.slice(0, 10)
-    return pl.concat_str(
-        [_day_text(first, typed), *(_clock_text(_key(schema[p], p)) for p in parts[1:])], separator=" "
-    )
+    hours = [bool(HOURS & set(tokens(p))) for p in parts[1:]]
+    if (dtype.is_temporal() or time_from) and typed and len(parts) == 2 and schema[parts[1]].is_integer():
+        number = pl.col(parts[1]).cast(pl.Int64)
+        clock = pl.duration(hours=number) if hours[0] else pl.duration(hours=number // 100, minutes=number % 100)
+        return first.cast(pl.Datetime("us")) + clock
+    day = first.cast(pl.String) if typed else first.str.strip_chars()
+    day = day.str.slice(0, 10) if time_from else day.str.replace(r"^(\d{4})(\d{2})(\d{2})$", "$1-$2-$3")
+    clocks = [_clock_text(_key(schema[p], p), hour) for p, hour in zip(parts[1:], hours, strict=True)]
+    return pl.concat_str([day, *clocks], separator=" ")
 
 
-def _clock(number: pl.Expr) -> pl.Expr:
-    """A span from hours (0-23) or ``HHMM`` numbers (100-2359)."""
-    short = number < 24
-    hours = pl.when(short).then(number).otherwise(number // 100)
-    return pl.duration(hours=hours, minutes=pl.when(short).then(0).otherwise(number % 100))
-
-
-def _day_text(day: pl.Expr, typed: bool) -> pl.Expr:
-    text = day.cast(pl.String) if typed else day.str.strip_chars()
-    return text.str.replace(r"^(\d{4})(\d{2})(\d{2})$", "$1-$2-$3")
-
-
-def _clock_text(text: pl.Expr) -> pl.Expr:
-    hour = text.str.contains(r"^\d{1,2}$")
-    number = text.str.contains(r"^\d{3,4}$")
+def _clock_text(text: pl.Expr, hour: bool) -> pl.Expr:
+    """``HH:MM`` from an hour (``14``) or an ``HHMM`` number (``1631``, ``5`` = 00:05); other text as it stands."""
+    if hour:
+        return pl.when(text.str.contains(r"^\d{1,2}$")).then(text.str.zfill(2) + ":00").otherwise(text)
     padded = text.str.zfill(4)
-    return (
-        pl.when(hour)
-        .then(text.str.zfill(2) + ":00")
-        .when(number)
-        .then(padded.str.slice(0, 2) + ":" + padded.str.slice(2, 2))
-        .otherwise(text)
-    )
+    clock = padded.str.slice(0, 2) + ":" + padded.str.slice(2, 2)
+    return pl.when(text.str.contains(r"^\d{1,4}$")).then(clock).otherwise(text)
 
 
 def shown(mapping: Mapping) -> dict[str, dict[str, str]]:

@@ -19,6 +19,7 @@ Found = tuple[Mapping, dict[TableName, list[Path]]]
 _LINE = ("quantity", "price", "tax", "amount", "store_id", "channel", "discount", "promotion")
 _PRODUCT = ("name", "brand", "price", "cost", "in_stock", "variant_of", "valid_from")
 _DATE_TEXT = r"^\s*(\d{4}[-/.]\d{1,2}[-/.]\d{1,2}|\d{1,2}[-/. ]([A-Za-z]{3}|\d{1,2})[-/. ]\d{2,4})(\D|$)"
+KEY_ROWS = 100_000
 _SHOWN = 12
 """Files and columns listed in an error, so that it fits on one screen."""
 
@@ -112,8 +113,8 @@ class Guess:
         return named if text.str.contains(r"^\d{1,7}$").all() else None
 
     def is_key(self, column: str) -> bool:
-        """Whether the column is unique in the sample."""
-        values = self.sample[column].drop_nulls()
+        """Whether the column is (all but) unique in the first ``KEY_ROWS`` rows."""
+        values = self.reader.sample_of(self.path, KEY_ROWS)[column].drop_nulls()
         return values.n_unique() >= 0.98 * len(values)
 
     def levels(self, prefix: str, used: Sequence[str]) -> dict[str, tuple[str, ...]]:
@@ -230,8 +231,8 @@ def _transactions(
         key = lines.order if plain(lines.order or "") == plain(orders.order or "") else f"{lines.order}={orders.order}"
         more = orders.plainly([n for n in (*_LINE, "store_id") if n not in columns and n != "amount"], [*used])
         columns |= more
-        take = tuple(dict.fromkeys([customer, *who.times, *([who.sequence] if "sequence" in columns else [])]))
-        take = tuple(t for t in (*take, *(p[0] for p in more.values())) if t is not None)
+        moment = columns.get("timestamp") or columns.get("sequence") or ()
+        take = tuple(dict.fromkeys([customer, *moment, *(parts[0] for parts in more.values())]))
         joins = (Join((orders.file,), (key or "",), take),)
     if facts_of_product:
         columns |= lines.plainly(("name", "brand"), used)

@@ -10,6 +10,8 @@ from typing import Any, Protocol
 
 import polars as pl
 
+from aisle.errors import DataError
+
 SAMPLE_ROWS = 2_000
 """Rows looked at to tell a date from a name."""
 
@@ -40,6 +42,8 @@ class DiskSource:
     def __init__(self) -> None:
         self._read: Any = importlib.import_module("aisle.data.read")
         self._columns: dict[Path, list[str]] = {}
+        self.unreadable: dict[Path, str] = {}
+        """Files that are no tables, with the reader's complaint."""
 
     def list_files(self, source: Path) -> list[Path]:
         """Every data file of a folder, sorted, or the one file given."""
@@ -48,7 +52,11 @@ class DiskSource:
     def columns_of(self, path: Path) -> list[str]:
         """The column names of a file; empty for a file that cannot be read as a table."""
         if path not in self._columns:
-            self._columns[path] = list(self._read.columns_of(path))
+            try:
+                self._columns[path] = list(self._read.columns_of(path))
+            except DataError as error:
+                self._columns[path] = []
+                self.unreadable[path] = str(error)
         return self._columns[path]
 
     def sample_of(self, path: Path, rows: int) -> pl.DataFrame:

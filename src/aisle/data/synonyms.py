@@ -137,6 +137,8 @@ NOT_SALE_TIME = {
 }
 CLOCK = ("time", "hour", "transtime", "ordertime", "shophour", "uhrzeit", "stunde", "hora", "heure", "ora", "orderhour")
 """Columns that complete a date."""
+HOURS = {"hour", "stunde", "hora", "heure", "ora", "uur"}
+"""Words of a column whose numbers are hours; in other clock columns 5 is 00:05 and 1631 is 16:31."""
 
 
 def ids(canonical: str) -> tuple[str, ...]:
@@ -179,7 +181,7 @@ def level_rank(prefix: str, column: str) -> tuple[int, int, int] | None:
     words = words[: len(words) - is_code]
     if prefix == "category_":
         numbered = re.fullmatch(
-            r"(category|cat|level|lvl|hierarchy|categorylevel|kategorie|catlevel)(\d)", "".join(words)
+            r"(category|cat|level|lvl|hierarchy|categorylevel|kategorie|catlevel)(\d).*", "".join(words)
         )
         if numbered:
             return 0, int(numbered[2]), is_code

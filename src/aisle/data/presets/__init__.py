@@ -4,8 +4,14 @@ from __future__ import annotations
 
 from aisle.data.presets import (
     canonical,
+    complete_journey,
+    dunnhumby,
+    hm,
+    instacart,
+    movielens,
     online_retail,
     retail_case_study,
+    ta_feng,
 )
 from aisle.data.presets.base import Preset
 
@@ -13,7 +19,13 @@ PRESETS: tuple[Preset, ...] = (
     *canonical.FORMS,
     *retail_case_study.FORMS,
     *online_retail.FORMS,
+    *dunnhumby.FORMS,
+    *complete_journey.FORMS,
+    *ta_feng.FORMS,
+    *instacart.FORMS,
+    *hm.FORMS,
+    *movielens.FORMS,
 )
-"""Every form of every known source; the narrowest signatures come first."""
+"""Every form of every known source, in the order they are tried."""
 
 __all__ = ["PRESETS", "Preset"]

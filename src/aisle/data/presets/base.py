@@ -24,7 +24,7 @@ class Preset:
 
     mapping: Mapping
     required: tuple[str, ...]
-    """Source columns (or canonical names of mapped ones, see ``detect``) that transactions must have to be this
+    """Source columns that transactions must have to be this
     source; spellings with ``|`` as in the mapping."""
     beside: tuple[str, ...] = ()
     """Globs of files that must be there too, each."""
