@@ -122,12 +122,12 @@ def test_list_level_figures_by_hand() -> None:
 
 
 def test_nobody_and_nothing() -> None:
-    lists, truth = np.zeros((0, 5), dtype=np.int32), sp.csr_array((0, 3), dtype=np.float32)
+    lists, truth = np.zeros((0, 5), dtype=np.int32), csr([], 3)
     wanted: Ints = np.zeros(0, dtype=np.int64)
     assert metrics.ndcg(metrics.hit_matrix(lists, truth), wanted).shape == (0,)
     assert np.isnan(metrics.novelty(lists, np.ones(3)))
     assert np.isnan(metrics.gini(metrics.exposure(lists, 3)))
     assert np.isnan(metrics.coverage(np.zeros(0, dtype=np.int64)))
     blank = np.full((2, 4), -1, dtype=np.int32)
-    none = sp.csr_array((2, 3), dtype=np.float32)
+    none = csr([{}, {}], 3)
     assert not metrics.hit_matrix(blank, none).any()

@@ -35,7 +35,7 @@ def listed_values(lists: Codes, values: Sparse) -> Doubles:
 
 def discounts(k: int) -> Doubles:
     """(k,) weight of each place: 1 / log2(place + 1)."""
-    return 1.0 / np.log2(np.arange(2, k + 2))
+    return np.asarray(1.0 / np.log2(np.arange(2, k + 2)))
 
 
 def ideal_gain(wanted: Ints, k: int) -> Doubles:
@@ -52,7 +52,7 @@ def ndcg(hits: Bools, wanted: Ints) -> Doubles:
 
 def recall(hits: Bools, wanted: Ints) -> Doubles:
     """(N,) share of the bought products that were listed."""
-    return hits.sum(axis=1) / _some(wanted)
+    return np.asarray(hits.sum(axis=1) / _some(wanted))
 
 
 def precision(hits: Bools, wanted: Ints) -> Doubles:
@@ -84,7 +84,7 @@ def part_recall(hits: Bools, in_part: Bools, wanted_in_part: Ints) -> Doubles:
     With the part "bought before" this is repeat recall, with its complement explore recall; NaN where the customer
     bought nothing of the part.
     """
-    return (hits & in_part).sum(axis=1) / _some(wanted_in_part)
+    return np.asarray((hits & in_part).sum(axis=1) / _some(wanted_in_part))
 
 
 def revenue_share(listed: Doubles, total: Doubles) -> Doubles:

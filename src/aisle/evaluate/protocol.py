@@ -62,6 +62,11 @@ class Population:
         return np.diff(self.bought.indptr).astype(np.int64)
 
     @cached_property
+    def spent(self) -> Doubles:
+        """(N,) net revenue of the truth."""
+        return np.asarray(self.revenue @ np.ones(self.revenue.shape[1]), dtype=np.float64)
+
+    @cached_property
     def parts(self) -> dict[str, tuple[Ints, Ints]]:
         """Part of the truth -> (wanted (N,), reachable (N,)): all of it, repeats, explorations, cold products."""
         again = self.bought.multiply(self.before.sign()).tocsr()
@@ -84,7 +89,7 @@ class Population:
             values[f"{name}_recall@{k}"] = metrics.part_recall(hits, inside, self.parts[name][0])
         earned = metrics.listed_values(lists, self.revenue)
         values[f"revenue@{k}"] = earned.sum(axis=1)
-        values[f"revenue_share@{k}"] = metrics.revenue_share(earned, np.asarray(self.revenue.sum(axis=1)))
+        values[f"revenue_share@{k}"] = metrics.revenue_share(earned, self.spent)
         return values
 
     def floor(self, k: int) -> dict[str, Doubles]:
@@ -94,8 +99,8 @@ class Population:
         for name in ("repeat", "explore", "fresh"):
             values[f"{name}_recall@{k}"] = floor.expected_recall(*self.parts[name], size, k)
         chance = min(k, size) / max(size, 1)
-        reach = chance * (self.revenue @ self.known.astype(np.float64))
-        total = np.asarray(self.revenue.sum(axis=1))
+        reach: Doubles = np.asarray(chance * (self.revenue @ self.known.astype(np.float64)), dtype=np.float64)
+        total = self.spent
         values[f"revenue@{k}"] = reach
         values[f"revenue_share@{k}"] = reach / np.where(total > 0, total, np.nan)
         return values
@@ -116,7 +121,13 @@ class Exam:
 
     @classmethod
     def of(
-        cls, dataset: Dataset, window: Window, *, limit: int | None = None, seed: int = 0, block_bytes: int = BLOCK_BYTES
+        cls,
+        dataset: Dataset,
+        window: Window,
+        *,
+        limit: int | None = None,
+        seed: int = 0,
+        block_bytes: int = BLOCK_BYTES,
     ) -> Exam:
         """Prepare a window; of more than ``limit`` warm customers a random sample is asked."""
         past, facts = dataset.before(window.cut), truth(dataset, window)
@@ -184,7 +195,7 @@ def fill(lists: Codes, known: Bools, tie_rank: Codes) -> Codes:
     if not len(short):
         return lists
     k = lists.shape[1]
-    best = np.argsort(np.where(known, tie_rank, NEVER), kind="stable")[: min(2 * k, int(known.sum()))]
+    best = np.lexsort((tie_rank, ~known))[: min(2 * k, int(known.sum()))]
     best = np.concatenate((best, np.full(2 * k - len(best), NOTHING))).astype(np.int32)
     out = lists.copy()
     for start in range(0, len(short), 10_000):
@@ -212,7 +223,8 @@ def evaluate(model: Model, exam: Exam, k: int = PLACES) -> Scores:
     cutoffs = sorted({PLACES, k})
     lists = make_lists(model, exam, exam.warm_batches, cutoffs[-1])
     cold_lists = make_lists(model, exam, exam.cold_batches, cutoffs[-1])
-    values, cold = {}, {}
+    values: dict[str, Doubles] = {}
+    cold: dict[str, Doubles] = {}
     for cutoff in cutoffs:
         values |= exam.warm.measure(lists, cutoff)
         cold |= exam.cold.measure(cold_lists, cutoff)
@@ -261,4 +273,5 @@ def _population(past: Dataset, facts: Truth, customers: Codes) -> Population:
 def _row_sums(matrix: Sparse, products: Bools | None = None) -> Ints:
     """(N,) stored cells of each row, of these products (I,) alone where given."""
     ones = np.ones(matrix.shape[1]) if products is None else products.astype(np.float64)
-    return np.rint(matrix.sign() @ ones).astype(np.int64)
+    sums: Doubles = np.asarray(matrix.sign() @ ones, dtype=np.float64)
+    return np.rint(sums).astype(np.int64)
