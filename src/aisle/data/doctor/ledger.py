@@ -1,0 +1,219 @@
+"""The ledger: rows read, accepted and rejected per file, findings, and every listed row with its reason."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+
+from aisle.data.doctor.codes import RULES, Issue
+from aisle.data.schema import REJECTS, FileCount, Finding, TableName, TextBlock
+from aisle.types import Bools
+
+RAW_LENGTH = 200
+LISTED_PER_CODE = 100_000
+"""Kept and repaired rows listed for each code; rejected rows are always listed, all of them."""
+
+LATE = pl.Schema({"_file": pl.Int16, "_line": pl.Int64, "column": pl.String, "code": pl.String, "action": pl.String})
+
+
+@dataclass
+class Tally:
+    """Rows of one finding so far."""
+
+    rows: int = 0
+    example: str = ""
+    files: set[str] = field(default_factory=set)
+    severity: str = ""
+    what: str = ""
+
+
+@dataclass
+class Ledger:
+    """Collects what the checks find; ``finish`` proves that accepted + rejected = read for every file."""
+
+    files: list[tuple[TableName, Path, str]] = field(default_factory=list)
+    """(table, path, shown name) by file number."""
+    read: list[int] = field(default_factory=list)
+    rejected: list[int] = field(default_factory=list)
+    tallies: dict[tuple[str, str], Tally] = field(default_factory=dict)
+    foreign: dict[tuple[str, str, str], Finding] = field(default_factory=dict)
+    listed: list[pl.DataFrame] = field(default_factory=list)
+    late: list[pl.DataFrame] = field(default_factory=list)
+    texts: dict[int, dict[int, str]] = field(default_factory=dict)
+    """Raw text by file number and line of rows that may yet be rejected."""
+
+    def open(self, table: TableName, path: Path, name: str) -> int:
+        """The number of a file that is about to be read."""
+        self.files.append((table, path, name))
+        self.read.append(0)
+        self.rejected.append(0)
+        return len(self.files) - 1
+
+    def take_block(self, number: int, block: TextBlock) -> None:
+        """Count a block's rows and take over what the reader found and could not place."""
+        lost = block.rejects.filter(pl.col("action") == "rejected").height if block.rejects.height else 0
+        self.read[number] += block.frame.height + lost
+        self.rejected[number] += lost
+        if block.rejects.height:
+            self.listed.append(block.rejects.select(list(REJECTS)).cast(dict(REJECTS)))
+        for finding in block.findings:
+            key = (finding.code, finding.column, finding.file or self.files[number][2])
+            known = self.foreign.get(key)
+            self.foreign[key] = replace(
+                finding, file=key[2], rows=finding.rows + known.rows if known is not None else finding.rows
+            )
+
+    def note(self, code: str, rows: int, *, column: str = "", example: str = "", what: str = "") -> None:
+        """A finding that is counted without listing rows; nothing when ``rows`` is 0."""
+        if rows <= 0:
+            return
+        tally = self.tallies.setdefault((code, column), Tally())
+        tally.rows += rows
+        tally.example = tally.example or example
+        tally.what = tally.what or what
+
+    def judge(self, number: int, frame: pl.DataFrame, line: pl.Series, issues: Iterable[Issue]) -> Bools:
+        """(N,) rows to keep. The first rejecting issue of a row gives its reason; ``frame`` is the text as written."""
+        return self._judge(frame.height, list(issues), lambda issue, rows: self._list(number, frame, line, issue, rows))
+
+    def remember(self, number: int, frame: pl.DataFrame, line: pl.Series, rows: Bools) -> None:
+        """Keep the text of rows that are likely to be judged late, which saves reading the file again."""
+        if rows.any():
+            mask = pl.Series(rows)
+            known = self.texts.setdefault(number, {})
+            known.update(zip(line.filter(mask).to_list(), raw_text(frame.filter(mask)).to_list(), strict=True))
+
+    def judge_late(self, lines: pl.DataFrame, issues: Iterable[Issue]) -> Bools:
+        """The same for typed lines, whose text is looked up again at the end by ``_file`` and ``_line``."""
+
+        def found(issue: Issue, rows: Bools) -> None:
+            rule = RULES[issue.code]
+            if not rule.listed and rule.action != "rejected":
+                self._count(issue, int(rows.sum()))
+                return
+            picked = lines.select("_file", "_line").filter(pl.Series(rows))
+            self._count(issue, picked.height)
+            if rule.action == "rejected":
+                for number, count in picked.group_by("_file").len().iter_rows():
+                    self.rejected[number] += count
+            self._add_late(issue, picked if rule.action == "rejected" else picked.head(self._room(issue, len(picked))))
+
+        return self._judge(lines.height, list(issues), found)
+
+    def _judge(self, height: int, issues: list[Issue], found: Callable[[Issue, Bools], None]) -> Bools:
+        keep = np.ones(height, dtype=bool)
+        for issue in issues:
+            if RULES[issue.code].action == "rejected":
+                rows = issue.rows & keep
+                if rows.any():
+                    keep &= ~rows
+                    found(issue, rows)
+        for issue in issues:
+            if RULES[issue.code].action != "rejected":
+                rows = issue.rows & keep
+                if rows.any():
+                    found(issue, rows)
+        return keep
+
+    def _list(self, number: int, frame: pl.DataFrame, line: pl.Series, issue: Issue, rows: Bools) -> None:
+        rule, mask, name = RULES[issue.code], pl.Series(rows), self.files[number][2]
+        count = int(rows.sum())
+        first = frame.filter(mask).head(1)
+        self._count(issue, count, raw_text(first)[0] if first.width else "", name)
+        if rule.action == "rejected":
+            self.rejected[number] += count
+        elif not rule.listed:
+            return
+        room = count if rule.action == "rejected" else self._room(issue, count)
+        picked = frame.filter(mask).head(room)
+        self.listed.append(
+            pl.DataFrame(
+                {
+                    "file": name,
+                    "line": line.filter(mask).head(room).cast(pl.Int64),
+                    "column": issue.column,
+                    "code": issue.code,
+                    "action": rule.action,
+                    "raw": raw_text(picked),
+                },
+                schema=REJECTS,
+            )
+        )
+
+    def _room(self, issue: Issue, count: int) -> int:
+        before = self.tallies[issue.code, issue.column].rows - count
+        return max(LISTED_PER_CODE - before, 0)
+
+    def _count(self, issue: Issue, count: int, example: str = "", file: str = "") -> None:
+        tally = self.tallies.setdefault((issue.code, issue.column), Tally())
+        tally.rows += count
+        tally.example = tally.example or example
+        if file:
+            tally.files.add(file)
+
+    def _add_late(self, issue: Issue, picked: pl.DataFrame) -> None:
+        action = RULES[issue.code].action
+        labels = {"column": pl.lit(issue.column), "code": pl.lit(issue.code), "action": pl.lit(action)}
+        self.late.append(picked.with_columns(**labels).cast(dict(LATE)))
+
+    def file_counts(self) -> tuple[FileCount, ...]:
+        """The row identity of every file; ``accepted`` is what was read and not rejected."""
+        return tuple(
+            FileCount(name, table, read, read - rejected, rejected)
+            for (table, _, name), read, rejected in zip(self.files, self.read, self.rejected, strict=True)
+        )
+
+    def findings(self) -> tuple[Finding, ...]:
+        """All findings: rejections first, then by number of rows."""
+        own = [
+            Finding(
+                code=code,
+                rows=tally.rows,
+                severity=RULES[code].severity,
+                action=RULES[code].action,
+                what=tally.what or RULES[code].what,
+                example=tally.example[:RAW_LENGTH],
+                undo=RULES[code].undo,
+                file=next(iter(tally.files)) if len(tally.files) == 1 else "",
+                column=column,
+            )
+            for (code, column), tally in self.tallies.items()
+        ]
+        order = {"refused": 0, "rejected": 1, "repaired": 2, "kept": 3}
+        return tuple(sorted([*self.foreign.values(), *own], key=lambda f: (order[f.action], -f.rows, f.code)))
+
+    def rejects(self, fetch: Callable[[int, list[int]], dict[int, str]]) -> pl.DataFrame:
+        """Every listed row by file and line. ``fetch`` gives the text of lines of a file for the late ones."""
+        frames = list(self.listed)
+        if self.late:
+            late = pl.concat(self.late)
+            for number in late["_file"].unique().sort().to_list():
+                mine = late.filter(pl.col("_file") == number)
+                texts = dict(self.texts.get(number, {}))
+                wanted = [n for n in mine["_line"].unique().sort().to_list() if n not in texts]
+                if wanted:
+                    texts |= fetch(number, wanted)
+                mine = mine.with_columns(
+                    file=pl.lit(self.files[number][2]),
+                    raw=pl.Series([texts.get(n, "") for n in mine["_line"].to_list()], dtype=pl.String),
+                )
+                frames.append(mine.rename({"_line": "line"}).select(list(REJECTS)))
+                self._examples(mine)
+        if not frames:
+            return pl.DataFrame(schema=REJECTS)
+        return pl.concat(frames).sort("file", "line", "code", maintain_order=True)
+
+    def _examples(self, late: pl.DataFrame) -> None:
+        for code, column, raw in late.unique(["code", "column"], keep="first").select("code", "column", "raw").rows():
+            tally = self.tallies[code, column]
+            tally.example = tally.example or raw
+
+
+def raw_text(frame: pl.DataFrame) -> pl.Series:
+    """(N,) the row as it stood in the file, joined with commas, cut to 200 characters."""
+    columns = [pl.col(c).cast(pl.String, strict=False).fill_null("") for c in frame.columns]
+    return frame.select(pl.concat_str(columns, separator=",").str.slice(0, RAW_LENGTH).alias("raw"))["raw"]
