@@ -110,7 +110,9 @@ def main() -> None:
     mean = {name: round(float(np.nanmean(np.concatenate(parts))), 4) for name, parts in lists.items()}
     result = {
         "command": "python " + " ".join(["benchmarks/hybrid_online_retail.py", *args.settings]),
-        "commit": subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True).stdout.strip(),
+        "commit": subprocess.run(
+            ["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True
+        ).stdout.strip(),
         "machine": f"{os.cpu_count()} cores, {platform.machine()}, Python {platform.python_version()}",
         "customers": len(who),
         "products": int(past.shape[1]),

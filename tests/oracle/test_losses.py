@@ -12,7 +12,7 @@ from torch import Tensor
 
 from aisle.models.nn import losses, sampling
 
-B, I, Z = 3, 11, 5
+B, N_PRODUCTS, Z = 3, 11, 5
 ROW = [0, 0, 1, 2, 2, 2]
 COLUMN = [4, 9, 2, 0, 9, 10]
 WEIGHT = [0.1, 0.2, 0.3, 0.15, 0.05, 0.2]
@@ -20,15 +20,15 @@ WEIGHT = [0.1, 0.2, 0.3, 0.15, 0.05, 0.2]
 
 def case(seed: int = 0) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
     """Scores (B, I), drawn products (Z,), row, column, weight (P,); two drawn products are targets of some rows."""
-    scores = torch.from_numpy(np.random.default_rng(seed).normal(0, 2, (B, I)))
+    scores = torch.from_numpy(np.random.default_rng(seed).normal(0, 2, (B, N_PRODUCTS)))
     drawn = torch.tensor([9, 1, 2, 7, 3])
     return scores, drawn, torch.tensor(ROW), torch.tensor(COLUMN), torch.tensor(WEIGHT, dtype=torch.float64)
 
 
 def sampled(loss: str, scores: Tensor) -> Tensor:
     _, drawn, row, column, weight = case()
-    hit = sampling.is_pair(torch.arange(B)[:, None], drawn[None], row * I + column, I)
-    return losses.sampled(loss, scores[row, column], scores[:, drawn], hit, row, weight, I)  # type: ignore[arg-type]
+    hit = sampling.is_pair(torch.arange(B)[:, None], drawn[None], row * N_PRODUCTS + column, N_PRODUCTS)
+    return losses.sampled(loss, scores[row, column], scores[:, drawn], hit, row, weight, N_PRODUCTS)  # type: ignore[arg-type]
 
 
 def softmax(scores: Tensor) -> Tensor:
@@ -45,10 +45,10 @@ def by_hand(loss: str, scores: np.ndarray) -> float:
         if loss == "softmax":
             each = np.log(np.exp(s).sum()) - s[column]
         elif loss == "sampled_softmax":
-            mass = sum(np.exp(s[j]) for j in mine) + sum(np.exp(s[j]) * I / Z for j in rivals)
+            mass = sum(np.exp(s[j]) for j in mine) + sum(np.exp(s[j]) * N_PRODUCTS / Z for j in rivals)
             each = np.log(mass) - s[column]
         elif loss == "wmrb":
-            each = np.log(1 + I / len(rivals) * sum(max(0.0, 1 - s[column] + s[j]) for j in rivals))
+            each = np.log(1 + N_PRODUCTS / len(rivals) * sum(max(0.0, 1 - s[column] + s[j]) for j in rivals))
         else:
             each = np.mean([-np.log(1 / (1 + np.exp(-(s[column] - s[j])))) for j in rivals])
         total += weight * each
@@ -77,9 +77,9 @@ def test_the_gradient_is_the_slope(loss: str) -> None:
 
 def test_sampling_everything_is_the_full_softmax() -> None:
     scores, _, row, column, weight = case(1)
-    everyone, drawn = torch.arange(B)[:, None], torch.arange(I)
-    hit = sampling.is_pair(everyone, drawn[None], row * I + column, I)
-    some = losses.sampled_softmax(scores[row, column], scores, hit, row, weight, I)
+    everyone, drawn = torch.arange(B)[:, None], torch.arange(N_PRODUCTS)
+    hit = sampling.is_pair(everyone, drawn[None], row * N_PRODUCTS + column, N_PRODUCTS)
+    some = losses.sampled_softmax(scores[row, column], scores, hit, row, weight, N_PRODUCTS)
     assert_allclose(float(some), float(losses.softmax(scores, row, column, weight)), rtol=1e-12)
 
 
@@ -116,10 +116,10 @@ def test_negatives_are_uniform_distinct_and_of_the_candidates() -> None:
 
 
 def test_pairs_are_found_where_they_are() -> None:
-    known = torch.tensor([0 * I + 4, 1 * I + 2, 2 * I + 0])
-    row, column = torch.meshgrid(torch.arange(B), torch.arange(I), indexing="ij")
-    place = sampling.find_pair(row, column, known, I).numpy()
-    expected = np.full((B, I), -1)
+    known = torch.tensor([0 * N_PRODUCTS + 4, 1 * N_PRODUCTS + 2, 2 * N_PRODUCTS + 0])
+    row, column = torch.meshgrid(torch.arange(B), torch.arange(N_PRODUCTS), indexing="ij")
+    place = sampling.find_pair(row, column, known, N_PRODUCTS).numpy()
+    expected = np.full((B, N_PRODUCTS), -1)
     expected[0, 4], expected[1, 2], expected[2, 0] = 0, 1, 2
     assert (place == expected).all()
-    assert (sampling.find_pair(row, column, known[:0], I) == -1).all()
+    assert (sampling.find_pair(row, column, known[:0], N_PRODUCTS) == -1).all()

@@ -38,11 +38,16 @@ from aisle.models.nn.histories import HALF_LIVES, Histories
 from aisle.models.nn.hybrid_net import HybridNet, Inputs, Sizes, all_scores, log_shares, pair_scores, tensors
 from aisle.models.nn.losses import Loss
 from aisle.models.nn.sampling import is_pair, keep_mask, uniform_negatives
+from aisle.models.nn.start import level_means, taste_vectors
 from aisle.models.nn.train import Schedule, Trained, train
 from aisle.models.nn.windows import Question, questions, sales_before, spread, window_ticks
 from aisle.types import Bools, Floats, Ints, Sparse
 
 BATCH = 256
+STEPS = 40
+"""Steps an epoch at least, down to batches of 32."""
+SPEEDS = {"ids": 0.1, "turn": 0.1, "bend": 0.1, "customer_content.numbers": 0.1}
+"""What starts well, or can tell customers apart, learns slower than the learning rate."""
 WINDOWS = 8
 MIN_SALES = 5
 """Products sold less often are known by their content alone."""
@@ -63,7 +68,7 @@ class HybridFactorization(Model):
 
     name: ClassVar[str] = "hybrid_factorization"
     needs_history: ClassVar[bool] = False
-    space: ClassVar[dict[str, tuple[Any, ...]]] = {"learning_rate": (0.003, 0.01), "dim": (64, 32, 128)}
+    space: ClassVar[dict[str, tuple[Any, ...]]] = {"learning_rate": (0.001, 0.003), "dim": (64, 32, 128)}
 
     dim: int = 64
     """Width of the vectors."""
@@ -71,7 +76,7 @@ class HybridFactorization(Model):
     """``softmax`` weighs all products, the others ``n_negatives`` drawn ones; ``auto`` picks by catalogue size."""
     epochs: int = 30
     """At most this many; the last training window decides. 0 leaves the untrained score."""
-    learning_rate: float = 0.003
+    learning_rate: float = 0.001
     weight_decay: float = 0.05
     id_dropout: float = 0.1
     """Share of ids hidden at each step, so that content learns to speak for products (and groups for customers)."""
@@ -102,18 +107,18 @@ class HybridFactorization(Model):
         """Learn from the windows before ``data.as_of``; forgets any earlier fit."""
         ticks = window_ticks(data, self.target_days)
         asked = questions(data, ticks, WINDOWS, max(self.max_questions // WINDOWS, 1), self.seed)
-        now = sales_before(data, data.as_of, ticks)
         self._freeze(data)
-        self.shares_ = log_shares(now)
-        self._start(data, now)
+        self.shares_ = log_shares(sales_before(data, data.as_of, ticks))
+        self._start(data)
         self.target_days_, self.epochs_, self.curve_ = ticks / data.unit, 0, []
         if asked and self.epochs:
             tasks = Tasks.of(self, data, asked)
             self.epochs_ = min(self.epochs, BLIND_EPOCHS)
             if len(asked) > 1:
+                self._start(data.before(asked[0].window.cut))
                 trained = self._learn(tasks, tasks.older, self.epochs, stop=True)
                 self.epochs_, self.curve_ = trained.epochs, trained.curve
-                self._start(data, now)
+                self._start(data)
             self._learn(tasks, np.arange(len(tasks.inputs)), self.epochs_, stop=False)
         self._settle()
         return self
@@ -174,14 +179,32 @@ class HybridFactorization(Model):
         self.product_form_ = Form.of(data.products.features, data.products.numbers).save()
         self.customers_ = data.shape[0] if self.identity else 0
 
-    def _start(self, data: Dataset, sold: Floats) -> None:
-        """A fresh network that holds the products' content."""
-        self._net = self.build(self._sizes())
-        form, size = Form.load(self.product_form_), data.shape[1]
+    def _start(self, data: Dataset) -> None:
+        """A fresh network that holds the products' content and starts from who bought what together.
+
+        Content starts as the mean vector of what carries it, so that new products and new customers have a say at once.
+        """
+        net = self._net = self.build(self._sizes())
+        product_form, customer_form = Form.load(self.product_form_), Form.load(self.customer_form_)
+        n_customers, n_products = data.shape
         features = data.products.features
-        self._net.product_levels.copy_(torch.from_numpy(form.codes(features, size)))
-        self._net.product_numbers.copy_(torch.from_numpy(form.values(features.numbers, size)))
-        self._net.has_id.copy_(torch.from_numpy((sold[-1] >= MIN_SALES).astype(np.float32)))
+        levels = product_form.codes(features, n_products)
+        net.product_levels.copy_(torch.from_numpy(levels))
+        net.product_numbers.copy_(torch.from_numpy(product_form.values(features.numbers, n_products)))
+        sold = np.bincount(data.purchases.product, minlength=n_products) >= MIN_SALES
+        net.has_id.copy_(torch.from_numpy(sold.astype(np.float32)))
+        customers, products = taste_vectors(data.counts, self.dim, self.seed)
+        groups = customer_form.codes(data.customers.features, n_customers)
+        with torch.no_grad():
+            known = torch.from_numpy(np.abs(products).sum(axis=1) > 0)
+            net.ids.weight[known] = torch.from_numpy(products)[known]
+        net.product_content.start(
+            [level_means(products, c, n) for c, n in zip(levels.T, net.sizes.product_levels, strict=True)]
+        )
+        customers -= customers[np.abs(customers).sum(axis=1) > 0].mean(axis=0) if len(data.purchases) else 0
+        net.customer_content.start(
+            [level_means(customers, c, n) for c, n in zip(groups.T, net.sizes.customer_levels, strict=True)]
+        )
 
     def _settle(self) -> None:
         """Product vectors are the same for everybody: compute them once."""
@@ -205,7 +228,8 @@ class HybridFactorization(Model):
         """Learn from some questions; with ``stop`` the latest window says how long."""
         schedule = Schedule(
             epochs=epochs,
-            batch_size=BATCH,
+            batch_size=int(np.clip(len(rows) // STEPS, 32, BATCH)),
+            speeds=SPEEDS,
             learning_rate=self.learning_rate,
             weight_decay=self.weight_decay,
             patience=self.patience,

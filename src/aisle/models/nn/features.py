@@ -79,33 +79,40 @@ class FeatureSum(nn.Module):
     def __init__(self, levels: Sequence[int], numbers: int, dim: int, gate: float) -> None:
         """``levels``: values of each level; ``numbers``: width of the number block; ``gate``: where gates start."""
         super().__init__()
-        self.levels = nn.ModuleList(nn.Embedding(count + 1, dim, padding_idx=0) for count in levels)
+        self.levels = nn.ModuleList(start_embedding(nn.Embedding(count + 1, dim, padding_idx=0)) for count in levels)
         self.numbers = nn.Linear(numbers, dim, bias=False) if numbers else None
         self.gates = nn.Parameter(torch.full((len(levels) + bool(numbers),), gate))
-        for table in self.levels:
-            assert isinstance(table, nn.Embedding)
-            start_embedding(table)
+        self.dim = dim
+
+    def start(self, tables: Sequence[Floats]) -> None:
+        """Start each level from rows (size + 1, D), with a little noise where there is nothing to start from."""
+        with torch.no_grad():
+            for place, rows in enumerate(tables):
+                weight = self.tables[place].weight
+                start = torch.from_numpy(rows)
+                empty = start.abs().sum(dim=1) == 0
+                weight.mul_(0.1 * empty[:, None]).add_(start)
+                weight[0] = 0.0
+
+    @property
+    def tables(self) -> list[nn.Embedding]:
+        """One table a level."""
+        return [table for table in self.levels if isinstance(table, nn.Embedding)]
 
     def forward(self, codes: Tensor, values: Tensor) -> Tensor:
         """(N, D) from ``codes`` (N, L), 0 = blank, and ``values`` (N, numbers)."""
-        out = torch.zeros(len(codes), self.width)
-        for column, table in enumerate(self.levels):
+        out = torch.zeros(len(codes), self.dim)
+        for column, table in enumerate(self.tables):
             out = out + self.gates[column] * table(codes[:, column])
         if self.numbers is not None:
             out = out + self.gates[-1] * self.numbers(values)
         return out
 
-    @property
-    def width(self) -> int:
-        """D; 0 where there is nothing to embed."""
-        if self.numbers is not None:
-            return self.numbers.out_features
-        return int(self.levels[0].embedding_dim) if len(self.levels) else 1  # type: ignore[arg-type]
 
-
-def start_embedding(table: nn.Embedding) -> None:
-    """Rows of length about 1, the blank row 0."""
+def start_embedding(table: nn.Embedding) -> nn.Embedding:
+    """The table with rows of length about 1, the blank row 0."""
     with torch.no_grad():
         table.weight.normal_(0.0, table.embedding_dim**-0.5)
         if table.padding_idx is not None:
             table.weight[table.padding_idx] = 0.0
+    return table

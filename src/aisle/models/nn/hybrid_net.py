@@ -73,7 +73,7 @@ class HybridNet(nn.Module):
     def __init__(self, sizes: Sizes) -> None:
         """Start so that the untrained score is own decayed frequency, then popularity, with a whisper of taste."""
         super().__init__()
-        dim = sizes.dim
+        dim, self.sizes = sizes.dim, sizes
         self.ids = nn.Embedding(sizes.products, dim)
         start_embedding(self.ids)
         self.id_gate = nn.Parameter(torch.ones(()))
@@ -133,7 +133,7 @@ class HybridNet(nn.Module):
 
     def scale(self) -> Tensor:
         """1 / τ."""
-        return torch.exp(self.heat)
+        return self.heat.exp()
 
 
 def tensors(inputs: Inputs) -> dict[str, Tensor]:

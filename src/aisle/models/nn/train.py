@@ -27,6 +27,8 @@ class Schedule:
     patience: int
     """Epochs without a better validation before stopping."""
     seed: int
+    speeds: dict[str, float] = field(default_factory=dict)
+    """Start of a parameter's name -> its share of the learning rate."""
 
 
 @dataclass(frozen=True)
@@ -60,7 +62,7 @@ def train(
     for epoch in range(1, schedule.epochs + 1):
         net.train()
         total = 0.0
-        for rows in torch.randperm(size, generator=generator).split(schedule.batch_size):
+        for rows in torch.split(torch.randperm(size, generator=generator), schedule.batch_size):
             optimizer.zero_grad(set_to_none=True)
             loss = step(rows, generator)
             loss.backward()  # type: ignore[no-untyped-call]
@@ -83,12 +85,14 @@ def train(
 
 
 def _groups(net: nn.Module, schedule: Schedule) -> list[dict[str, object]]:
-    """Large tables with decay, few-number parameters faster and without."""
-    large = [p for p in net.parameters() if p.numel() > SCALAR_SIZE]
-    small = [p for p in net.parameters() if p.numel() <= SCALAR_SIZE]
-    fast = schedule.learning_rate * SCALAR_SPEED
-    groups: list[dict[str, object]] = [{"params": large, "weight_decay": schedule.weight_decay}]
-    return [*groups, {"params": small, "weight_decay": 0.0, "lr": fast}]
+    """Parameters by speed: few-number ones fast and without decay, others by the first name that fits."""
+    groups: list[dict[str, object]] = []
+    for name, parameter in net.named_parameters():
+        small = parameter.numel() <= SCALAR_SIZE
+        speed = next((value for prefix, value in schedule.speeds.items() if name.startswith(prefix + ".")), 1.0)
+        rate = schedule.learning_rate * (SCALAR_SPEED if small else speed)
+        groups.append({"params": [parameter], "lr": rate, "weight_decay": 0.0 if small else schedule.weight_decay})
+    return groups
 
 
 def _copy(net: nn.Module) -> dict[str, Tensor]:
