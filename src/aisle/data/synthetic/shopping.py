@@ -182,9 +182,7 @@ def _active(catalogue: Catalogue, people: People, row: Ints, day: Ints) -> Bools
     return np.asarray(habit & catalogue.open(staples, day))
 
 
-def _picks(
-    catalogue: Catalogue, people: People, visits: Visits, rng: np.random.Generator
-) -> tuple[Ints, Codes]:
+def _picks(catalogue: Catalogue, people: People, visits: Visits, rng: np.random.Generator) -> tuple[Ints, Codes]:
     """(visit, product) of the picks: candidates at peak demand, thinned to the demand of the day."""
     top = catalogue.peak_demand
     count = rng.poisson(people.picks[visits.row] * top)
@@ -212,9 +210,7 @@ def _complements(catalogue: Catalogue, visits: Visits, keys: Ints, rng: np.rando
     return np.asarray(visit[on_sale] * len(catalogue) + other[on_sale])
 
 
-def _lines(
-    catalogue: Catalogue, people: People, visits: Visits, keys: Ints, rng: np.random.Generator
-) -> Lines:
+def _lines(catalogue: Catalogue, people: People, visits: Visits, keys: Ints, rng: np.random.Generator) -> Lines:
     """Sale lines of (visit, product) keys."""
     visit, product = np.divmod(keys, len(catalogue))
     row, day = visits.row[visit], visits.day[visit]
