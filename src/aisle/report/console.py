@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Literal
 
 from rich import box
 from rich.console import Group, RenderableType
@@ -12,7 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from aisle.report import story, tables
-from aisle.report.wording import interval, metric_name, model_name, number, percent, seconds, visible
+from aisle.report.wording import date_order, interval, metric_name, model_name, number, percent, seconds, visible
 
 MAX_FINDINGS = 12
 STYLES = {"error": "red", "warning": "yellow", "info": "dim"}
@@ -64,10 +64,11 @@ def data_table(data: Mapping[str, Any]) -> RenderableType:
 def models_table(certificate: Mapping[str, Any]) -> Table:
     """Every model, best first, with its interval, its difference to the best simple rule, its time, and the floor."""
     metric, verdict = story.headline_metric(certificate), story.part(certificate, "verdict")
-    shown = _table("Model", f"{metric_name(metric)} (95 % interval)", "Against best simple", "Time")
+    heads = f"{metric_name(metric)}, 95 % interval", "Against best simple", "Time"
+    shown = _table("Model", *heads, fixed=heads)
     for name, model in tables.ordered_models(certificate):
         use = name == verdict.get("ship")
-        difference = interval(model.get("difference_to_best_simple"), 4, sign=True)
+        difference = interval(model.get("difference_to_best_simple"), sign=True)
         cells = (
             model_name(name) + (" ✓" if use else ""),
             interval(model.get(metric)),
@@ -89,7 +90,7 @@ def _rows(data: Mapping[str, Any]) -> list[RenderableType]:
     ]
     if data.get("date_order"):
         proof = f": {data['date_proof']}" if data.get("date_proof") else ""
-        lines.append(f"Dates read as {data['date_order']}{proof}")
+        lines.append(f"Dates read as {date_order(data['date_order'])}{proof}")
     if data.get("returns") or data.get("duplicates"):
         lines.append(
             f"{number(data.get('returns'))} returns, {number(data.get('returns_matched'))} matched with their sale · "
@@ -98,8 +99,9 @@ def _rows(data: Mapping[str, Any]) -> list[RenderableType]:
     return [Text(visible(line)) for line in lines]
 
 
-def _table(*heads: str, numbers: int = 0) -> Table:
+def _table(*heads: str, numbers: int = 0, fixed: tuple[str, ...] = ()) -> Table:
     shown = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1))
     for place, head in enumerate(heads):
-        shown.add_column(head, justify="right" if place < numbers else "left", overflow="fold")
+        justify: Literal["left", "right"] = "right" if place < numbers else "left"
+        shown.add_column(head, justify=justify, overflow="fold", no_wrap=head in fixed)
     return shown

@@ -20,7 +20,17 @@ from markupsafe import Markup
 
 from aisle.files import atomic
 from aisle.report import plots, story, tables
-from aisle.report.wording import day, metric_name, number, pasteable, percent, source_name, visible
+from aisle.report.wording import (
+    date_order,
+    day,
+    metric_name,
+    number,
+    pasteable,
+    percent,
+    readable,
+    source_name,
+    visible,
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,6 +43,13 @@ class SampleCustomer:
     """(when, product name, times bought), newest first."""
     list: Sequence[tuple[int, str, str, str]]
     """(rank, product name, reason, source)."""
+
+
+class _Known(dict[str, Any]):
+    """A part of the certificate for the template, which has None for whatever was not given."""
+
+    def __missing__(self, key: str) -> None:
+        return None
 
 
 def write_report(
@@ -83,11 +100,11 @@ def render(
             css=Markup(_resource("report.css") + plots.SHAPES),  # our own files
             story=story.tell(certificate),
             measured=story.how_measured(certificate),
-            verdict=story.part(certificate, "verdict"),
+            verdict=_Known(story.part(certificate, "verdict")),
             bars=bars,
             pictures=pictures,
             metric=metric,
-            data=data,
+            data=_Known(data),
             tiles=_tiles(certificate),
             findings=tables.findings(data),
             files=tables.files_table(data),
@@ -101,7 +118,7 @@ def render(
             cold=tables.cold_table(certificate),
             protocol=tables.protocol_rows(certificate),
             samples=samples,
-            lists=summary if summary is not None else story.part(certificate, "lists"),
+            lists=_Known(summary if summary is not None else story.part(certificate, "lists")),
         )
     )
 
@@ -156,7 +173,15 @@ def _environment() -> Environment:
         lstrip_blocks=True,
         finalize=lambda value: value if isinstance(value, Markup) else visible(value),
     )
-    environment.filters |= {"number": number, "percent": percent, "day": day, "source": source_name, "name": pasteable}
+    environment.filters |= {
+        "number": number,
+        "percent": percent,
+        "day": day,
+        "source": source_name,
+        "name": pasteable,
+        "order": date_order,
+        "readable": readable,
+    }
     return environment
 
 

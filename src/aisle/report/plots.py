@@ -41,15 +41,14 @@ def forest(bars: Sequence[Bar], floor: float, metric: str, *, width: int = WIDE,
     step, top = (46, 34) if narrow else (30, 34)
     bottom = top + step * len(bars)
     finite = [v for b in bars for v in (b.mean, b.high)] + ([floor] if floor >= 0 else [])
-    ticks = nice_ticks(max([*finite, 1e-9]) * 1.02, 3 if narrow else 5)
-    scale = (right - left) / ticks[-1]
+    top_value = max([*finite, 1e-9]) * 1.04
+    ticks = [tick for tick in nice_ticks(top_value, 3 if narrow else 6) if tick <= top_value]
+    scale = (right - left) / top_value
     parts = [_axis(ticks, left, scale, top - 6, bottom, metric)]
-    best_simple = next((b for b in bars if b.kind == "simple"), None) or next(
-        (b for b in bars if b.kind == "ship"), None
-    )
-    if best_simple is not None and best_simple.high > best_simple.low:
-        x, wide = left + best_simple.low * scale, (best_simple.high - best_simple.low) * scale
-        parts.append(_tag("rect", "band", x=x, y=top - 6, width=wide, height=bottom - top + 6))
+    for bar in bars:
+        if bar.rival:
+            x, wide = left + bar.low * scale, (bar.high - bar.low) * scale
+            parts.append(_tag("rect", "band", x=x, y=top - 6, width=wide, height=bottom - top + 6))
     if floor >= 0:
         x = left + floor * scale
         parts.append(_tag("line", "floor", x1=x, x2=x, y1=top - 6, y2=bottom))
@@ -65,7 +64,9 @@ def _bar(bar: Bar, left: float, scale: float, y: float, width: int, narrow: bool
     middle = y + (32 if narrow else 13)
     weight = "strong" if bar.kind == "ship" else ""
     value = f"{number(bar.mean)} ({number(bar.low)}–{number(bar.high)})"
-    name = f"{bar.label} ✓" if bar.kind == "ship" else bar.label
+    longest = 30 if narrow else 36
+    name = bar.label if len(bar.label) <= longest else bar.label[: longest - 1] + "…"
+    name = f"{name} ✓" if bar.kind == "ship" else name
     x1, x2, x = (left + v * scale for v in (bar.low, bar.high, bar.mean))
     texts = (
         _text(left, y + 14, name, f"ink {weight}") + _text(width - 12, y + 14, value, "muted", "end")
@@ -88,8 +89,7 @@ def _axis(ticks: Sequence[float], left: float, scale: float, top: float, bottom:
     for tick in ticks:
         x = left + tick * scale
         parts.append(_tag("line", "grid", x1=x, x2=x, y1=top, y2=bottom))
-        anchor = "start" if tick == 0 else "end" if tick == ticks[-1] else "middle"
-        parts.append(_text(x, bottom + 14, number(float(tick), digits), "muted", anchor))
+        parts.append(_text(x, bottom + 14, number(float(tick), digits), "muted", "start" if tick == 0 else "middle"))
     parts.append(
         _text(left + (ticks[0] + ticks[-1]) / 2 * scale, bottom + 32, f"{title} (higher is better)", "muted", "middle")
     )
@@ -119,8 +119,10 @@ def periods(
     after = sum(day < cut for day in days) if cut is not None else 0
     if 0 < after < len(days):
         x = left + slot * after
-        parts.append(_tag("line", "cut", x1=x, x2=x, y1=top - 6, y2=bottom))
-        parts.append(_text(x - 5, top + 4, "test →", "muted", "end"))
+        parts.append(_tag("line", "cut", x1=x, x2=x, y1=6, y2=bottom))
+        parts.append(
+            _text(x + 5 if right - x > 50 else x - 5, 14, "test", "muted", "start" if right - x > 50 else "end")
+        )
     label = f"{title}: {len(days)} periods from {days[0]} to {days[-1]}, highest {compact(max(values))}"
     return _svg(width, int(bottom) + 26, label, Markup("").join(parts), False)
 
@@ -157,7 +159,7 @@ def nice_ticks(top: float, count: int) -> list[float]:
     """Round numbers from 0 to at least ``top``, about ``count`` steps."""
     raw = top / count
     unit = 10.0 ** math.floor(math.log10(raw))
-    step = unit * next(m for m in (1, 2, 2.5, 5, 10) if m * unit >= raw * 0.999)
+    step = unit * next(m for m in (1, 2, 2.5, 5, 10) if m * unit >= raw * 0.9)
     return [step * i for i in range(math.ceil(top / step - 1e-9) + 1)]
 
 

@@ -33,6 +33,8 @@ class Bar:
     low: float
     high: float
     kind: Literal["ship", "simple", "learned"]
+    rival: bool = False
+    """The best simple rule: what a learned model must beat."""
 
 
 def headline_metric(certificate: Mapping[str, Any]) -> str:
@@ -54,7 +56,8 @@ def is_simple(name: str, model: Mapping[str, Any]) -> bool:
 
 def bars(certificate: Mapping[str, Any]) -> list[Bar]:
     """The models with a headline figure, best first; an interval that is missing has no width."""
-    metric, ship = headline_metric(certificate), part(certificate, "verdict").get("ship")
+    metric, verdict = headline_metric(certificate), part(certificate, "verdict")
+    ship, rival = verdict.get("ship"), verdict.get("best_baseline")
     found = []
     for name, model in part(certificate, "models").items():
         if not isinstance(model, Mapping) or math.isnan(mean := mean_of(model.get(metric))):
@@ -62,7 +65,7 @@ def bars(certificate: Mapping[str, Any]) -> list[Bar]:
         span = model[metric] if isinstance(model[metric], Mapping) else {}
         low, high = (mean if math.isnan(v := mean_of(span.get(key))) else v for key in ("low", "high"))
         kind: Literal["ship", "simple", "learned"] = "simple" if is_simple(name, model) else "learned"
-        found.append(Bar(name, model_name(name), mean, low, high, "ship" if name == ship else kind))
+        found.append(Bar(name, model_name(name), mean, low, high, "ship" if name == ship else kind, name == rival))
     return sorted(found, key=lambda bar: (-bar.mean, bar.name))
 
 
@@ -100,10 +103,10 @@ def _difference(verdict: Mapping[str, Any], metric: str, best: str) -> list[str]
     meaning = "so the difference is real" if low > 0 else "so the simple rule was better" if high < 0 else ""
     meaning = meaning or "which includes zero: it may be chance"
     champion = verdict.get("champion")
-    who = f"{model_name(str(champion))} over " if champion else "over "
+    who = f"of {model_name(str(champion))}" if champion else "of the best learned model"
     span = f"{number(low, 4, True)} to {number(high, 4, True)}"
     return [
-        f"{metric_name(metric)} {who}“{model_name(best)}”: {number(mean_of(lift), 4, True)} "
+        f"{metric_name(metric)} {who} less that of “{model_name(best)}”: {number(mean_of(lift), 4, True)} "
         f"(95 % interval {span}), {meaning}."
     ]
 
@@ -126,6 +129,8 @@ def _floor(certificate: Mapping[str, Any], ship: str) -> list[str]:
     if not floor > 0 or math.isnan(score):
         return []
     times = score / floor
+    if times < 1.1:
+        return [f"Random lists would score {number(floor)}; with {number(score)} this choice is hardly above chance."]
     shown = number(times, 1) if times < 20 else number(round(times))
     return [f"Random lists would score {number(floor, 4)}; this choice scores {number(score)}, {shown} times as much."]
 

@@ -79,7 +79,7 @@ def models_table(certificate: Mapping[str, Any]) -> Table:
             [
                 "Random lists\nexpected by chance",
                 number(floor_of(certificate), 4),
-                number(floor.get(second), 4),
+                number(mean_of(floor.get(second)), 4),
                 *["–"] * 4,
             ]
         )
@@ -194,12 +194,17 @@ def findings(data: Mapping[str, Any]) -> list[dict[str, str]]:
     found = [f for f in data.get("findings") or () if isinstance(f, Mapping)]
     found.sort(key=lambda f: (SEVERITIES.get(str(f.get("severity")), 3), -(f.get("rows") or 0), str(f.get("code"))))
     keys = ("code", "severity", "action", "what", "example", "undo", "file", "column")
-    total = data.get("rows_read") or 0
+    read = {str(f.get("file")): f.get("read") or 0 for f in data.get("files") or () if isinstance(f, Mapping)}
     return [
         {key: str(f.get(key) or "") for key in keys}
-        | {"rows": number(f.get("rows")), "share": percent((f.get("rows") or 0) / total) if total else ""}
+        | {"rows": number(f.get("rows")), "share": _share(f.get("rows"), read.get(str(f.get("file"))))}
         for f in found
     ]
+
+
+def _share(rows: Any, read: Any) -> str:
+    """Rows of a finding as a share of its file, where the file is known."""
+    return f"{percent(rows / read)} of its file" if rows and read and rows <= read else ""
 
 
 def rejects_table(rejects: pl.DataFrame) -> Table | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 import unicodedata
 from collections.abc import Mapping
 from datetime import date
@@ -14,9 +15,9 @@ MODEL_NAMES = {
     "recent_popularity": "Recent bestsellers",
     "seasonal_popularity": "Seasonal bestsellers",
     "group_popularity": "Bestsellers of the group",
-    "personal_frequency": "Own most-bought products",
+    "personal_frequency": "Own favourites",
     "item_knn": "Similar products (item kNN)",
-    "ease": "Product-to-product regression (EASE)",
+    "ease": "Product regression (EASE)",
     "tifu_knn": "Similar baskets (TIFU-KNN)",
     "hybrid_factorization": "Hybrid factorization",
 }
@@ -44,6 +45,14 @@ SOURCES = {
     "group": "bestsellers of the group",
     "attribute": "bestsellers of similar customers",
 }
+DATE_ORDERS = {
+    "dmy": "day, month, year (dmy)",
+    "mdy": "month, day, year (mdy)",
+    "ymd": "year, month, day (ymd)",
+    "iso": "dates beyond doubt (ISO or native)",
+    "sequence": "an order without dates",
+    "none": "none",
+}
 MINUS = "\N{MINUS SIGN}"
 NOTHING = "–"
 MAX_TEXT = 200
@@ -51,7 +60,12 @@ MAX_TEXT = 200
 
 def model_name(name: str) -> str:
     """A readable name for a registry name: ``item_knn`` gives ``Similar products (item kNN)``."""
-    return MODEL_NAMES.get(name) or name.replace("_", " ").capitalize()
+    return MODEL_NAMES.get(name) or _title(name)
+
+
+def _title(name: str) -> str:
+    spaced = name.replace("_", " ")
+    return spaced[:1].upper() + spaced[1:]
 
 
 def source_name(source: str) -> str:
@@ -59,10 +73,20 @@ def source_name(source: str) -> str:
     return SOURCES.get(source) or model_name(source)
 
 
+def date_order(order: Any) -> str:
+    """``dmy`` in words."""
+    return DATE_ORDERS.get(str(order), str(order))
+
+
+def readable(text: str) -> str:
+    """A sentence with the registry names of models replaced by readable ones."""
+    return re.sub(r"\b[a-z]+_[a-z_]+\b|\bease\b", lambda found: MODEL_NAMES.get(found[0], found[0]), text)
+
+
 def metric_name(metric: str) -> str:
     """``recall@10`` gives ``Recall@10``."""
     stem, at, k = metric.partition("@")
-    return (METRIC_NAMES.get(stem) or stem.replace("_", " ").capitalize()) + at + k
+    return (METRIC_NAMES.get(stem) or _title(stem)) + at + k
 
 
 def number(value: Any, digits: int = 3, sign: bool = False) -> str:
@@ -79,6 +103,8 @@ def number(value: Any, digits: int = 3, sign: bool = False) -> str:
 
 def percent(value: Any, digits: int = 1) -> str:
     """A share as a percentage."""
+    if isinstance(value, int | float) and 0 < value * 100 < 10**-digits:
+        return f"under {10**-digits:g} %"
     shown = number(value * 100, digits) if isinstance(value, int | float) else NOTHING
     return f"{shown} %" if shown != NOTHING else NOTHING
 
