@@ -40,8 +40,13 @@ class AttributeTyper:
         name = raw.name
         if kind == "id":
             values, issues = parse_ids(raw, name)
-            self._blank(name, np.logical_or.reduce([i.rows for i in issues if i.code.startswith(("ID_S", "ID_D", "N"))]
-                                                   or [np.zeros(len(raw), dtype=bool)]))
+            self._blank(
+                name,
+                np.logical_or.reduce(
+                    [i.rows for i in issues if i.code.startswith(("ID_S", "ID_D", "N"))]
+                    or [np.zeros(len(raw), dtype=bool)]
+                ),
+            )
             return values.cast(pl.String)
         if kind == "number":
             return self._number(raw)
@@ -71,7 +76,11 @@ class AttributeTyper:
         if filled.str.to_lowercase().is_in([*TRUE, *FALSE]).all():
             return self._flag(text, TRUE, FALSE)
         sample = filled.head(1_000)
-        if not sample.str.contains(r"^0\d").any() and _numeric_share(sample) >= READABLE and _numeric_share(filled) >= READABLE:
+        if (
+            not sample.str.contains(r"^0\d").any()
+            and _numeric_share(sample) >= READABLE
+            and _numeric_share(filled) >= READABLE
+        ):
             return self._number(text)
         if self._looks_like_dates(name, sample):
             return self._date(text)

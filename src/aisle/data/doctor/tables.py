@@ -134,8 +134,12 @@ def complete(
     if told is not None:
         columns = [told[key]]
         for column in told.columns[1:]:
-            typed = typer.typed(told[column], "text" if column in ("name", "brand") or "_" in column and column in levels(
-                told.columns, PREFIX[name]) else KINDS[name].get(column))
+            typed = typer.typed(
+                told[column],
+                "text"
+                if column in ("name", "brand") or "_" in column and column in levels(told.columns, PREFIX[name])
+                else KINDS[name].get(column),
+            )
             columns += [typed.alias(column)] if typed is not None else []
         told, _ = full_paths(pl.DataFrame(columns), PREFIX[name])
     if table is None:
@@ -152,7 +156,12 @@ def complete(
 def _filled(table: pl.DataFrame, told: pl.DataFrame, key: str) -> pl.DataFrame:
     """The table's own values win; a column with another type on the lines is left out."""
     new = [c for c in told.columns if c != key and (c not in table.columns or told.schema[c] == table.schema[c])]
-    joined = table.join(told.select(key, *(pl.col(c).alias(f"\0{c}") for c in new)), on=key, how="full", coalesce=True,
-                        maintain_order="left_right")
+    joined = table.join(
+        told.select(key, *(pl.col(c).alias(f"\0{c}") for c in new)),
+        on=key,
+        how="full",
+        coalesce=True,
+        maintain_order="left_right",
+    )
     filled = [pl.coalesce(c, f"\0{c}").alias(c) if c in table.columns else pl.col(f"\0{c}").alias(c) for c in new]
     return joined.with_columns(filled).drop(f"\0{c}" for c in new)

@@ -296,6 +296,8 @@ def clean(
         DataError: A file cannot be used as a whole; the text starts with a reason code and says how to go on.
     """
     if "transactions" not in files or not files["transactions"]:
-        raise DataError(f"{source} has no transactions table; name it transactions.csv or map it in [data.transactions].")
+        raise DataError(
+            f"{source} has no transactions table; name it transactions.csv or map it in [data.transactions]."
+        )
     now = datetime.now(UTC).replace(tzinfo=None)
     return Visit(source, mapping, files, date_order, at, progress, now).run()

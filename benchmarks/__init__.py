@@ -1,0 +1,1 @@
+"""Measured claims: every script prints JSON and writes it to ``benchmarks/results``."""

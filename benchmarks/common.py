@@ -1,0 +1,74 @@
+"""What every benchmark records beside its figures: command, commit, machine; and how a command is measured."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import resource
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+RESULTS = Path(__file__).parent / "results"
+
+
+def data_folder() -> Path:
+    """Where the real data sets lie; ends the script with a clear message without them."""
+    folder = os.environ.get("AISLE_DATA")
+    if not folder or not Path(folder).is_dir():
+        sys.exit("set AISLE_DATA to the folder of the real data sets")
+    return Path(folder)
+
+
+def machine() -> dict[str, Any]:
+    """Processor, cores and Python of this machine."""
+    model = platform.processor() or platform.machine()
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+        model = next((line.split(":")[1].strip() for line in lines if line.startswith("model name")), model)
+    except OSError:
+        pass
+    return {"cpu": model, "cores": os.cpu_count(), "python": platform.python_version()}
+
+
+def commit() -> str:
+    """The commit of this checkout, with a plus where it was changed since."""
+    git = ["git", "-C", str(Path(__file__).parent)]
+    head = subprocess.run([*git, "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False)
+    dirty = subprocess.run([*git, "status", "--porcelain", "src"], capture_output=True, text=True, check=False)
+    return head.stdout.strip() + ("+" if dirty.stdout.strip() else "")
+
+
+def measure(command: list[str], env: dict[str, str] | None = None) -> dict[str, Any]:
+    """Run a command; its exit code, CPU and wall seconds, and the peak memory of its largest process in MB."""
+    pid = os.fork()
+    start = time.monotonic()
+    if pid == 0:
+        os.execvpe(command[0], command, {**os.environ, **(env or {})})
+    _, status, usage = os.wait4(pid, 0)
+    scale = 1024 if sys.platform != "darwin" else 1024 * 1024
+    return {
+        "command": " ".join(Path(c).name if i == 0 else c for i, c in enumerate(command)),
+        "exit_code": os.waitstatus_to_exitcode(status),
+        "cpu_seconds": round(usage.ru_utime + usage.ru_stime, 1),
+        "wall_seconds": round(time.monotonic() - start, 1),
+        "peak_mb": round(usage.ru_maxrss / scale),
+    }
+
+
+def own_cpu_seconds() -> float:
+    """CPU seconds of this process so far."""
+    usage = resource.getrusage(resource.RUSAGE_SELF)
+    return usage.ru_utime + usage.ru_stime
+
+
+def record(name: str, figures: dict[str, Any], command: str) -> None:
+    """Print the figures and write them to ``results/NAME.json``."""
+    result = {"benchmark": name, "command": command, "commit": commit(), "machine": machine(), **figures}
+    text = json.dumps(result, indent=2, ensure_ascii=False) + "\n"
+    RESULTS.mkdir(exist_ok=True)
+    (RESULTS / f"{name}.json").write_text(text, encoding="utf-8")
+    sys.stdout.write(text)

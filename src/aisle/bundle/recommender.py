@@ -1,0 +1,113 @@
+"""Recommender: a fitted model with all that turns its scores into lists with words."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+import numpy as np
+import polars as pl
+
+from aisle.data.dataset import Dataset
+from aisle.data.events import Batch
+from aisle.explain.reasons import Evidence
+from aisle.kernels.topk import NOTHING
+from aisle.models.base import Model
+from aisle.progress import Tick
+from aisle.rank.fallback import Fallback
+from aisle.rank.lists import Lists, block_rows, recommend_block
+from aisle.rank.rules import Rules, gone
+from aisle.types import Bools, Codes, Repeats
+
+RECOMMENDATIONS = pl.Schema(
+    {
+        "customer_id": pl.String,
+        "rank": pl.Int32,
+        "product_id": pl.String,
+        "score": pl.Float32,
+        "probability": pl.Float32,
+        "reason": pl.String,
+        "reason_code": pl.String,
+        "reason_args": pl.String,
+        "source": pl.String,
+    }
+)
+"""Columns of ``recommendations.parquet``; ``reason_args`` is JSON, ``probability`` is null until calibrated."""
+
+
+@dataclass(frozen=True, eq=False)
+class Recommender:
+    """Answers for every customer as of ``dataset.as_of``; made by ``prepare``, stored by ``save``."""
+
+    model: Model
+    dataset: Dataset
+    fallback: Fallback
+    evidence: Evidence
+    on_sale: Bools
+    """(I,) products known and not gone from sale at ``dataset.as_of``."""
+    memory_bytes: int = 1 << 30
+
+    @classmethod
+    def prepare(cls, model: Model, dataset: Dataset, *, seed: int = 0, memory_bytes: int = 1 << 30) -> Recommender:
+        """Wrap a model fitted on ``dataset``: learns the fallback chain and the evidence for reasons."""
+        on_sale = dataset.known & ~gone(dataset)
+        return cls(model, dataset, Fallback.fit(dataset, seed), Evidence.fit(dataset), on_sale, memory_bytes)
+
+    def rules(self, *, repeats: Repeats = "mixed", only: Codes | None = None, list_gone: bool = False) -> Rules:
+        """The rules of a call; ``only`` (N,) product codes limits what is listed."""
+        listed = self.dataset.known.copy() if list_gone else self.on_sale.copy()
+        if only is not None:
+            allowed = np.zeros(len(listed), dtype=bool)
+            allowed[only[only >= 0]] = True
+            listed &= allowed
+        return Rules(listed=listed, repeats=repeats)
+
+    def lists(self, batch: Batch, k: int, rules: Rules) -> Lists:
+        """Lists of one block of customers, as codes."""
+        return recommend_block(self.model, self.dataset, self.fallback, batch, rules, k)
+
+    def frame(self, batch: Batch, k: int, rules: Rules, names: pl.Series | None = None) -> pl.DataFrame:
+        """Lists of one block as rows of ``RECOMMENDATIONS``; ``names`` (B,) are ids to print instead."""
+        lists = self.lists(batch, k, rules)
+        row, place = np.nonzero(lists.codes != NOTHING)
+        fallback_source = np.array(lists.choice.sources(), dtype=object)[row]
+        source = np.where(lists.filled[row, place], fallback_source, self.model.name)
+        kinds = np.full(lists.codes.shape, self.model.name, dtype=object)
+        kinds[row, place] = source
+        group = np.array(lists.choice.names(), dtype=object)
+        reasons = self.evidence.explain(batch, lists.codes, kinds, group, self.dataset.products)
+        ids = self.dataset.customers.vocab.names(batch.customers) if names is None else names
+        return pl.DataFrame(
+            {
+                "customer_id": ids.gather(row),
+                "rank": place + 1,
+                "product_id": self.dataset.products.vocab.names(lists.codes[row, place]),
+                "score": lists.scores[row, place],
+                "probability": pl.Series([None] * len(row), dtype=pl.Float32),
+                "reason": reasons.text[row, place].tolist(),
+                "reason_code": reasons.code[row, place].tolist(),
+                "reason_args": [json.dumps(args, ensure_ascii=False) for args in reasons.args[row, place]],
+                "source": source.tolist(),
+            },
+            schema=RECOMMENDATIONS,
+            strict=False,
+        )
+
+    def blocks(
+        self, customers: Codes, k: int, rules: Rules, tick: Tick = lambda done, total: None
+    ) -> Iterator[pl.DataFrame]:
+        """Frames of ``RECOMMENDATIONS`` for these customers (N,), a block at a time, in order."""
+        size = self.block_size
+        for start in range(0, len(customers), size):
+            yield self.frame(self.dataset.batch(customers[start : start + size]), k, rules)
+            tick(min(start + size, len(customers)), len(customers))
+
+    @property
+    def block_size(self) -> int:
+        """Customers a block, from the memory budget."""
+        return block_rows(self.dataset.shape[1], self.memory_bytes)
+
+    def limited(self, memory_bytes: int) -> Recommender:
+        """The same recommender with another memory budget for its blocks."""
+        return replace(self, memory_bytes=memory_bytes)

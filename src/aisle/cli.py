@@ -1,0 +1,342 @@
+"""The command line: parse, run a job, show. Jobs are imported when a command runs, so that ``--help`` is quick."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from aisle import __version__
+from aisle.errors import AisleError
+
+app = typer.Typer(
+    add_completion=False,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+    help="From a retailer's raw files to honest recommendations in one command.",
+)
+
+OutOption = Annotated[Path, typer.Option("--out", help="Folder the results are written to.")]
+ConfigOption = Annotated[Path | None, typer.Option("--config", help="An aisle.toml with [run] and [data].")]
+DateOrderOption = Annotated[
+    str | None, typer.Option("--date-order", help="dmy, mdy or ymd, where the files cannot prove it.")
+]
+QuietOption = Annotated[bool, typer.Option("--quiet", help="No progress on stderr.")]
+
+
+@app.command()
+def run(
+    source: Annotated[str, typer.Argument(help="Folder, file, or database URL with the retailer's tables.")] = ".",
+    out: OutOption = Path("aisle-out"),
+    k: Annotated[int | None, typer.Option("-k", help="Products a customer. [10]")] = None,
+    at: Annotated[str | None, typer.Option("--at", help="Make the lists as of this date. [end of the data]")] = None,
+    horizon: Annotated[int | None, typer.Option(help="Days of the evaluation window. [from the data]")] = None,
+    budget: Annotated[str | None, typer.Option(help="quick, standard or full. [standard]")] = None,
+    memory: Annotated[str | None, typer.Option(help="Memory budget, for example 4GB.")] = None,
+    seed: Annotated[int | None, typer.Option(help="Seed of everything random. [0]")] = None,
+    repeats: Annotated[str | None, typer.Option(help="mixed, new or only: may bought products be listed?")] = None,
+    only_products: Annotated[str | None, typer.Option(help="File of product ids: nothing else is listed.")] = None,
+    only_customers: Annotated[str | None, typer.Option(help="File of customer ids: nobody else gets a list.")] = None,
+    no_profile: Annotated[str | None, typer.Option(help="File of customers who opted out of profiling.")] = None,
+    models: Annotated[str | None, typer.Option(help="Comma-separated registry names; default is the line-up.")] = None,
+    date_order: DateOrderOption = None,
+    list_gone: Annotated[bool | None, typer.Option("--list-gone", help="List products gone from sale too.")] = None,
+    config: ConfigOption = None,
+    quiet: QuietOption = False,
+) -> None:
+    """Clean the data, prove what works, and write k products for every customer.
+
+    Examples:
+
+      aisle run exports/ --out results/
+
+      aisle run exports/ -k 5 --repeats new --horizon 30
+
+      aisle run sales.csv --date-order dmy --at 2011-11-09
+    """
+    from aisle.config import load_config
+    from aisle.jobs.run import run as run_job
+    from aisle.report.console import run_summary
+
+    names = tuple(n.strip() for n in models.split(",")) if models else None
+    settings = load_config(
+        config,
+        k=k,
+        at=at,
+        horizon=horizon,
+        budget=budget,
+        memory=memory,
+        seed=seed,
+        repeats=repeats,
+        only_products=only_products,
+        only_customers=only_customers,
+        no_profile=no_profile,
+        models=names,
+        date_order=date_order,
+        list_gone=list_gone,
+    )
+    result = run_job(source, out, settings, _progress(quiet))
+    _show(run_summary(result.certificate, str(out)))
+
+
+@app.command()
+def check(
+    source: Annotated[str, typer.Argument(help="Folder, file, or database URL with the retailer's tables.")],
+    out: Annotated[Path | None, typer.Option("--out", help="Write the clean tables and the rejects here.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the findings as JSON.")] = False,
+    date_order: DateOrderOption = None,
+    config: ConfigOption = None,
+    quiet: QuietOption = False,
+) -> None:
+    """Run the data doctor alone: what is in the files, what is wrong, what was done.
+
+    Example:
+
+      aisle check exports/ --out clean/ --json
+    """
+    from aisle.config import load_config
+    from aisle.jobs.check import check as check_job
+    from aisle.jobs.check import data_summary
+    from aisle.report.console import data_table
+
+    tables = check_job(source, out=out, config=load_config(config, date_order=date_order), progress=_progress(quiet))
+    summary = data_summary(tables)
+    if as_json:
+        typer.echo(json.dumps(summary, indent=2, ensure_ascii=False))
+    else:
+        _show(data_table(summary))
+
+
+@app.command()
+def demo(
+    folder: Annotated[Path, typer.Argument(help="Folder to write the synthetic retailer to.")],
+    customers: Annotated[int, typer.Option(help="Customers.")] = 2_000,
+    products: Annotated[int, typer.Option(help="Products.")] = 500,
+    seed: Annotated[int, typer.Option(help="Seed; same seed, same bytes.")] = 0,
+    dirt: Annotated[bool, typer.Option("--dirt", help="Plant realistic dirt.")] = False,
+    no_signal: Annotated[bool, typer.Option("--no-signal", help="Everybody shops alike: nothing personal.")] = False,
+    if_missing: Annotated[bool, typer.Option("--if-missing", help="Do nothing where the folder has data.")] = False,
+    quiet: QuietOption = False,
+) -> None:
+    """Write a synthetic retailer with its planted truth.
+
+    Example:
+
+      aisle demo shop/ --customers 5000 --dirt && aisle run shop/
+    """
+    from aisle.jobs.demo import demo as demo_job
+
+    if if_missing and any(folder.glob("transactions*")):
+        typer.echo(f"{folder} has data already; kept")
+        return
+    with _progress(quiet).step("Writing the demo retailer") as tick:
+        summary = demo_job(
+            folder, customers=customers, products=products, seed=seed, dirt=dirt, signal=not no_signal, progress=tick
+        )
+    typer.echo(str(summary))
+
+
+@app.command()
+def train(
+    source: Annotated[str, typer.Argument(help="Folder, file, or database URL with the retailer's tables.")],
+    model: Annotated[str, typer.Option("--model", help="Registry name, for example ease.")],
+    out: OutOption = Path("model"),
+    config: ConfigOption = None,
+    date_order: DateOrderOption = None,
+    quiet: QuietOption = False,
+) -> None:
+    """Fit one model on everything and write it as a bundle.
+
+    Example:
+
+      aisle train exports/ --model ease --out model/
+    """
+    from aisle.config import load_config
+    from aisle.jobs.train import train as train_job
+
+    train_job(source, out, model, config=load_config(config, date_order=date_order), progress=_progress(quiet))
+    typer.echo(f"{model} written to {out}")
+
+
+@app.command()
+def evaluate(
+    source: Annotated[str, typer.Argument(help="Folder, file, or database URL with the retailer's tables.")],
+    out: Annotated[Path | None, typer.Option("--out", help="Write the certificate (JSON) here.")] = None,
+    models: Annotated[str | None, typer.Option(help="Comma-separated registry names; default is the line-up.")] = None,
+    horizon: Annotated[int | None, typer.Option(help="Days of the evaluation window. [from the data]")] = None,
+    budget: Annotated[str | None, typer.Option(help="quick, standard or full. [standard]")] = None,
+    seed: Annotated[int | None, typer.Option(help="Seed of everything random. [0]")] = None,
+    config: ConfigOption = None,
+    date_order: DateOrderOption = None,
+    quiet: QuietOption = False,
+) -> None:
+    """Measure models on rolling windows and a last one, and say which would ship; writes no lists.
+
+    Example:
+
+      aisle evaluate exports/ --models popularity,personal_frequency,ease
+    """
+    from aisle.config import load_config
+    from aisle.jobs.assess import assess_source
+    from aisle.report.console import run_summary
+
+    names = tuple(n.strip() for n in models.split(",")) if models else None
+    settings = load_config(config, models=names, horizon=horizon, budget=budget, seed=seed, date_order=date_order)
+    certificate = assess_source(source, settings, out=out, progress=_progress(quiet))
+    _show(run_summary(certificate, str(out or "")))
+
+
+@app.command()
+def explain(
+    bundle: Annotated[Path, typer.Argument(help="The model/ folder of a run.")],
+    customer: Annotated[str, typer.Argument(help="A customer id.")],
+    k: Annotated[int, typer.Option("-k", help="Products to list.")] = 10,
+) -> None:
+    """Show what a customer bought, what would be listed, and why.
+
+    Example:
+
+      aisle explain results/model 17850
+    """
+    from aisle.bundle import load
+    from aisle.jobs.explain import explain as explain_job
+
+    history, listed = explain_job(load(bundle), customer, k=k)
+    _show_frame(f"Bought by {customer}", history)
+    _show_frame("Listed", listed)
+
+
+@app.command()
+def recommend(
+    bundle: Annotated[Path, typer.Argument(help="The model/ folder of a run.")],
+    out: OutOption = Path("recommendations.parquet"),
+    customers: Annotated[Path | None, typer.Option(help="File of customer ids. [everybody]")] = None,
+    k: Annotated[int, typer.Option("-k", help="Products a customer.")] = 10,
+    repeats: Annotated[str, typer.Option(help="mixed, new or only.")] = "mixed",
+    only_products: Annotated[Path | None, typer.Option(help="File of product ids: nothing else is listed.")] = None,
+    quiet: QuietOption = False,
+) -> None:
+    """Open the bundle of a run and write lists.
+
+    Example:
+
+      aisle recommend results/model --customers ids.txt -k 5 --out lists.parquet
+    """
+    from aisle.config import load_config
+    from aisle.jobs.recommend import recommend as recommend_job
+
+    rules = load_config(None, k=k, repeats=repeats)
+    rows = recommend_job(
+        bundle,
+        out,
+        customers=customers,
+        k=rules.k,
+        repeats=rules.repeats,
+        only_products=only_products,
+        progress=_progress(quiet),
+    )
+    typer.echo(f"{rows:,} rows written to {out}")
+
+
+@app.command()
+def similar(
+    bundle: Annotated[Path, typer.Argument(help="The model/ folder of a run.")],
+    product: Annotated[str, typer.Argument(help="A product id.")],
+    k: Annotated[int, typer.Option("-k", help="How many.")] = 10,
+) -> None:
+    """Products bought by the same customers as one product.
+
+    Example:
+
+      aisle similar results/model 85123A
+    """
+    from aisle.bundle import load
+    from aisle.jobs.similar import similar as similar_job
+
+    _show_frame(f"Similar to {product}", similar_job(load(bundle), [product], k=k))
+
+
+def main() -> None:
+    """Entry point: turns errors of ours into one screen on stderr and the documented exit code."""
+    try:
+        app(standalone_mode=False)
+    except AisleError as error:
+        typer.echo(f"error: {error}", err=True)
+        sys.exit(error.exit_code)
+    except typer.Exit as stop:
+        sys.exit(stop.exit_code)
+    except KeyboardInterrupt:
+        typer.echo("stopped; run the same command again to go on from here", err=True)
+        sys.exit(130)
+    except Exception as error:
+        _fail(error)
+
+
+def _fail(error: Exception) -> None:
+    """Usage errors of the parser exit with 2, memory with 4, and bugs with 1 and a way to see the traceback."""
+    show = getattr(error, "show", None)
+    if show is not None:  # a click usage error or abort
+        show()
+        sys.exit(getattr(error, "exit_code", 2))
+    if type(error).__name__ == "Abort":
+        typer.echo("stopped; run the same command again to go on from here", err=True)
+        sys.exit(130)
+    if os.environ.get("AISLE_TRACEBACK"):
+        raise error
+    if isinstance(error, MemoryError):
+        typer.echo("error: out of memory; give a smaller --memory or fewer models", err=True)
+        sys.exit(4)
+    if isinstance(error, OSError):
+        typer.echo(f"error: {error}; check the path, the permissions and the free space", err=True)
+        sys.exit(4 if error.errno == 28 else 2)
+    typer.echo(
+        f"error: {type(error).__name__}: {error}\nThis is a fault of aisle. Set AISLE_TRACEBACK=1 to see where, "
+        "and please report it.",
+        err=True,
+    )
+    sys.exit(1)
+
+
+def _progress(quiet: bool) -> Any:
+    from aisle.progress import Progress, TextProgress
+
+    return Progress() if quiet else TextProgress()
+
+
+def _show(renderable: Any) -> None:
+    from rich.console import Console
+
+    Console(soft_wrap=False).print(renderable)
+
+
+def _show_frame(title: str, frame: Any) -> None:
+    from rich.markup import escape
+    from rich.table import Table
+
+    table = Table(*frame.columns, title=escape(title))
+    for row in frame.iter_rows():
+        table.add_row(*(f"{cell:.4g}" if isinstance(cell, float) else escape(str(cell)) for cell in row))
+    _show(table)
+
+
+def _version(value: bool) -> None:
+    if value:
+        typer.echo(__version__)
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version.")
+    ] = False,
+) -> None:
+    pass
+
+
+__all__ = ["app", "main"]

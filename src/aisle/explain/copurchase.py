@@ -1,0 +1,90 @@
+"""Which products the same customers buy: cosine over customers, kept for the strongest few neighbours.
+
+``cosine(i, j) = both / sqrt(customers(i) · customers(j))``; pairs that few customers share, or that meet no more often
+than independent products would, are left out, so that "often bought with" is never said of chance.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from aisle.types import UNKNOWN, Bools, Codes, Doubles, Floats, Ints, Sparse
+
+MAX_WORK = 4_000_000
+"""Pairs of purchases met by one block of the co-purchase product; bounds its memory (about 100 bytes each)."""
+MAX_CELLS = 16_000_000
+"""Cells of the (customers, products) table of one block of look-ups."""
+ROWS_AT_ONCE = 100_000
+
+
+def co_purchases(counts: Sparse, tie_rank: Codes, n: int, min_support: int) -> tuple[Codes, Floats]:
+    """The n strongest neighbours of each product, (I, n) codes (-1 = none) and cosines, strongest first.
+
+    ``counts`` (U, I) holds purchases; ties go to the smaller ``tie_rank`` (I,).
+    """
+    x = counts.sign().tocsr()
+    by_product = x.T.tocsr()
+    buyers = np.diff(by_product.indptr).astype(np.float64)
+    n_products = x.shape[1]
+    width = min(n, max(n_products - 1, 1))
+    neighbours = np.full((n_products, width), UNKNOWN, dtype=np.int32)
+    strength = np.zeros((n_products, width), dtype=np.float32)
+    sizes = np.diff(x.indptr)
+    customers = int((sizes > 0).sum())
+    work = np.asarray(by_product @ sizes.astype(np.float64), dtype=np.float64)
+    for start, stop in _blocks(work):
+        both = (by_product[start:stop] @ x).tocoo()
+        i, j, shared = both.row + start, both.col, both.data.astype(np.float64)
+        keep = (i != j) & (shared >= min_support) & (shared * customers > buyers[i] * buyers[j])
+        i, j, shared = i[keep], j[keep], shared[keep]
+        cosine = shared / np.sqrt(buyers[i] * buyers[j])
+        order = np.lexsort((tie_rank[j], -cosine, i))
+        i, j, cosine = i[order], j[order], cosine[order]
+        place = np.arange(len(i)) - np.searchsorted(i, i)
+        top = place < width
+        neighbours[i[top], place[top]] = j[top]
+        strength[i[top], place[top]] = cosine[top]
+    return neighbours, strength
+
+
+def _blocks(work: Doubles) -> list[tuple[int, int]]:
+    """Spans of products whose work adds up to at most the limit (or a single product)."""
+    block = ((np.cumsum(work) - work) // MAX_WORK).astype(np.int64)
+    edges = np.flatnonzero(np.append(True, np.diff(block) > 0)) if len(work) else np.zeros(0, dtype=np.int64)
+    return list(zip(edges.tolist(), [*edges[1:].tolist(), len(work)], strict=True))
+
+
+def strongest_link(neighbours: Codes, history: Sparse, row: Ints, code: Codes) -> Codes:
+    """(N,) the product of the history (B, I) of each row most strongly tied to ``code``; -1 = none.
+
+    ``row`` (N,) must not fall. A dense table of one block of customers answers each look-up in constant time.
+    """
+    out = np.full(len(row), UNKNOWN, dtype=np.int32)
+    n_products = history.shape[1]
+    rows_in_block = max(1, MAX_CELLS // (n_products + 1))
+    for first in range(0, history.shape[0], rows_in_block):
+        last = min(first + rows_in_block, history.shape[0])
+        low, high = np.searchsorted(row, (first, last))
+        owned = _owned(history, first, last)
+        for start in range(low, high, ROWS_AT_ONCE):
+            part = slice(start, min(start + ROWS_AT_ONCE, high))
+            out[part] = _first_owned(neighbours, owned, row[part] - first, code[part])
+    return out
+
+
+def _owned(history: Sparse, first: int, last: int) -> Bools:
+    """(rows, I + 1) True for bought products; the last column, which -1 points at, is always False."""
+    owned = np.zeros((last - first, history.shape[1] + 1), dtype=bool)
+    span = slice(history.indptr[first], history.indptr[last])
+    rows = np.repeat(np.arange(last - first), np.diff(history.indptr[first : last + 1]))
+    owned[rows, history.indices[span]] = True
+    return owned
+
+
+def _first_owned(neighbours: Codes, owned: Bools, row: Ints, code: Codes) -> Codes:
+    """(N,) the first neighbour of ``code`` that the row owns; -1 = none."""
+    near = neighbours[code]
+    have = owned[row[:, None], near]
+    best = have.argmax(axis=1)
+    at = np.arange(len(row))
+    return np.where(have[at, best], near[at, best], UNKNOWN).astype(np.int32)

@@ -1,0 +1,114 @@
+"""Customer x product history as sparse arrays: decayed counts, basket places, co-occurrence and neighbours.
+
+Pure functions of a ``Batch`` (or of a matrix made from one): the same code serves the whole customer base in ``fit``
+and one request in ``score``. Every row is worked out alone, so an answer never depends on the rest of the batch.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from aisle.data.dataset import Dataset
+from aisle.data.events import Batch, first_of_basket, sparse_sum
+from aisle.kernels.topk import top_k
+from aisle.types import Codes, Doubles, Floats, Ints, Sparse
+
+BLOCK_CELLS = 4_000_000
+"""Dense cells worked on at once; about 100 MB with the sort keys of ``top_k``."""
+
+
+def everyone(data: Dataset) -> Batch:
+    """The batch of all U customers of a dataset, as of its moment."""
+    return data.batch(np.arange(data.shape[0], dtype=np.int32))
+
+
+def decay(age_days: Doubles, half_life_days: float | None) -> Doubles:
+    """(E,) weight ``0.5 ** (age / half life)`` of something that old; 1 throughout where there is no half-life."""
+    if half_life_days is None:
+        return np.ones(len(age_days))
+    return np.asarray(np.exp2(-age_days / half_life_days))
+
+
+def decayed_counts(batch: Batch, half_life_days: float | None = None) -> Sparse:
+    """(B, I) sum over the customer's baskets with the product of their decay; plain counts without a half-life."""
+    first = first_of_basket(batch.lines, batch.row)
+    weights = decay(batch.age_days[first], half_life_days)
+    return sparse_sum(batch.row[first], batch.lines.product[first], weights, batch.shape)
+
+
+def decayed_presence(batch: Batch, half_life_days: float | None = None) -> Sparse:
+    """(B, I) decay of the latest purchase of the product: 1 where it was ever bought if there is no half-life."""
+    order = np.lexsort((batch.lines.time, batch.lines.product, batch.row))
+    row, product = batch.row[order], batch.lines.product[order]
+    latest = np.ones(len(order), dtype=bool)
+    latest[:-1] = (row[1:] != row[:-1]) | (product[1:] != product[:-1])
+    weights = decay(batch.age_days[order][latest], half_life_days)
+    return sparse_sum(row[latest], product[latest], weights, batch.shape)
+
+
+def basket_places(batch: Batch) -> tuple[Ints, Ints]:
+    """Place of each line's basket in the customer's row of baskets, 0 = oldest (E,), and baskets a customer (B,)."""
+    width = int(batch.lines.basket.max(initial=0)) + 1
+    key = batch.row.astype(np.int64) * width + batch.lines.basket
+    baskets, which = np.unique(key, return_inverse=True)
+    number = np.bincount(baskets // width, minlength=len(batch)).astype(np.int64)
+    before = np.cumsum(number) - number
+    return which - before[batch.row], number
+
+
+def add_sparse(scores: Floats, extra: Sparse, weight: float) -> Floats:
+    """Add ``weight`` times a CSR array to dense scores (B, I), in place."""
+    rows = np.repeat(np.arange(extra.shape[0]), np.diff(extra.indptr))
+    scores[rows, extra.indices] += np.float32(weight) * extra.data
+    return scores
+
+
+def cooccurrence(x: Sparse) -> Doubles:
+    """(I, I) dense ``xᵀx``: for binary x (U, I) the number of customers who bought both products.
+
+    Filled by blocks of rows, so that the product never stands beside it as a sparse matrix of the same size.
+    """
+    wide = x.astype(np.float64)
+    across, n = wide.T.tocsr(), x.shape[1]
+    out = np.zeros((n, n))
+    step = max(1, BLOCK_CELLS // max(n, 1))
+    for at in range(0, n, step):
+        out[at : at + step] = (across[at : at + step] @ wide).toarray()
+    return out
+
+
+def cosine_neighbours(x: Sparse, k: int, shrink: float = 0.0) -> Sparse:
+    """(I, I) the k products nearest to each row's product by cosine between the columns of x (U, I).
+
+    ``cos(i, j) = (xᵀx)_ij / (|x_i| |x_j| + shrink)``: shrinking distrusts pairs that few customers support. The
+    diagonal is left out, ties go to the smaller code, products nobody bought have no neighbours. Works on blocks of
+    rows: memory O(block x I + k x I).
+    """
+    shape, bought = (x.shape[1], x.shape[1]), bought_products(x)
+    x, n = x[:, bought], len(bought)
+    across = x.T.tocsr()
+    norms = np.sqrt(np.asarray(x.multiply(x).sum(axis=0)).ravel())
+    step = max(1, BLOCK_CELLS // max(n, 1))
+    rows, cols, values = [bought[:0]], [bought[:0]], [np.zeros(0, dtype=np.float32)]
+    for at in range(0, n, step):
+        near, cosines = _nearest(across, x, norms, slice(at, min(at + step, n)), k, shrink)
+        row, place = np.nonzero(near >= 0)
+        rows.append(bought[at + row])
+        cols.append(bought[near[row, place]])
+        values.append(cosines[row, place])
+    return sparse_sum(np.concatenate(rows), np.concatenate(cols), np.concatenate(values), shape)
+
+
+def bought_products(x: Sparse) -> Codes:
+    """(A,) codes of the columns of x (U, I) that hold anything."""
+    return np.flatnonzero(np.bincount(x.indices, minlength=x.shape[1])).astype(np.int32)
+
+
+def _nearest(across: Sparse, x: Sparse, norms: Doubles, rows: slice, k: int, shrink: float) -> tuple[Codes, Floats]:
+    """Columns and cosines (R, k) of the products nearest to those in ``rows``; ``across`` is the transpose of x."""
+    block = (across[rows] @ x).toarray()
+    bottom = norms[rows, None] * norms + shrink
+    block = np.divide(block, bottom, out=np.zeros(block.shape, dtype=np.float32), where=bottom > 0, casting="unsafe")
+    block[np.arange(len(block)), np.arange(rows.start, rows.stop)] = 0.0
+    block[block <= 0] = -np.inf
+    return top_k(block, k, np.arange(x.shape[1], dtype=np.int32))

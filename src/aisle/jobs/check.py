@@ -1,0 +1,48 @@
+"""``aisle check``: the data doctor alone."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from aisle.config import RunConfig
+from aisle.data.schema import CleanTables
+from aisle.files import write_parquet
+from aisle.jobs.ingest import clean_source
+from aisle.progress import Progress
+
+
+def check(
+    source: str | Path, *, out: Path | None = None, config: RunConfig | None = None, progress: Progress | None = None
+) -> CleanTables:
+    """Clean a source and, with ``out``, write the canonical tables and ``rejects.parquet`` there."""
+    tables = clean_source(source, config or RunConfig(), progress or Progress())
+    if out is not None:
+        for name in ("transactions", "products", "customers", "rejects"):
+            write_parquet(out / f"{name}.parquet", getattr(tables, name))
+    return tables
+
+
+def data_summary(tables: CleanTables) -> dict[str, Any]:
+    """The ``data`` object of the certificate."""
+    report = tables.report
+    lines = tables.transactions
+    return {
+        "rows_read": report.total("read"),
+        "rows_accepted": report.total("accepted"),
+        "rows_rejected": report.total("rejected"),
+        "customers": tables.customers.height,
+        "products": tables.products.height,
+        "customers_with_lines": lines["customer_id"].drop_nulls().n_unique(),
+        "products_with_lines": lines["product_id"].n_unique(),
+        "duplicates": report.duplicates,
+        "returns": report.returns,
+        "returns_matched": report.returns_matched,
+        "date_order": report.date_order,
+        "date_proof": report.date_proof,
+        "preset": report.preset,
+        "mapping": report.mapping,
+        "files": [asdict(f) for f in report.files],
+        "findings": [asdict(f) for f in report.findings],
+    }

@@ -1,0 +1,112 @@
+"""Source to Dataset: resolve the mapping, let the doctor clean, build; clean tables can be stored and read back."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, replace
+from datetime import datetime
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from aisle.config import RunConfig
+from aisle.data.dataset import Dataset
+from aisle.data.doctor import clean
+from aisle.data.mapping import from_toml, resolve
+from aisle.data.read.sql import export_tables
+from aisle.data.schema import CleanTables, DataReport, FileCount, Finding
+from aisle.errors import UsageError
+from aisle.files import read_parquet, write_json, write_parquet
+from aisle.progress import Progress
+
+TABLES = ("transactions", "products", "customers", "stores", "availability", "rejects")
+
+
+def clean_source(source: str | Path, config: RunConfig, progress: Progress) -> CleanTables:
+    """Read and clean a folder, a file or a database URL.
+
+    Raises DataError for data that cannot be trusted, UsageError for a wrong path.
+    """
+    if "://" in str(source):
+        with TemporaryDirectory(prefix="aisle-sql-") as folder:
+            export_tables(str(source), Path(folder))
+            return clean_source(Path(folder), config, progress)
+    path = Path(source)
+    if not path.exists():
+        raise UsageError(f"there is no {path}; give a folder or file with transactions, or a database URL")
+    mapping, files = resolve(path, pinned=from_toml(config.data) if config.data else None)
+    with progress.step("Reading and checking") as tick:
+        return clean(path, mapping, files, date_order=config.date_order, progress=tick)
+
+
+def clean_frames(frames: dict[str, pl.DataFrame], config: RunConfig) -> CleanTables:
+    """Clean canonical tables given as frames; they take the same road as Parquet files."""
+    with TemporaryDirectory(prefix="aisle-frames-") as folder:
+        for name, frame in frames.items():
+            write_parquet(Path(folder) / f"{name}.parquet", frame)
+        return clean_source(folder, config, Progress())
+
+
+def save_tables(tables: CleanTables, folder: Path) -> None:
+    """Store clean tables and report as Parquet and JSON."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for name in TABLES:
+        frame = getattr(tables, name)
+        if frame is not None:
+            write_parquet(folder / f"{name}.parquet", frame)
+    write_json(folder / "report.json", asdict(tables.report))
+
+
+def load_tables(folder: Path, report: dict[str, Any]) -> CleanTables:
+    """Undo ``save_tables``."""
+    frames = {n: read_parquet(folder / f"{n}.parquet") for n in TABLES if (folder / f"{n}.parquet").exists()}
+    return CleanTables(
+        **frames,
+        report=DataReport(
+            **{
+                **report,
+                "files": tuple(FileCount(**f) for f in report["files"]),
+                "findings": tuple(Finding(**f) for f in report["findings"]),
+            }
+        ),
+    )
+
+
+def build_dataset(tables: CleanTables, config: RunConfig) -> Dataset:
+    """The Dataset of a run: opted-out customers marked, everything at or after ``--at`` forgotten."""
+    if config.no_profile:
+        tables = replace(tables, customers=_opt_out(tables, read_ids(Path(config.no_profile))))
+    dataset = Dataset.of(tables)
+    if config.at_moment is None:
+        return dataset
+    if dataset.clock == "sequence":
+        raise UsageError("--at needs timestamps; this source orders baskets by a sequence number")
+    return dataset.until(ticks(config.at_moment))
+
+
+def ticks(moment: datetime) -> int:
+    """Microseconds since 1970 of a naive UTC moment."""
+    return int(np.datetime64(moment, "us").astype(np.int64))
+
+
+def read_ids(path: Path) -> pl.Series:
+    """Ids of a text or CSV file: one a line, first column, a header ``customer_id`` or ``product_id`` skipped."""
+    try:
+        lines = path.read_text(encoding="utf-8-sig").splitlines()
+    except OSError as error:
+        raise UsageError(f"{path} cannot be read: {error.strerror}; give a text file with one id a line") from error
+    ids = [line.split(",")[0].strip().strip('"') for line in lines]
+    ids = [i for i in ids if i]
+    if ids and ids[0].lower() in ("customer_id", "product_id", "id"):
+        ids = ids[1:]
+    return pl.Series("id", ids, dtype=pl.String)
+
+
+def _opt_out(tables: CleanTables, ids: pl.Series) -> pl.DataFrame:
+    customers = tables.customers.with_columns(pl.col("customer_id").cast(pl.String))
+    extra = pl.DataFrame({"customer_id": ids}).unique().join(customers, on="customer_id", how="anti")
+    customers = pl.concat([customers, extra], how="diagonal")
+    given = pl.col("no_profile").fill_null(value=False) if "no_profile" in customers.columns else pl.lit(value=False)
+    return customers.with_columns(no_profile=given | pl.col("customer_id").is_in(ids.to_list()))

@@ -1,0 +1,71 @@
+"""``aisle recommend``: open a bundle, write lists."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+
+from aisle.bundle import RECOMMENDATIONS, Recommender, load
+from aisle.errors import UsageError
+from aisle.files import atomic, write_parquet
+from aisle.jobs.ingest import read_ids
+from aisle.jobs.output import escape_formulas
+from aisle.progress import Progress
+from aisle.rank.rules import Rules
+from aisle.types import Codes, Repeats
+
+
+def recommend(
+    bundle: Path,
+    out: Path,
+    *,
+    customers: Path | None = None,
+    k: int = 10,
+    repeats: Repeats = "mixed",
+    only_products: Path | None = None,
+    progress: Progress | None = None,
+) -> int:
+    """Write lists of a bundle to ``out`` (.parquet or .csv); returns the rows written.
+
+    Ids that the bundle does not know get the popularity list under their own id. Raises UsageError for a wrong suffix.
+    """
+    if out.suffix not in (".parquet", ".csv"):
+        raise UsageError(f"--out is {out}; it must end in .parquet or .csv")
+    recommender = load(bundle)
+    ids = recommender.dataset.customers.vocab.ids if customers is None else read_ids(customers)
+    rules = recommender.rules(repeats=repeats, only=only_codes(recommender, only_products))
+    with (progress or Progress()).step("Writing lists") as tick:
+        frame = lists_for(recommender, ids, k, rules)
+        tick(1, 1)
+    if out.suffix == ".parquet":
+        write_parquet(out, frame)
+    else:
+        with atomic(out) as temporary:
+            escape_formulas(frame).write_csv(temporary)
+    return frame.height
+
+
+def lists_for(recommender: Recommender, ids: pl.Series, k: int, rules: Rules) -> pl.DataFrame:
+    """Lists for ids of the caller's own, in their order, unknown ones included; repeated ids are answered once."""
+    ids = ids.cast(pl.String).unique(maintain_order=True)
+    codes = recommender.dataset.customers.vocab.codes(ids)
+    size = recommender.block_size
+    frames = [
+        recommender.frame(recommender.dataset.batch(codes[at : at + size]), k, rules, ids.slice(at, size))
+        for at in range(0, len(codes), size)
+    ]
+    return pl.concat(frames) if frames else pl.DataFrame(schema=RECOMMENDATIONS)
+
+
+def only_codes(recommender: Recommender, path: Path | None) -> Codes | None:
+    """Codes of the product ids in a file; raises UsageError when none of them is known."""
+    if path is None:
+        return None
+    ids = read_ids(path)
+    codes = recommender.dataset.products.vocab.codes(ids)
+    if not np.any(codes >= 0):
+        example = recommender.dataset.products.vocab.ids[0] if len(recommender.dataset.products) else "none"
+        raise UsageError(f"none of the {len(ids)} ids in {path} is a known product; ids look like {example!r}")
+    return codes

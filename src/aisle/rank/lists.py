@@ -1,0 +1,98 @@
+"""From a model to k products a customer, block by block, with the fallback chain below the model.
+
+Every model is asked for scores of a block of customers (B, I); B follows from a memory budget, so that memory does not
+grow with the number of customers.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from aisle.data.dataset import Dataset
+from aisle.data.events import Batch
+from aisle.features.groups import usual
+from aisle.kernels.topk import NOTHING, top_k
+from aisle.models.base import Model
+from aisle.rank.fallback import Choice, Fallback
+from aisle.rank.rules import Rules
+from aisle.types import Bools, Codes, Floats
+
+BYTES_PER_SCORE = 40
+"""Peak bytes a cell of the (B, I) block: scores, masks, and the int64 keys of top-k."""
+
+
+@dataclass(frozen=True, eq=False)
+class Lists:
+    """Lists of B customers; places that the catalogue or the rules leave empty hold code -1."""
+
+    codes: Codes
+    """(B, K)"""
+    scores: Floats
+    """(B, K) fall with rank; -inf in empty places."""
+    filled: Bools
+    """(B, K) places that the fallback chain filled."""
+    choice: Choice
+    """Which fallback answered."""
+
+
+def block_rows(n_products: int, memory_bytes: int) -> int:
+    """Customers a block so that the dense (B, I) work stays within the budget; between 16 and 4096."""
+    return int(np.clip(memory_bytes // (BYTES_PER_SCORE * max(n_products, 1)), 16, 4096))
+
+
+def recommend_block(model: Model, dataset: Dataset, fallback: Fallback, batch: Batch, rules: Rules, k: int) -> Lists:
+    """Lists for one block of customers.
+
+    The model answers rows with purchases; rows without, and customers who opted out, get the fallback chain, which
+    also fills what the model leaves empty. Filled scores lie below every score of the model.
+    """
+    local = local_products(dataset, batch)
+    scores = model.score(batch)
+    scores[batch.empty] = -np.inf
+    codes, values = top_k(rules.mask(scores, batch, local), k, dataset.tie_rank)
+    plain = np.zeros(len(batch), dtype=bool)
+    known = batch.customers >= 0
+    plain[known] = dataset.flag("no_profile")[batch.customers[known]]
+    choice = fallback.choose(batch, plain)
+    short = (codes == NOTHING).any(axis=1)
+    filled = np.zeros(codes.shape, dtype=bool)
+    if short.any():
+        _fill(codes, values, filled, short, rules.mask(choice.scores(), batch, local), dataset.tie_rank)
+    return Lists(codes, values, filled & (codes != NOTHING), choice)
+
+
+def _fill(codes: Codes, values: Floats, filled: Bools, short: Bools, scores: Floats, tie_rank: Codes) -> None:
+    """Fill empty places of the rows in ``short`` from fallback scores (B, I), in place."""
+    rows = np.flatnonzero(short)
+    part = scores[rows]
+    listed_row, listed_place = np.nonzero(codes[rows] != NOTHING)
+    part[listed_row, codes[rows][listed_row, listed_place]] = -np.inf
+    extra, worth = top_k(part, codes.shape[1], tie_rank)
+    place = np.arange(codes.shape[1])
+    have = (codes[rows] != NOTHING).sum(axis=1)[:, None]
+    empty = place >= have
+    take = np.where(empty, place - have, 0)
+    bottom = np.where(have[:, 0] > 0, values[rows, np.maximum(have[:, 0] - 1, 0)], 0.0)
+    floor = np.minimum(bottom, 0.0)[:, None] - 1.0 - (place - have)
+    new_codes = np.where(empty, np.take_along_axis(extra, take, axis=1), codes[rows])
+    nothing = empty & ~(np.take_along_axis(worth, take, axis=1) > -np.inf)
+    new_codes[nothing] = NOTHING
+    values[rows] = np.where(nothing, -np.inf, np.where(empty, floor, values[rows]))
+    codes[rows], filled[rows] = new_codes, empty
+
+
+def local_products(dataset: Dataset, batch: Batch) -> Bools | None:
+    """(B, I) what the customer's home store sells; None where the source has no availability table.
+
+    Customers without a home store, and stores that list nothing, are not limited.
+    """
+    if dataset.assortment is None:
+        return None
+    sold = dataset.assortment.at(dataset.as_of - 1)
+    home = usual(batch.lines.store, batch)
+    local = np.ones((len(batch), dataset.shape[1]), dtype=bool)
+    limited = (home >= 0) & (np.diff(sold.indptr)[np.maximum(home, 0)] > 0)
+    local[limited] = sold[home[limited]].toarray() > 0
+    return local

@@ -1,0 +1,69 @@
+"""What may be listed: products on sale, the repeat policy, allow-lists and what the customer's store sells."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from aisle.data.dataset import Dataset
+from aisle.data.events import Batch
+from aisle.types import DAY, Bools, Floats, Repeats
+
+GONE_AFTER_DAYS = 30.0
+"""No product counts as gone from sale before it was silent for this long."""
+GONE_AFTER_GAPS = 10.0
+"""… and for this many of its usual gaps between days with sales."""
+MIN_SALE_DAYS = 5
+"""With fewer days with sales the usual gap is unknown, and the product is not called gone."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Rules:
+    """Limits on every list; they never change what is learnt."""
+
+    listed: Bools
+    """(I,) products that may be listed at all."""
+    repeats: Repeats = "mixed"
+
+    def mask(self, scores: Floats, batch: Batch, local: Bools | None = None) -> Floats:
+        """Scores (B, I) with whatever must not be listed set to -inf, in place.
+
+        ``local`` (B, I) further limits each row to what the customer's store sells.
+        """
+        scores[:, ~self.listed] = -np.inf
+        if local is not None:
+            scores[~local] = -np.inf
+        if self.repeats == "mixed":
+            return scores
+        rows = np.repeat(np.arange(len(batch)), np.diff(batch.history.indptr))
+        if self.repeats == "new":
+            scores[rows, batch.history.indices] = -np.inf
+            return scores
+        kept = scores[rows, batch.history.indices]
+        scores[:] = -np.inf
+        scores[rows, batch.history.indices] = kept
+        return scores
+
+
+def gone(dataset: Dataset) -> Bools:
+    """(I,) products out of stock, or silent much longer than their usual gap between days with sales.
+
+    Silence is measured to the last sale of anything, so that a pause of the whole shop is nobody's silence. Under a
+    sequence clock only stock counts.
+    """
+    out_of_stock = ~dataset.products.flags.get("in_stock", np.ones(dataset.shape[1], dtype=bool))
+    sales = dataset.purchases
+    if dataset.clock == "sequence" or not len(sales):
+        return np.asarray(out_of_stock)
+    pairs = np.unique(np.stack((sales.product.astype(np.int64), sales.time // DAY)), axis=1)
+    days = np.bincount(pairs[0], minlength=dataset.shape[1])
+    first = np.full(dataset.shape[1], np.iinfo(np.int64).max)
+    last = np.full(dataset.shape[1], np.iinfo(np.int64).min)
+    np.minimum.at(first, pairs[0], pairs[1])
+    np.maximum.at(last, pairs[0], pairs[1])
+    some = days >= MIN_SALE_DAYS
+    gap = (last[some] - first[some]) / (days[some] - 1)
+    silent = np.zeros(dataset.shape[1], dtype=bool)
+    silent[some] = pairs[1].max() - last[some] > np.maximum(GONE_AFTER_DAYS, GONE_AFTER_GAPS * gap)
+    return np.asarray(out_of_stock | silent)

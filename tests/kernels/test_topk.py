@@ -1,0 +1,37 @@
+"""Top-k against a plain sort, with ties, blanks and odd sizes."""
+
+import numpy as np
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from aisle.kernels.topk import NOTHING, top_k
+
+
+@given(seed=st.integers(0, 10_000), rows=st.integers(1, 5), columns=st.integers(1, 9), k=st.integers(1, 12))
+@settings(max_examples=200, deadline=None)
+def test_top_k_is_a_stable_sort_by_score_then_tie_rank(seed: int, rows: int, columns: int, k: int) -> None:
+    rng = np.random.default_rng(seed)
+    scores = rng.choice(np.array([-np.inf, -2.5, -0.0, 0.0, 1.0, 3.5], dtype=np.float32), (rows, columns))
+    tie_rank = rng.permutation(columns).astype(np.int32)
+    codes, values = top_k(scores, k, tie_rank)
+    assert codes.shape == values.shape == (rows, k)
+    for row in range(rows):
+        listed = [i for i in range(columns) if scores[row, i] > -np.inf]
+        expected = sorted(listed, key=lambda i: (-scores[row, i], tie_rank[i]))[:k]
+        assert codes[row, : len(expected)].tolist() == expected
+        assert (codes[row, len(expected) :] == NOTHING).all()
+        assert values[row, : len(expected)].tolist() == [scores[row, i] for i in expected]
+
+
+def test_nan_is_never_listed() -> None:
+    codes, _ = top_k(np.array([[np.nan, 1.0]], dtype=np.float32), 2, np.arange(2, dtype=np.int32))
+    assert codes.tolist() == [[1, NOTHING]]
+
+
+def test_a_row_does_not_depend_on_its_neighbours() -> None:
+    rng = np.random.default_rng(0)
+    scores = rng.integers(0, 4, (40, 30)).astype(np.float32)
+    tie_rank = rng.permutation(30).astype(np.int32)
+    whole, _ = top_k(scores, 7, tie_rank)
+    alone = np.concatenate([top_k(scores[i : i + 1], 7, tie_rank)[0] for i in range(40)])
+    assert np.array_equal(whole, alone)
