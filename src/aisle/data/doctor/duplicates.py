@@ -73,7 +73,7 @@ def equal_rows(lines: pl.DataFrame) -> list[Issue]:
 
 
 def contradicting_ids(lines: pl.DataFrame) -> list[Issue]:
-    """Sales whose order id already stands on another customer's sale, or on another sale altogether where ids are line ids.
+    """Lines whose order id already stands on another customer, or on any other sale where each sale has its own id.
 
     A return may share the id of its sale, and baskets of several products share one id: neither is a contradiction.
     Anonymous lines contradict nobody.
