@@ -57,7 +57,7 @@ class LineTyper:
                 self.ledger.note("COLUMN_ABSENT", 1, column=name, example=f"{file}: {wanted}")
 
     def type_block(self, number: int, block: TextBlock) -> pl.DataFrame:
-        """The accepted rows (N,), typed, with ``_file``, ``_line``, ``_hash``, ``_policy``; dates as ticks and shape."""
+        """The accepted rows (N,), typed, with ``_file``, ``_line``, ``_hash``, ``_policy``; dates: ticks and shape."""
         text = apply(self.table, block.frame, self.joined)
         columns: dict[str, pl.Series] = {}
         issues = [*self._strays(block.frame, text)]

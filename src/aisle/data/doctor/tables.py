@@ -53,8 +53,8 @@ class TableCleaner:
         header = (text[key].cast(pl.String) == self.table.columns[key][-1]).fill_null(False).to_numpy()
         issues = [Issue("REPEAT_HEADER", header), *issues, Issue("ID_MISSING", ids.is_null().to_numpy() & ~blamed, key)]
         keep = self.ledger.judge(number, block.frame, block.line, issues)
-        where = {"_file": pl.lit(number, dtype=pl.Int16), "_line": block.line.cast(pl.Int64)}
-        return text.with_columns(ids.cast(pl.String).alias(key), **where).filter(pl.Series(keep))
+        where = [pl.lit(number, dtype=pl.Int16).alias("_file"), block.line.cast(pl.Int64).alias("_line")]
+        return text.with_columns(ids.cast(pl.String).alias(key), *where).filter(pl.Series(keep))
 
     def _typed(self, whole: pl.DataFrame, key: str) -> pl.DataFrame:
         typer = AttributeTyper(whole.select("_file", "_line"), self.ledger, self.given, self.now)
@@ -173,8 +173,8 @@ def clean_spans(
             issues += [*found, Issue("ID_MISSING", ids.is_null().to_numpy(), key)]
             text = text.with_columns(ids.cast(pl.String).alias(key))
         keep = pl.Series(ledger.judge(number, block.frame, block.line, issues))
-        where = {"_file": pl.lit(number, dtype=pl.Int16), "_line": block.line.cast(pl.Int64)}
-        pieces.append(text.with_columns(**where).filter(keep))
+        where = [pl.lit(number, dtype=pl.Int16).alias("_file"), block.line.cast(pl.Int64).alias("_line")]
+        pieces.append(text.with_columns(where).filter(keep))
     empty = pl.DataFrame(schema={"store_id": pl.String, "product_id": pl.String})
     whole = pl.concat(pieces, how="diagonal_relaxed") if pieces else empty
     out = whole.select("store_id", "product_id")
