@@ -20,6 +20,10 @@ def _csv(folder: Path, file: str, header: str, rows: list[list[object]]) -> None
     _write(folder, file, [list(header.split(",")), *rows])
 
 
+def _cells(text: str) -> list[object]:
+    return list(text.split(","))
+
+
 def retail_case_study(folder: Path, rng: random.Random) -> None:
     head = "transaction_id,cust_id,tran_date,prod_subcat_code,prod_cat_code,Qty,Rate,Tax,total_amt,Store_type"
     lines: list[list[object]] = [
@@ -35,7 +39,16 @@ def retail_case_study(folder: Path, rng: random.Random) -> None:
 
 def _gift_shop(folder: Path, file: str, header: str) -> None:
     rows: list[list[object]] = [
-        [489_434 + i // 3, "85048" if i % 2 else "DCGS0003", "CANDLE", 12, "01/12/2009 07:45", 6.95, "13085.0", "France"]
+        [
+            489_434 + i // 3,
+            "85048" if i % 2 else "DCGS0003",
+            "CANDLE",
+            12,
+            "01/12/2009 07:45",
+            6.95,
+            f"{13085 + i % 3}.0",
+            "France",
+        ]
         for i in range(ROWS)
     ]
     _csv(folder, file, header, rows)
@@ -50,9 +63,7 @@ def online_retail_ii(folder: Path, rng: random.Random) -> None:
 
 
 def online_retail_i(folder: Path, rng: random.Random) -> None:
-    _gift_shop(
-        folder, "data.csv", "InvoiceNo,StockCode,Description,Quantity,InvoiceDate,UnitPrice,CustomerID,Country"
-    )
+    _gift_shop(folder, "data.csv", "InvoiceNo,StockCode,Description,Quantity,InvoiceDate,UnitPrice,CustomerID,Country")
 
 
 def dunnhumby(folder: Path, rng: random.Random) -> None:
@@ -63,9 +74,11 @@ def dunnhumby(folder: Path, rng: random.Random) -> None:
     )
     for week in (200607, 200608):
         rows: list[list[object]] = [
-            [week, 20060410 + i % 7, 1 + i % 7, 8 + i % 13, 1, 3.44, f"PRD{i % 5}", f"CL{i % 5}", f"DEP{i % 4}", f"G{i % 3}"]
-            + [f"D{i % 2}", f"CUST{i % 6}" if i % 4 else "", "LA", "YF", 994_100_100_000_000 + week + i, "L", "UM"]
-            + ["Full Shop", "Mixed", "STORE1", "LS", "E02"]
+            _cells(
+                f"{week},{20060410 + i % 7},{1 + i % 7},{8 + i % 13},1,3.44,PRD{i % 5},CL{i % 5},DEP{i % 4},G{i % 3},"
+                f"D{i % 2},{f'CUST{i % 6}' if i % 4 else ''},LA,YF,{994_100_100_000_000 + week + i},L,UM,Full Shop,"
+                "Mixed,STORE1,LS,E02"
+            )
             for i in range(ROWS // 2)
         ]
         _csv(folder, f"transactions_{week}.csv", head, rows)
@@ -79,18 +92,35 @@ def complete_journey(folder: Path, rng: random.Random) -> None:
     )
     times = (1631, 5, 45, 959)
     rows: list[list[object]] = [
-        [2375 + i % 5, 26_984_851_472 + i // 3, 1 + i // 3, 1_004_906 + i % 6, 1, 1.39, 364, -0.6, times[i % 4], 1, 0, 0]
+        [
+            2375 + i % 5,
+            26_984_851_472 + i // 3,
+            1 + i // 3,
+            1_004_906 + i % 6,
+            1,
+            1.39,
+            364,
+            -0.6,
+            times[i % 4],
+            1,
+            0,
+            0,
+        ]
         for i in range(ROWS)
     ]
     _csv(folder, "transaction_data.csv", head, rows)
     head = "PRODUCT_ID,MANUFACTURER,DEPARTMENT,BRAND,COMMODITY_DESC,SUB_COMMODITY_DESC,CURR_SIZE_OF_PRODUCT"
-    goods: list[list[object]] = [[1_004_906 + i, 69, "PRODUCE", "Private", "FRUIT", f"APPLE {i}", "1 LB"] for i in range(6)]
+    goods: list[list[object]] = [
+        [1_004_906 + i, 69, "PRODUCE", "Private", "FRUIT", f"APPLE {i}", "1 LB"] for i in range(6)
+    ]
     _csv(folder, "product.csv", head, goods)
     head = (
         "AGE_DESC,MARITAL_STATUS_CODE,INCOME_DESC,HOMEOWNER_DESC,HH_COMP_DESC,HOUSEHOLD_SIZE_DESC,KID_CATEGORY_DESC,"
         "household_key"
     )
-    people: list[list[object]] = [["65+", "A", "35-49K", "Homeowner", "2 Adults", 2, "None", 2375 + i] for i in range(3)]
+    people: list[list[object]] = [
+        ["65+", "A", "35-49K", "Homeowner", "2 Adults", 2, "None", 2375 + i] for i in range(3)
+    ]
     _csv(folder, "hh_demographic.csv", head, people)
     _csv(folder, "campaign_table.csv", "DESCRIPTION,household_key,CAMPAIGN", [["TypeA", 2375, 26]])
     _csv(folder, "coupon.csv", "COUPON_UPC,PRODUCT_ID,CAMPAIGN", [[10_000_085_364, 1_004_906, 9]])
@@ -100,7 +130,17 @@ def complete_journey(folder: Path, rng: random.Random) -> None:
 def ta_feng(folder: Path, rng: random.Random) -> None:
     head = "TRANSACTION_DT,CUSTOMER_ID,AGE_GROUP,PIN_CODE,PRODUCT_SUBCLASS,PRODUCT_ID,AMOUNT,ASSET,SALES_PRICE"
     rows: list[list[object]] = [
-        [f"11/{1 + i % 28}/2000", f"0110490{i % 5}", "45-49", "115", 110_411 + i % 3, 4_710_199_010_372 + i % 6, 2, 24, 30]
+        [
+            f"11/{1 + i % 28}/2000",
+            f"0110490{i % 5}",
+            "45-49",
+            "115",
+            110_411 + i % 3,
+            4_710_199_010_372 + i % 6,
+            2,
+            24,
+            30,
+        ]
         for i in range(ROWS)
     ]
     _csv(folder, "ta_feng_all_months_merged.csv", head, rows)
@@ -109,7 +149,9 @@ def ta_feng(folder: Path, rng: random.Random) -> None:
 def instacart(folder: Path, rng: random.Random) -> None:
     head = "order_id,user_id,eval_set,order_number,order_dow,order_hour_of_day,days_since_prior_order"
     sets = ("prior", "prior", "train", "test")
-    orders: list[list[object]] = [[100 + 4 * u + n, 1 + u, s, n + 1, 2, "08", ""] for u in range(4) for n, s in enumerate(sets)]
+    orders: list[list[object]] = [
+        [100 + 4 * u + n, 1 + u, s, n + 1, 2, "08", ""] for u in range(4) for n, s in enumerate(sets)
+    ]
     _csv(folder, "orders.csv", head, orders)
     head = "order_id,product_id,add_to_cart_order,reordered"
     for split in ("prior", "train"):
@@ -136,9 +178,10 @@ def hm(folder: Path, rng: random.Random) -> None:
         "garment_group_no,garment_group_name,detail_desc"
     )
     goods: list[list[object]] = [
-        [f"0{663_713_001 + i}", "0663713", "Atlanta Push Body", 283, "Underwear body", "Underwear", 1_010_016, "Solid"]
-        + [9, "Black", 4, "Dark", 5, "Black", 1338, "Lingerie", "B", "Lingeries", 1, "Ladieswear", 61, "Womens Lingerie"]
-        + [1017, "Under-", "Lace body"]
+        _cells(
+            f"0{663_713_001 + i},0663713,Atlanta Push Body,283,Underwear body,Underwear,1010016,Solid,9,Black,4,Dark,5,"
+            "Black,1338,Lingerie,B,Lingeries,1,Ladieswear,61,Womens Lingerie,1017,Under-,Lace body"
+        )
         for i in range(6)
     ]
     _csv(folder, "articles.csv", head, goods)
@@ -154,7 +197,8 @@ def _ratings() -> list[list[object]]:
 def movielens_100k(folder: Path, rng: random.Random) -> None:
     _write(folder, "u.data", _ratings(), "\t")
     films: list[list[object]] = [
-        [i, f"Film {i} (1995)", "01-Jan-1995", "", "http://imdb", *(int(g == i) for g in range(19))] for i in range(1, 8)
+        [i, f"Film {i} (1995)", "01-Jan-1995", "", "http://imdb", *(int(g == i) for g in range(19))]
+        for i in range(1, 8)
     ]
     _write(folder, "u.item", films, "|")
     _write(folder, "u.user", [[i, 24, "M", "technician", "85711"] for i in range(1, 6)], "|")
@@ -174,7 +218,9 @@ def movielens_20m(folder: Path, rng: random.Random) -> None:
 
 
 def canonical(folder: Path, rng: random.Random) -> None:
-    rows: list[list[object]] = [[f"c{i % 5}", f"p{i % 6}", f"2024-01-{1 + i % 28:02d}", 1, 9.5, "north"] for i in range(ROWS)]
+    rows: list[list[object]] = [
+        [f"c{i % 5}", f"p{i % 6}", f"2024-01-{1 + i % 28:02d}", 1, 9.5, "north"] for i in range(ROWS)
+    ]
     head = "customer_id,product_id,timestamp,quantity,price,store_id"
     _csv(folder, "transactions-2023.csv", head, rows[:10])
     _csv(folder, "transactions-2024.csv", head, rows[10:])
