@@ -44,7 +44,7 @@ def _gift_shop(folder: Path, file: str, header: str) -> None:
             "85048" if i % 2 else "DCGS0003",
             "CANDLE",
             12,
-            "01/12/2009 07:45",
+            f"{1 + i % 28:02d}/12/2009 07:45",
             6.95,
             f"{13085 + i % 3}.0",
             "France",

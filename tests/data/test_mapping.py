@@ -1,5 +1,7 @@
 """Finding, applying and pinning a mapping of sources nobody has seen before."""
 
+from collections.abc import Mapping as Mapping_
+from collections.abc import Sequence
 from datetime import date, datetime
 from pathlib import Path
 
@@ -18,7 +20,7 @@ from tests.data.schemas import write
 SOURCE = PlainSource()
 
 
-def put(folder: Path, file: str, columns: dict[str, list[object]]) -> None:
+def put(folder: Path, file: str, columns: Mapping_[str, Sequence[object]]) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     pl.DataFrame({name: [str(v) for v in values] for name, values in columns.items()}).write_csv(folder / file)
 
@@ -57,7 +59,7 @@ def test_names_in_many_styles_are_understood(tmp_path: Path, customer: str, prod
 
 
 def test_the_rest_of_a_sale_line_is_understood(tmp_path: Path) -> None:
-    columns = {
+    columns: dict[str, list[object]] = {
         **sale("client", "article", "date"),
         **{
             n: ["1"] * 4
@@ -141,7 +143,11 @@ def test_levels_numbered_from_the_leaf_are_turned(tmp_path: Path) -> None:
 
 
 def test_one_wide_table_carries_facts_of_products_and_customers(tmp_path: Path) -> None:
-    columns = {**sale("customer", "product", "date"), "category": ["A"] * 4, "product_name": ["Milk"] * 4}
+    columns: dict[str, list[object]] = {
+        **sale("customer", "product", "date"),
+        "category": ["A"] * 4,
+        "product_name": ["Milk"] * 4,
+    }
     put(tmp_path, "x.csv", {**columns, "country": ["UK"] * 4})
     found = shown(resolve(tmp_path, reader=SOURCE)[0])["transactions"]
     assert (found["category_1"], found["name"], found["group_1"]) == ("category", "product_name", "country")

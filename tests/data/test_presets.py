@@ -7,10 +7,12 @@ from pathlib import Path
 import polars as pl
 import pytest
 
+from aisle.data.doctor import clean
 from aisle.data.mapping import apply, from_toml, load_joins, resolve, to_toml
 from aisle.data.names import Columns, plain
 from aisle.data.presets import PRESETS
-from aisle.data.schema import Mapping
+from aisle.data.read import read_blocks
+from aisle.data.schema import Mapping, TableName
 from tests.data.disk import PlainSource
 from tests.data.schemas import ROWS, WRITERS, write
 
@@ -33,7 +35,7 @@ TABLES = {
 }
 
 
-def frame_of(mapping: Mapping, files: dict[str, list[Path]], folder: Path, name: str) -> pl.DataFrame:
+def frame_of(mapping: Mapping, files: dict[TableName, list[Path]], folder: Path, name: TableName) -> pl.DataFrame:
     """All files of a table under canonical names."""
     table = next(t for t in mapping.tables if t.table == name)
     joined = load_joins(table, folder, reader=SOURCE)
@@ -57,10 +59,10 @@ def test_no_row_is_lost_and_no_required_value_is_empty(form: tuple[str, Path]) -
     name, folder = form
     mapping, files = resolve(folder, reader=SOURCE)
     for table in mapping.tables:
-        frame = frame_of(mapping, dict(files), folder, table.table)
+        frame = frame_of(mapping, files, folder, table.table)
         rows = sum(SOURCE.headless(f, table.header, table.separator).height for f in files[table.table])
         assert frame.height == rows > 0
-    sales = frame_of(mapping, dict(files), folder, "transactions")
+    sales = frame_of(mapping, files, folder, "transactions")
     assert sales.height == {"instacart": 36}.get(name, ROWS)
     clock = "timestamp" if "timestamp" in sales.columns else "sequence"
     assert sales.select("product_id", clock).null_count().row(0) == (0, 0)
@@ -86,15 +88,15 @@ def test_the_mapping_survives_toml_and_pinning(form: tuple[str, Path]) -> None:
 def test_products_of_lines_are_listed(form: tuple[str, Path]) -> None:
     mapping, files = resolve(form[1], reader=SOURCE)
     if "products" in files:
-        sold = set(frame_of(mapping, dict(files), form[1], "transactions")["product_id"])
-        listed = set(frame_of(mapping, dict(files), form[1], "products")["product_id"])
+        sold = set(frame_of(mapping, files, form[1], "transactions")["product_id"])
+        listed = set(frame_of(mapping, files, form[1], "products")["product_id"])
         assert sold <= listed
 
 
-def one(name: str, folder: Path, table: str = "transactions", row: int = 0) -> dict[str, object]:
+def one(name: str, folder: Path, table: TableName = "transactions", row: int = 0) -> dict[str, object]:
     write(name, folder)
     mapping, files = resolve(folder, reader=SOURCE)
-    return frame_of(mapping, dict(files), folder, table).row(row, named=True)
+    return frame_of(mapping, files, folder, table).row(row, named=True)
 
 
 def test_case_study_products_are_keyed_by_category_and_sub_category(tmp_path: Path) -> None:
@@ -176,7 +178,7 @@ def test_the_order_of_columns_and_their_case_do_not_matter(tmp_path: Path) -> No
     mapping, files = resolve(tmp_path, reader=SOURCE)
     assert mapping.name == "retail_case_study"
     assert set(files) == TABLES["retail_case_study"]
-    assert frame_of(mapping, dict(files), tmp_path, "transactions")["product_id"][0] == "1/1"
+    assert frame_of(mapping, files, tmp_path, "transactions")["product_id"][0] == "1/1"
 
 
 def test_a_missing_required_column_is_another_source(tmp_path: Path) -> None:
@@ -237,3 +239,26 @@ def test_writers_are_deterministic(tmp_path: Path) -> None:
     first = write("retail_case_study", tmp_path / "a") / "Customer.csv"
     WRITERS["retail_case_study"](tmp_path / "b", random.Random(0))
     assert first.read_text() == (tmp_path / "b" / "Customer.csv").read_text()
+
+
+@pytest.mark.parametrize("name", sorted(WRITERS))
+def test_the_doctor_takes_every_form_whole(tmp_path: Path, name: str) -> None:
+    """From the publisher's files to clean tables, through the real reader."""
+    source = write(name, tmp_path / "source")
+    mapping, files = resolve(source)
+    tables = clean(source, mapping, files)
+    assert tables.report.total("read") == {"instacart": 36}.get(name, ROWS)
+    assert tables.report.total("accepted") + tables.report.total("rejected") == tables.report.total("read")
+    assert tables.transactions.height > 0
+    assert tables.transactions["customer_id"].n_unique() > 1
+    if name != "instacart":
+        assert tables.transactions["timestamp"].null_count() == 0
+    levels = [c for c in tables.products.columns if c.startswith("category_")]
+    assert len(levels) == sum(c.startswith("category_") for t in mapping.tables for c in t.columns)
+
+
+def test_files_without_header_keep_their_first_line(tmp_path: Path) -> None:
+    source = write("movielens_1m", tmp_path / "source")
+    (block,) = read_blocks(source / "movies.dat", header=("movie_id", "title", "genres"), separator="::")
+    assert block.frame.row(0) == ("1", "Film: part 1 (1995)", "Drama|War")
+    assert block.line[0] == 1
