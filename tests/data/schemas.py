@@ -44,9 +44,9 @@ def _gift_shop(folder: Path, file: str, header: str) -> None:
             "85048" if i % 2 else "DCGS0003",
             "CANDLE",
             12,
-            f"{1 + i % 28:02d}/12/2009 07:45",
+            f"{10 + i // 3}/12/2009 07:45",
             6.95,
-            f"{13085 + i % 3}.0",
+            f"{13085 + i // 3 % 3}.0",
             "France",
         ]
         for i in range(ROWS)
@@ -76,7 +76,7 @@ def dunnhumby(folder: Path, rng: random.Random) -> None:
         rows: list[list[object]] = [
             _cells(
                 f"{week},{20060410 + i % 7},{1 + i % 7},{8 + i % 13},1,3.44,PRD{i % 5},CL{i % 5},DEP{i % 4},G{i % 3},"
-                f"D{i % 2},{f'CUST{i % 6}' if i % 4 else ''},LA,YF,{994_100_100_000_000 + week + i},L,UM,Full Shop,"
+                f"D{i % 2},{f'CUST{i % 6}' if i % 4 else ''},LA,YF,{994_100_100_000_000 + 100 * week + i},L,UM,Full Shop,"
                 "Mixed,STORE1,LS,E02"
             )
             for i in range(ROWS // 2)
@@ -94,7 +94,7 @@ def complete_journey(folder: Path, rng: random.Random) -> None:
     rows: list[list[object]] = [
         [
             2375 + i % 5,
-            26_984_851_472 + i // 3,
+            26_984_851_472 + i,
             1 + i // 3,
             1_004_906 + i % 6,
             1,
