@@ -269,8 +269,9 @@ def _order_holes(lines: pl.DataFrame) -> list[Issue]:
 def _read(path: Path, table: TableMapping) -> Iterator[TextBlock]:
     """The blocks of a file; the mapping's key columns help the reader to find the header line."""
     keys = ("customer_id", "product_id", "timestamp", "sequence", "quantity", "store_id")
-    required = frozenset(part for key in keys for part in table.columns.get(key, ()))
-    return read_blocks(path, required=required)
+    borrowed = {column for join in table.joins for column in join.take}
+    required = frozenset(part for key in keys for part in table.columns.get(key, ())) - borrowed
+    return read_blocks(path, required=required, header=table.header, separator=table.separator)
 
 
 def clean(
