@@ -34,15 +34,15 @@ class Shop:
     signal: bool = True
     """False: everybody draws from the same popularity, so that no personal model can beat it."""
 
-    visits_per_day: float = 0.075
+    visits_per_day: float = 0.072
     """Mean over customers of the chance to visit on an average day."""
-    staples: int = 8
+    staples: int = 5
     """Products that a customer buys again and again, each in a cycle of its own."""
     favourites: int = 8
     """Products that a customer likes without a rhythm."""
-    picks: float = 1.0
+    picks: float = 1.3
     """Mean products a visit beside staples and complements."""
-    flat_picks: float = 2.6
+    flat_picks: float = 2.4
     """Mean products a visit where ``signal`` is False; keeps the volume alike."""
     returned: float = 0.02
     """Share of lines that are brought back within two weeks."""
