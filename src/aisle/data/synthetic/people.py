@@ -173,9 +173,7 @@ def _favourites(catalogue: Catalogue, rng: np.random.Generator, segment: Ints) -
     return sampler.draw(1 + segment[:, None], rng.random((len(segment), count)))
 
 
-def _habits(
-    catalogue: Catalogue, rng: np.random.Generator, segment: Ints, arrival: Ints
-) -> dict[str, np.ndarray]:
+def _habits(catalogue: Catalogue, rng: np.random.Generator, segment: Ints, arrival: Ints) -> dict[str, np.ndarray]:
     """Staples of each customer with their cycles and spans; a product drawn twice fills one slot only."""
     shop = catalogue.shop
     shape = (len(segment), shop.staples if shop.signal else 0)
@@ -192,5 +190,3 @@ def _habits(
     stop = np.where(ends, begin + 1 + (rng.random(shape) * span).astype(np.int64), shop.days + 1)
     cycle = np.clip(np.exp(rng.normal(np.log(32.0), 0.6, shape)), 6.0, 150.0)
     return {"staples": staples, "cycle": cycle, "begin": begin, "stop": stop, "phase": rng.random(shape)}
-
-

@@ -11,6 +11,7 @@ The law of the shop, which ``chances`` reads as probabilities. On each day a cus
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -162,7 +163,7 @@ def _staples(catalogue: Catalogue, people: People, visits: Visits, rng: np.rando
     bounds = np.searchsorted(visits.turn[order], np.arange(int(visits.turn.max(initial=-1)) + 2))
     found: list[tuple[Ints, Ints]] = []
     uniform = rng.random((len(order), people.staples.shape[1]), dtype=np.float32)
-    for start, end in zip(bounds[:-1], bounds[1:], strict=True):
+    for start, end in pairwise(bounds.tolist()):
         now = order[start:end]
         row, day = visits.row[now], visits.day[now][:, None]
         wish = hazard((day - last[row]) / people.cycle[row])
@@ -182,9 +183,7 @@ def _active(catalogue: Catalogue, people: People, row: Ints, day: Ints) -> Bools
     return np.asarray(habit & catalogue.open(staples, day))
 
 
-def _picks(
-    catalogue: Catalogue, people: People, visits: Visits, rng: np.random.Generator
-) -> tuple[Ints, Codes]:
+def _picks(catalogue: Catalogue, people: People, visits: Visits, rng: np.random.Generator) -> tuple[Ints, Codes]:
     """(visit, product) of the picks: candidates at peak demand, thinned to the demand of the day."""
     top = catalogue.peak_demand
     count = rng.poisson(people.picks[visits.row] * top)
@@ -212,9 +211,7 @@ def _complements(catalogue: Catalogue, visits: Visits, keys: Ints, rng: np.rando
     return np.asarray(visit[on_sale] * len(catalogue) + other[on_sale])
 
 
-def _lines(
-    catalogue: Catalogue, people: People, visits: Visits, keys: Ints, rng: np.random.Generator
-) -> Lines:
+def _lines(catalogue: Catalogue, people: People, visits: Visits, keys: Ints, rng: np.random.Generator) -> Lines:
     """Sale lines of (visit, product) keys."""
     visit, product = np.divmod(keys, len(catalogue))
     row, day = visits.row[visit], visits.day[visit]
@@ -242,7 +239,7 @@ def _lines(
 
 
 def _returns(shop: Shop, lines: Lines, rng: np.random.Generator) -> Lines:
-    """Some lines come back one to fourteen days later, whole or in part; what would come later than the data does not."""
+    """Some lines come back one to fourteen days later, whole or in part, unless the data end before."""
     sale = lines.take(rng.random(len(lines)) < shop.returned)
     day = sale.second // 86_400 + rng.integers(1, RETURN_DAYS + 1, len(sale))
     second = day * 86_400 + rng.integers(9 * 3600, 20 * 3600, len(sale))
