@@ -42,7 +42,7 @@ SLASHED = 0.3
 """Share of rows with slashes in the date (DATE_MIXED)."""
 UNKNOWN = 0.01
 """Share of products, and of customers, that are missing from their files."""
-BLANKS = ("", "NA", "null", "N/A")
+BLANKS = (None, "NA", "null", "N/A")
 ACTIONS = {
     **dict.fromkeys([*REJECTED, "DUP_ROW", "FOOTER", "REPEAT_HEADER"], "rejected"),
     **dict.fromkeys([*REPAIRED, "AMT_THOUSANDS", "AMT_PAREN", "DATE_MIXED"], "repaired"),
@@ -153,7 +153,7 @@ def _nameless(clean: pl.DataFrame, fault: np.ndarray, paired: Bools, rng: np.ran
 def _damaged(clean: pl.DataFrame, fault: np.ndarray, rng: np.random.Generator, dirt: Dirt) -> list[str]:
     """The CSV lines of a block."""
     slash = rng.random(clean.height) < SLASHED
-    blank = pl.Series(BLANKS).gather(rng.integers(len(BLANKS), size=clean.height))
+    blank = pl.Series(BLANKS, dtype=pl.String).gather(rng.integers(len(BLANKS), size=clean.height))
     amount, quantity = pl.col("amount"), pl.col("quantity")
     large, negative = amount.abs() >= 1000, amount < 0
     code = pl.col("fault")
@@ -172,14 +172,14 @@ def _damaged(clean: pl.DataFrame, fault: np.ndarray, rng: np.random.Generator, d
     text = frame.with_columns(
         customer_id=pl.when(code == "CUST_MISSING").then("blank").otherwise("customer_id"),
         product_id=pl.when(code == "ID_MISSING")
-        .then(pl.lit(""))
+        .then(pl.lit(None))
         .when(code == "INVISIBLE_CHAR")
         .then(pl.col("product_id") + "\u200b")
         .otherwise("product_id"),
         timestamp=pl.when(code == "DATE_INVALID")
         .then(pl.lit("31-02-2025 10:00:00"))
         .when(code == "DATE_MISSING")
-        .then(pl.lit(""))
+        .then(pl.lit(None))
         .when(code == "DATE_FUTURE")
         .then(stamp.dt.strftime("%d-%m-2091 %H:%M:%S"))
         .when(pl.col("slash"))

@@ -17,7 +17,7 @@ BLOCK = 4096
 """Customers that share one random stream: results never depend on how many blocks are held or who else exists."""
 DEPTH = 50
 """Products in each customer's oracle list."""
-ORACLE_CUSTOMERS = 5 * BLOCK
+ORACLE_CUSTOMERS = 2 * BLOCK
 """Customers who get an oracle list: the first ones, which are a fair sample since numbers are given blindly."""
 LIMITS = {"customers": (10, 50_000_000), "products": (50, 200_000), "days": (90, 3650), "seed": (0, 2**31 - 1)}
 """Allowed sizes. Fewer days than 90 leave no history before the longest window."""

@@ -128,9 +128,9 @@ def shop_block(catalogue: Catalogue, people: People, block: int) -> tuple[Lines,
     visit = np.concatenate((visit, buys.visit))
     product = np.concatenate((product, people.staples[buys.row, buys.slot]))
     rng = shop.stream(STREAM, block, 3)
-    keys = np.unique(visit * len(catalogue) + product)
+    keys = _distinct(visit * len(catalogue) + product)
     if shop.signal:
-        keys = np.unique(np.concatenate((keys, _complements(catalogue, visits, keys, rng))))
+        keys = _distinct(np.concatenate((keys, _complements(catalogue, visits, keys, rng))))
     lines = _lines(catalogue, people, visits, keys, rng)
     lines = lines.join(_returns(shop, lines, rng))
     return lines.take(np.argsort(lines.second, kind="stable")), buys
@@ -251,6 +251,12 @@ def _returns(shop: Shop, lines: Lines, rng: np.random.Generator) -> Lines:
         discount=np.zeros(len(sale)),
     )
     return back.take(day < shop.days)
+
+
+def _distinct(keys: Ints) -> Ints:
+    """The keys sorted, each once; on millions of whole numbers a sort beats NumPy's own ``unique`` by far."""
+    keys = np.sort(keys)
+    return keys[np.concatenate(([True], keys[1:] != keys[:-1]))] if len(keys) else keys
 
 
 def _slice(people: People, rows: slice) -> People:
