@@ -10,8 +10,8 @@ from typing import Annotated, Any
 
 import typer
 
-from aisle import __version__
 from aisle.errors import AisleError
+from aisle.version import VERSION
 
 app = typer.Typer(
     add_completion=False,
@@ -326,7 +326,7 @@ def _show_frame(title: str, frame: Any) -> None:
 
 def _version(value: bool) -> None:
     if value:
-        typer.echo(__version__)
+        typer.echo(VERSION)
         raise typer.Exit
 
 
