@@ -20,7 +20,7 @@ from aisle.data.doctor.leaks import after_the_fact
 from aisle.data.doctor.ledger import Ledger, raw_text
 from aisle.data.doctor.lines import LineTyper, out_of_time
 from aisle.data.doctor.order import Evidence, apply, prove
-from aisle.data.doctor.tables import KEYS, TableCleaner, complete, facts, from_lines
+from aisle.data.doctor.tables import KEYS, TableCleaner, clean_spans, complete, facts, from_lines
 from aisle.data.mapping import load_joins, shown
 from aisle.data.read import read_blocks
 from aisle.data.schema import PART, CleanTables, DataReport, Mapping, TableMapping, TableName, TextBlock
@@ -223,7 +223,7 @@ class Visit:
     def _availability(self) -> pl.DataFrame:
         """What can be bought where; rows without store or product are rejected."""
         table = self._mapped("availability")
-        return AvailabilityCleaner(table, self.ledger, self.given, self.now).clean(self._blocks(table))
+        return clean_spans(table, self._blocks(table), self.ledger, self.given, self.now)
 
     def _fetch(self, number: int, lines: list[int]) -> dict[int, str]:
         """The raw text of lines of a file, read once more."""
@@ -295,6 +295,7 @@ def clean(
 
     Raises:
         DataError: A file cannot be used as a whole; the text starts with a reason code and says how to go on.
+
     """
     if "transactions" not in files or not files["transactions"]:
         raise DataError(
