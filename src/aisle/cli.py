@@ -134,10 +134,15 @@ def demo(
     if if_missing and any(folder.glob("transactions*")):
         typer.echo(f"{folder} has data already; kept")
         return
-    with _progress(quiet).step("Writing the demo retailer") as tick:
-        summary = demo_job(
-            folder, customers=customers, products=products, seed=seed, dirt=dirt, signal=not no_signal, progress=tick
-        )
+    summary = demo_job(
+        folder,
+        customers=customers,
+        products=products,
+        seed=seed,
+        dirt=dirt,
+        signal=not no_signal,
+        progress=_progress(quiet),
+    )
     typer.echo(str(summary))
 
 
