@@ -24,13 +24,15 @@ class Dialect:
     delimiter: str
     columns: tuple[str, ...]
     header_line: int
-    """0-based physical line of the header."""
+    """0-based physical line of the header; -1 where the file has none and its names were given."""
     raw_header: tuple[str, ...]
     """The names as they stand in the file."""
 
 
-def sniff(path: Path, start: bytes, required: frozenset[str]) -> Dialect:
-    """The dialect of a file from its first bytes (UTF-8).
+def sniff(
+    path: Path, start: bytes, required: frozenset[str], *, header: tuple[str, ...] = (), separator: str = ""
+) -> Dialect:
+    """The dialect of a file from its first bytes (UTF-8); a ``header`` given names the columns of a file without one.
 
     Raises DataError: TOO_MANY_COLUMNS, NO_HEADER, DUP_COLUMN, MISSING_COLUMN, NOT_CSV.
     """
@@ -39,16 +41,19 @@ def sniff(path: Path, start: bytes, required: frozenset[str]) -> Dialect:
     if max((line.count(d) for line in lines[:5] for d in DELIMITERS), default=0) > MAX_COLUMNS:
         raise DataError(f"TOO_MANY_COLUMNS: {path.name} has more than {MAX_COLUMNS} columns; check the delimiter")
     delimiter, width = _delimiter(lines)
-    header = _header_line(lines, delimiter, width, required)
-    raw = tuple(split(lines[header], delimiter))
+    delimiter = separator or delimiter
+    if header:
+        return Dialect(delimiter, header, -1, header)
+    at = _header_line(lines, delimiter, width, required)
+    raw = tuple(split(lines[at], delimiter))
     names = tuple(re.sub(r"\s+", " ", name.strip().strip("\ufeff")) for name in raw)
     if sum(bool(DATA_LIKE.match(name)) for name in names) * 3 >= len(names) or not any(names):
         raise DataError(
-            f"NO_HEADER: {path.name} line {header + 1} looks like data ({delimiter.join(raw)[:80]!r}); put a line with "
+            f"NO_HEADER: {path.name} line {at + 1} looks like data ({delimiter.join(raw)[:80]!r}); put a line with "
             "the column names first"
         )
-    _check_names(path, names, header, required)
-    return Dialect(delimiter, names, header, raw)
+    _check_names(path, names, at, required)
+    return Dialect(delimiter, names, at, raw)
 
 
 def split(line: str, delimiter: str) -> list[str]:

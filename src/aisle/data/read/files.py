@@ -50,9 +50,18 @@ def sample_of(path: Path, rows: int = 1_000) -> pl.DataFrame:
 
 
 def read_blocks(
-    path: Path, *, rows: int = 250_000, required: frozenset[str] = frozenset()
+    path: Path,
+    *,
+    rows: int = 250_000,
+    required: frozenset[str] = frozenset(),
+    header: tuple[str, ...] = (),
+    separator: str = "",
 ) -> Generator[TextBlock, None, None]:
-    """The rows of a file in blocks of at most ``rows``; raises DataError for a file that cannot be trusted."""
+    """The rows of a file in blocks of at most ``rows``; raises DataError for a file that cannot be trusted.
+
+    Of a text file, ``required`` columns help to find the header line; ``header`` names the columns of a file that has
+    none; a ``separator`` given is not looked for.
+    """
     if path.suffix == ".parquet":
         line = 1
         for batch in _parquet(path).iter_batches(batch_size=rows):
@@ -67,7 +76,7 @@ def read_blocks(
             lines = pl.Series("line", range(2, frame.height + 2), dtype=pl.Int64)
             yield TextBlock(f"{path.name}#{name}", frame, lines, pl.DataFrame(schema=REJECTS))
     else:
-        yield from read_text(path, rows=rows, required=required)
+        yield from read_text(path, rows=rows, required=required, header=header, separator=separator)
 
 
 def _parquet(path: Path) -> pq.ParquetFile:

@@ -23,7 +23,14 @@ FOOTER = re.compile(rb"[^\w,;|\t]*(grand\s+)?(sub)?(total|sum|summe|gesamt|rows|
 BLANK = re.compile(rb"\n[ \t\r]*\n")
 
 
-def read_text(path: Path, *, rows: int, required: frozenset[str] = frozenset()) -> Generator[TextBlock, None, None]:
+def read_text(
+    path: Path,
+    *,
+    rows: int,
+    required: frozenset[str] = frozenset(),
+    header: tuple[str, ...] = (),
+    separator: str = "",
+) -> Generator[TextBlock, None, None]:
     """Blocks of String columns exactly as written (null = empty) with the physical line of every row.
 
     Raises DataError for files that cannot be trusted; rows that cannot be placed into columns are in ``rejects``.
@@ -31,7 +38,7 @@ def read_text(path: Path, *, rows: int, required: frozenset[str] = frozenset()) 
     text = Text(path)
     chunks = text.chunks(min(CHUNK, max(rows * 64, 1 << 16)))
     start = next(chunks, b"")
-    dialect = sniff(path, start, required)
+    dialect = sniff(path, start, required, header=header, separator=separator)
     careful = Careful(path.name, dialect)
     first_line = _skip(start, dialect.header_line + 1)
     findings = (*text.findings, *_shape_findings(path.name, dialect))
@@ -105,7 +112,7 @@ def _shape_findings(file: str, dialect: Dialect) -> list[Finding]:
         shown = {"\t": "tab"}.get(dialect.delimiter, dialect.delimiter)
         what = f"the columns of {file} are separated by {shown!r} instead of a comma; read as such"
         found.append(Finding("DELIM_SNIFFED", 0, "warning", "repaired", what, file=file))
-    if dialect.header_line:
+    if dialect.header_line > 0:
         what = f"{dialect.header_line} lines stand before the header of {file}; passed over"
         found.append(Finding("PREAMBLE", dialect.header_line, "warning", "repaired", what, file=file))
     odd = [name for name, raw in zip(dialect.columns, dialect.raw_header, strict=True) if name != raw.strip("\ufeff")]
