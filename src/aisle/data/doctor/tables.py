@@ -53,8 +53,8 @@ class TableCleaner:
         header = (text[key].cast(pl.String) == self.table.columns[key][-1]).fill_null(False).to_numpy()
         issues = [Issue("REPEAT_HEADER", header), *issues, Issue("ID_MISSING", ids.is_null().to_numpy() & ~blamed, key)]
         keep = self.ledger.judge(number, block.frame, block.line, issues)
-        where = [pl.lit(number, dtype=pl.Int16).alias("_file"), block.line.cast(pl.Int64).alias("_line")]
-        return text.with_columns(ids.cast(pl.String).alias(key), *where).filter(pl.Series(keep))
+        where = _where(number, block)
+        return text.with_columns(ids.cast(pl.String).alias(key)).hstack(where).filter(pl.Series(keep))
 
     def _typed(self, whole: pl.DataFrame, key: str) -> pl.DataFrame:
         typer = AttributeTyper(whole.select("_file", "_line"), self.ledger, self.given, self.now)
@@ -86,6 +86,12 @@ class TableCleaner:
                 issues = [Issue("ORPHAN_PARENT", orphan, parent), Issue("CYCLE", cyclic, parent)]
                 self.ledger.judge_late(table, issues)
         return table
+
+
+def _where(number: int, block: TextBlock) -> list[pl.Series]:
+    """File number and line of each row, for the ledger."""
+    file = pl.Series("_file", np.full(block.frame.height, number, dtype=np.int16))
+    return [file, block.line.cast(pl.Int64).alias("_line")]
 
 
 def facts(lines: pl.DataFrame, name: TableName) -> dict[str, str]:
@@ -173,8 +179,8 @@ def clean_spans(
             issues += [*found, Issue("ID_MISSING", ids.is_null().to_numpy(), key)]
             text = text.with_columns(ids.cast(pl.String).alias(key))
         keep = pl.Series(ledger.judge(number, block.frame, block.line, issues))
-        where = [pl.lit(number, dtype=pl.Int16).alias("_file"), block.line.cast(pl.Int64).alias("_line")]
-        pieces.append(text.with_columns(where).filter(keep))
+        where = _where(number, block)
+        pieces.append(text.hstack(where).filter(keep))
     empty = pl.DataFrame(schema={"store_id": pl.String, "product_id": pl.String})
     whole = pl.concat(pieces, how="diagonal_relaxed") if pieces else empty
     out = whole.select("store_id", "product_id")

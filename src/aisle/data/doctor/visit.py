@@ -49,6 +49,11 @@ class Visit:
     returned: int = 0
     returned_with_sale: int = 0
 
+    @property
+    def order(self) -> Order | None:
+        """The order of day and month where it is known: the caller's word, else the publisher's."""
+        return self.given or self.mapping.date_order
+
     def run(self) -> CleanTables:
         """All tables of the source, cleaned."""
         lines = self._lines()
@@ -115,13 +120,14 @@ class Visit:
             )
         lines = pl.concat(pieces, how="vertical", rechunk=False)
         pieces.clear()
+        if "customer_id" not in lines.columns:
+            lines = lines.with_columns(customer_id=pl.lit(None, dtype=pl.Categorical))
         return self._with_times(lines) if "ticks" in lines.columns else lines
 
     def _with_times(self, lines: pl.DataFrame) -> pl.DataFrame:
         """``ticks`` and ``shape`` become ``timestamp``, once the order of day and month is proven."""
         seen = self._evidence(lines)
-        given = self.given or self.mapping.date_order
-        proof = prove(seen, given, self.now)
+        proof = prove(seen, self.order, self.now)
         self.date_order, self.date_proof = proof.name, proof.text
         packed = seen.shape > EXACT
         if not packed.any():
@@ -155,7 +161,7 @@ class Visit:
 
     def _table(self, name: TableName) -> pl.DataFrame:
         table = self._mapped(name)
-        cleaner = TableCleaner(table, load_joins(table, self.source), self.ledger, self.given, self.now)
+        cleaner = TableCleaner(table, load_joins(table, self.source), self.ledger, self.order, self.now)
         numeric = name == "customers" and self.mapping.numeric_ids
         return cleaner.clean(self._blocks(table), numeric_ids=numeric)
 
@@ -194,7 +200,7 @@ class Visit:
         rows = pl.DataFrame({"_file": [0], "_line": [0]}).clear()
         if told is not None:
             rows = told.select(pl.lit(0, dtype=pl.Int16).alias("_file"), pl.lit(0, dtype=pl.Int64).alias("_line"))
-        typer = AttributeTyper(rows, Ledger([("products", self.source, "")], [0], [0]), self.given, self.now)
+        typer = AttributeTyper(rows, Ledger([("products", self.source, "")], [0], [0]), self.order, self.now)
         table = complete(tables.get(name), told, lines, name, typer)
         return lines.drop(facts(lines, name)), table
 
@@ -223,7 +229,7 @@ class Visit:
     def _availability(self) -> pl.DataFrame:
         """What can be bought where; rows without store or product are rejected."""
         table = self._mapped("availability")
-        return clean_spans(table, self._blocks(table), self.ledger, self.given, self.now)
+        return clean_spans(table, self._blocks(table), self.ledger, self.order, self.now)
 
     def _fetch(self, number: int, lines: list[int]) -> dict[int, str]:
         """The raw text of lines of a file, read once more."""
