@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from datetime import date, datetime
+from datetime import date
 from pathlib import Path
 
 import numpy as np
@@ -188,47 +188,6 @@ def test_oracle_lists_are_ranked_and_name_only_what_was_known_at_the_cut(default
         falls = lists.select(pl.col("probability").diff().over("customer_id")).to_series().drop_nulls()
         assert (falls <= 0).all()
         assert lists["probability"].is_between(0, 1).all()
-
-
-@pytest.mark.parametrize("signal", [True, False])
-def test_the_oracle_is_calibrated(signal: bool, tmp_path: Path) -> None:
-    """Of all pairs that the oracle gives 20 %, one in five is bought; also among staples and among complements."""
-    for seed in (11, 12):
-        demo(tmp_path / f"{seed}", customers=2500, products=300, days=200, seed=seed, signal=signal)
-    for horizon in (7, 30):
-        pairs = pl.concat([_pairs(tmp_path / f"{seed}", horizon, f"{seed}") for seed in (11, 12)])
-        kinds = ("plain", "staple", "complement") if signal else ("plain",)
-        assert set(pairs["kind"].unique()) == set(kinds)
-        for kind in kinds:
-            for low, high in ((0.0, 0.03), (0.03, 0.1), (0.1, 0.3), (0.3, 1.0)):
-                part = pairs.filter(
-                    (pl.col("kind") == kind) & (pl.col("probability") >= low) & (pl.col("probability") < high)
-                )
-                miss = part.group_by("customer_id").agg((pl.col("bought") - pl.col("probability")).sum().alias("miss"))
-                spread = float(
-                    np.sqrt((miss["miss"].to_numpy() ** 2).sum())
-                )  # customers are independent, lines are not
-                assert abs(float(miss["miss"].sum())) < 4 * spread + 3, (horizon, kind, low)
-
-
-def _pairs(folder: Path, horizon: int, name: str) -> pl.DataFrame:
-    """Listed pairs with ``probability``, ``kind``, and whether they were bought in the window."""
-    lines = read(folder).transactions
-    window = next(w for w in planted(folder)["windows"] if w["horizon_days"] == horizon)
-    inside = (pl.col("timestamp") >= datetime.fromisoformat(window["cut"])) & (pl.col("quantity") > 0)
-    bought = lines.filter(inside).select("customer_id", "product_id").unique().with_columns(bought=1.0)
-    staples = pl.read_parquet(folder / "truth" / "staples.parquet").select("customer_id", "product_id", staple=True)
-    pulled = pl.read_parquet(folder / "truth" / "products.parquet")["complement_id"].drop_nulls()
-    pairs = oracle(folder, horizon).join(bought, on=["customer_id", "product_id"], how="left")
-    pairs = pairs.join(staples, on=["customer_id", "product_id"], how="left")
-    kind = pl.when(pl.col("staple")).then(pl.lit("staple"))
-    kind = kind.when(pl.col("product_id").is_in(pulled.implode())).then(pl.lit("complement"))  # type: ignore[assignment]
-    return pairs.select(
-        (pl.lit(name) + pl.col("customer_id")).alias("customer_id"),
-        "probability",
-        pl.col("bought").fill_null(0.0),
-        kind=kind.otherwise(pl.lit("plain")),
-    )
 
 
 def scores(folder: Path, horizon: int = 14) -> dict[str, float]:
