@@ -264,7 +264,7 @@ def test_dirt_is_counted_exactly(dirty: Path) -> None:
     assert body.count(header) == rows["REPEAT_HEADER"] == 1
     assert body[-1].startswith("Total,")
     good = [line for line in body if line != header and not line.startswith("Total,")]
-    assert len(good) - len(set(good)) == rows["DUP_ROW"]
+    assert len(good) - len(set(good)) == rows["DUP_ROW"] + rows["DUP_FILE"]
     torn = [line for line in good if line.count(",") == 3]
     assert len(torn) == rows["TOO_FEW"]
     seen = pl.read_csv(
@@ -297,9 +297,17 @@ def test_dirt_is_counted_exactly(dirty: Path) -> None:
     assert kept["amount"].str.contains(",").sum() == rows["AMT_THOUSANDS"] > 0
     assert _repaired(kept).equals(plain.select(kept.columns).sort("order_id", "product_id", "quantity"))
     listed = pl.read_csv(dirty / "products.csv")["product_id"], pl.read_csv(dirty / "customers.csv")["customer_id"]
-    unknown = ~plain["product_id"].is_in(listed[0].implode())
-    assert unknown.sum() == rows["PROD_UNKNOWN"]
-    assert (~plain["customer_id"].is_in(listed[1].implode()).fill_null(True) & ~unknown).sum() == rows["CUST_UNKNOWN"]
+    assert (~plain["product_id"].is_in(listed[0].implode())).sum() == rows["PROD_UNKNOWN"]
+    assert (~plain["customer_id"].is_in(listed[1].implode())).sum() == rows["CUST_UNKNOWN"]
+    shared = (set(pieces[0]) & set(pieces[1])) - {header}
+    assert len(shared) == rows["DUP_FILE"] > 10
+    text = dict(zip(_text(seen), seen["order_id"], strict=True))
+    orders = {text[line] for line in shared}
+    assert {line for line, order in text.items() if order in orders} == shared
+
+
+def _text(lines: pl.DataFrame) -> list[str]:
+    return lines.write_csv(include_header=False, quote_style="never").splitlines()
 
 
 def _repaired(text: pl.DataFrame) -> pl.DataFrame:
