@@ -12,8 +12,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from aisle.data.read import columns_of, list_files, read_blocks
-from aisle.data.read.careful import Careful
-from aisle.data.read.dialect import sniff
+
+
 from aisle.data.read.text import read_text
 from aisle.errors import DataError, UsageError
 from tests.data.corpus import CASES, HEADER, Case
