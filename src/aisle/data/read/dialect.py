@@ -17,6 +17,7 @@ LOOK_AHEAD = 100
 HEADER_WITHIN = 50
 """The header stands among this many first records."""
 _DATA = re.compile(r"[-+(]?[\d.,/:\-T ]*\d[\d.,/:\-T Z)]*")
+_DAMAGE = re.compile("[\ud800-\udfff]")
 _SEP = re.compile(r'"?sep=(.)"?\Z', re.IGNORECASE)
 
 
@@ -62,7 +63,7 @@ def sniff(
     number = _header([record for _, record in records], required)
     at, record = records[number]
     line = count_lines(text[:at]) + 1
-    raw = tuple(record.fields)
+    raw = tuple(_DAMAGE.sub("\ufffd", name) for name in record.fields)
     check_width(name, len(raw))
     columns = tidy_names(raw, required)
     if not required <= set(columns) and looks_like_data(raw):
@@ -123,6 +124,8 @@ def _records(text: str, delimiter: str) -> list[tuple[int, Record]]:
     at = 0
     while at < len(text) and len(found) < LOOK_AHEAD:
         record = read_record(text, at, delimiter)
+        if record.fault:
+            record.fields = text[at : record.stop].split(delimiter)
         if text[at : record.stop].strip():
             found.append((at, record))
         at = record.end

@@ -28,8 +28,9 @@ def fast(piece: bytes, line: int, dialect: Dialect) -> Part | None:
         return None
     if b'"' in piece:
         return _quoted(piece, line, dialect)
-    width, count = len(dialect.columns), piece.count(b"\n")
-    delimiters = piece.count(dialect.delimiter.encode())
+    data = np.frombuffer(piece, dtype=np.uint8)
+    width, count = len(dialect.columns), int(np.count_nonzero(data == 10))
+    delimiters = int(np.count_nonzero(data == ord(dialect.delimiter)))
     if delimiters != count * (width - 1) or _has_long_line(piece) or (width == 1 and _BLANK_LINE.search(piece)):
         return None
     # The total is right and Polars refuses lines that are too long, so none can be too short.
@@ -55,13 +56,14 @@ def _quoted(piece: bytes, line: int, dialect: Dialect) -> Part | None:
     quotes = np.flatnonzero(data == 34)
     if not _quotes_are_clean(data, quotes, delimiter):
         return None
-    marks = np.flatnonzero((data == delimiter) | (data == 10))
-    outside = marks[np.searchsorted(quotes, marks) % 2 == 0]
-    ends = outside[data[outside] == 10]
+    bare = np.bitwise_xor.accumulate((data == 34).view(np.uint8)) == 0
+    breaks = data == 10
+    ends = np.flatnonzero(breaks & bare)
     if not len(ends):
         return None
     used = int(ends[-1]) + 1  # a quoted field may be cut at the end of the piece
-    outside, quotes = outside[outside < used], quotes[quotes < used]
+    outside = np.flatnonzero((breaks | (data == delimiter))[:used] & bare[:used])
+    quotes = quotes[quotes < used]
     width = len(dialect.columns)
     if len(outside) != len(ends) * width or len(quotes) % 2 or (np.diff(outside, prepend=-1) > MAX_FIELD).any():
         return None
@@ -70,7 +72,7 @@ def _quoted(piece: bytes, line: int, dialect: Dialect) -> Part | None:
     whole = piece[:used]
     if width == 1 and _BLANK_LINE.search(whole):
         return None
-    newlines = marks[(data[marks] == 10) & (marks < used)]
+    newlines = np.flatnonzero(breaks[:used])
     starts = np.concatenate(([0], np.searchsorted(newlines, ends[:-1]) + 1))
     if width > 2 and (np.diff(starts, append=len(newlines)) > 3).any():
         return None  # so long a field may be an unclosed quote that swallowed rows

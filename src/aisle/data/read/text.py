@@ -113,7 +113,7 @@ class _Reader:
                 part = self._read(piece, last, patient=not last and len(self.buffer) < MAX_ROW)
                 used = part.used
                 self.counts["LF"] += part.lines
-                self.counts["CRLF"] += piece.count(b"\r\n", 0, used)
+                self.counts["CRLF"] += piece.count(b"\r\n", 0, used) if b"\r" in piece else 0
                 yield part, _last_line(piece, used)
             if last:
                 self.counts["NO_EOL"] = int(bool(self.buffer) and not self.buffer.endswith((b"\n", b"\r")))
