@@ -24,7 +24,7 @@ from aisle.errors import DataError
 COLUMNS = ("one", "two", "three", "four")
 DIALECT = Dialect(",", COLUMNS, COLUMNS)
 QUICK = settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-cell = st.text(st.characters(exclude_categories=("Cs",), exclude_characters="\0"), max_size=8)
+cell = st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size=8)
 messy = st.text(st.sampled_from(list('ab,"\n\r é;\x0c\u2028')), max_size=6)
 table = st.lists(st.lists(cell | messy, min_size=4, max_size=4), max_size=12)
 
@@ -88,7 +88,7 @@ def test_where_the_fast_reader_answers_it_agrees_with_the_careful_one(piece: byt
 @example(data=b'"a,b,c,d\n1,2,3,4\n')
 @example(data=b"\xa0\x1c")
 @example(data=b"\xff")
-@example(data=b"\"\r\"\x00\n")
+@example(data=b'"\r"\x00\n')
 @QUICK
 def test_no_bytes_crash_the_reader_and_small_blocks_change_nothing(data: bytes, tmp_path: Path) -> None:
     path = tmp_path / "t.csv"
