@@ -20,6 +20,10 @@ def _csv(folder: Path, file: str, header: str, rows: list[list[object]]) -> None
     _write(folder, file, [list(header.split(",")), *rows])
 
 
+def _cells(text: str) -> list[object]:
+    return list(text.split(","))
+
+
 def retail_case_study(folder: Path, rng: random.Random) -> None:
     head = "transaction_id,cust_id,tran_date,prod_subcat_code,prod_cat_code,Qty,Rate,Tax,total_amt,Store_type"
     lines: list[list[object]] = [
@@ -40,9 +44,9 @@ def _gift_shop(folder: Path, file: str, header: str) -> None:
             "85048" if i % 2 else "DCGS0003",
             "CANDLE",
             12,
-            "01/12/2009 07:45",
+            f"{10 + i // 3}/12/2009 07:45",
             6.95,
-            "13085.0",
+            f"{13085 + i // 3 % 3}.0",
             "France",
         ]
         for i in range(ROWS)
@@ -70,20 +74,11 @@ def dunnhumby(folder: Path, rng: random.Random) -> None:
     )
     for week in (200607, 200608):
         rows: list[list[object]] = [
-            [
-                week,
-                20060410 + i % 7,
-                1 + i % 7,
-                8 + i % 13,
-                1,
-                3.44,
-                f"PRD{i % 5}",
-                f"CL{i % 5}",
-                f"DEP{i % 4}",
-                f"G{i % 3}",
-            ]
-            + [f"D{i % 2}", f"CUST{i % 6}" if i % 4 else "", "LA", "YF", 994_100_100_000_000 + week + i, "L", "UM"]
-            + ["Full Shop", "Mixed", "STORE1", "LS", "E02"]
+            _cells(
+                f"{week},{20060410 + i % 7},{1 + i % 7},{8 + i % 13},1,3.44,PRD{i % 5},CL{i % 5},DEP{i % 4},"
+                f"G{i % 3},D{i % 2},{f'CUST{i % 6}' if i % 4 else ''},LA,YF,{994_100_100_000_000 + 100 * week + i},"
+                "L,UM,Full Shop,Mixed,STORE1,LS,E02"
+            )
             for i in range(ROWS // 2)
         ]
         _csv(folder, f"transactions_{week}.csv", head, rows)
@@ -99,7 +94,7 @@ def complete_journey(folder: Path, rng: random.Random) -> None:
     rows: list[list[object]] = [
         [
             2375 + i % 5,
-            26_984_851_472 + i // 3,
+            26_984_851_472 + i,
             1 + i // 3,
             1_004_906 + i % 6,
             1,
@@ -183,24 +178,10 @@ def hm(folder: Path, rng: random.Random) -> None:
         "garment_group_no,garment_group_name,detail_desc"
     )
     goods: list[list[object]] = [
-        [f"0{663_713_001 + i}", "0663713", "Atlanta Push Body", 283, "Underwear body", "Underwear", 1_010_016, "Solid"]
-        + [
-            9,
-            "Black",
-            4,
-            "Dark",
-            5,
-            "Black",
-            1338,
-            "Lingerie",
-            "B",
-            "Lingeries",
-            1,
-            "Ladieswear",
-            61,
-            "Womens Lingerie",
-        ]
-        + [1017, "Under-", "Lace body"]
+        _cells(
+            f"0{663_713_001 + i},0663713,Atlanta Push Body,283,Underwear body,Underwear,1010016,Solid,9,Black,4,Dark,5,"
+            "Black,1338,Lingerie,B,Lingeries,1,Ladieswear,61,Womens Lingerie,1017,Under-,Lace body"
+        )
         for i in range(6)
     ]
     _csv(folder, "articles.csv", head, goods)

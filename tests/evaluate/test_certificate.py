@@ -15,6 +15,7 @@ from aisle.evaluate.certificate import certify
 from aisle.evaluate.protocol import Scores
 from aisle.evaluate.tune import Budget, Selection, Trial
 from aisle.evaluate.verdict import Verdict, decide
+from tests.evaluate import toys
 from tests.evaluate.shops import lines_of, random_shop, shop_of
 
 QUICK = Budget(settings=2, cpu_seconds=100.0)
@@ -137,7 +138,19 @@ def test_the_certificate_says_what_the_shop_is_like(assessed: Assessment) -> Non
     gap = models["popularity"]["vs_shipped"]
     assert gap["mean"] == pytest.approx(-shipped["vs_popularity"]["mean"], abs=1e-5)
     assert models["personal_frequency"]["repeat_recall@10"]["mean"] > 0.8
-    assert sum(s["customers"] for s in shipped["by_segment"].values()) == found["protocol"]["customers_scored"]
+    segments = shipped["by_segment"].values()
+    assert sum(s["customers"] for s in segments) == found["protocol"]["customers_scored"]
+    whole = sum(s["customers"] * s["ndcg@10"]["mean"] for s in segments) / found["protocol"]["customers_scored"]
+    assert whole == pytest.approx(shipped["ndcg@10"]["mean"], abs=1e-5)
+    assert len({s["ndcg@10"]["mean"] for s in segments}) > 1
+
+
+def test_the_last_window_asks_the_chosen_settings_fitted_before_it() -> None:
+    shop = random_shop(10, customers=60)
+    found = assess(shop, ["sells"], horizon=20, budget=Budget(settings=6, cpu_seconds=100.0))
+    assert found.settings["noise"] == 0.0
+    assert toys.FITS[-1] == {"shift": 0} | found.settings | {"as_of": shop.end - 20 * shop.unit}
+    assert {fit["as_of"] for fit in toys.FITS} == {shop.end - 20 * shop.unit * n for n in (1, 2, 3, 4)}
 
 
 def test_a_personal_model_that_loses_to_popularity_is_named() -> None:

@@ -14,7 +14,7 @@ from aisle.models.base import Model
 from aisle.types import Floats
 
 FITS: list[dict[str, Any]] = []
-"""Settings of every toy that was fitted, in order."""
+"""Settings, and the moment of the data, of every toy that was fitted, in order."""
 
 
 @dataclass(kw_only=True, eq=False)
@@ -38,7 +38,7 @@ class Sells(Model):
             raise UsageError("noise must be >= 0")
 
     def fit(self, data: Dataset) -> Self:
-        FITS.append(self.params())
+        FITS.append(self.params() | {"as_of": data.as_of})
         rng = np.random.default_rng(self.seed)
         spread = float(data.popularity.std()) * 10
         self.scores_ = data.popularity + rng.normal(0, 1, data.shape[1]).astype(np.float32) * self.noise * spread

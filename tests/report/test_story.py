@@ -79,6 +79,7 @@ def test_a_lead_that_may_be_chance_is_no_win() -> None:
     assert found.tone == "simple"
     assert found.headline.startswith("Use “Own favourites”: no learned model")
     assert "may be chance" in found.details[0]
+    assert "better than" not in story.tell(verdict(lift=lift)).headline
     worse = lift | {"mean": -0.02, "low": -0.03, "high": -0.01}
     assert "the simple rule was better" in story.tell(verdict(ship="personal_frequency", lift=worse)).details[0]
 
@@ -145,6 +146,10 @@ def test_the_doctor_is_summed_up_in_a_table() -> None:
     shown = told(data_table(examples.DATA))
     assert shown.index("QTY_BAD") < shown.index("DUP_ROW") < shown.index("DATE_ORDER")
     assert "keep_duplicates = true" in shown
+    first, *rest = examples.DATA["findings"]
+    more = {"findings": [*rest, first | {"code": "BIG", "severity": "warning", "rows": 99_999}]}
+    text = told(data_table(more))
+    assert text.index("QTY_BAD") < text.index("BIG") < text.index("DUP_ROW") < text.index("NOT_PRODUCT")
     many = examples.DATA | {"findings": examples.DATA["findings"] * 5}
     assert "and 8 more" in told(data_table(many))
     assert "Nothing wrong" in told(data_table({"rows_read": 3, "rows_accepted": 3, "rows_rejected": 0}))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import resource
 import sys
 import threading
 import time
@@ -56,6 +55,10 @@ def _resident_bytes() -> int:
 
 
 def _high_bytes() -> int:
-    """The most memory the process ever held."""
+    """The most memory the process ever held; 0 where the system does not say."""
+    if sys.platform == "win32":
+        return 0
+    import resource  # not on Windows
+
     high = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return high if sys.platform == "darwin" else high * 1024

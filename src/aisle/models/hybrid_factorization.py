@@ -68,7 +68,7 @@ class HybridFactorization(Model):
 
     name: ClassVar[str] = "hybrid_factorization"
     needs_history: ClassVar[bool] = False
-    space: ClassVar[dict[str, tuple[Any, ...]]] = {"learning_rate": (0.001, 0.003), "dim": (64, 32, 128)}
+    space: ClassVar[dict[str, tuple[Any, ...]]] = {"learning_rate": (0.0005, 0.002), "dim": (64, 32, 128)}
 
     dim: int = 64
     """Width of the vectors."""
@@ -76,7 +76,7 @@ class HybridFactorization(Model):
     """``softmax`` weighs all products, the others ``n_negatives`` drawn ones; ``auto`` picks by catalogue size."""
     epochs: int = 30
     """At most this many; the last training window decides. 0 leaves the untrained score."""
-    learning_rate: float = 0.001
+    learning_rate: float = 0.0005
     weight_decay: float = 0.05
     id_dropout: float = 0.1
     """Share of ids hidden at each step, so that content learns to speak for products (and groups for customers)."""
@@ -152,6 +152,12 @@ class HybridFactorization(Model):
         self._settle()
         return self
 
+    @property
+    def network(self) -> HybridNet:
+        """The fitted network."""
+        self.check_fitted()
+        return self._net
+
     def build(self, sizes: Sizes) -> HybridNet:
         """An untrained network; the only place where one is made."""
         with torch.random.fork_rng(devices=[]):
@@ -201,7 +207,8 @@ class HybridFactorization(Model):
         net.product_content.start(
             [level_means(products, c, n) for c, n in zip(levels.T, net.sizes.product_levels, strict=True)]
         )
-        customers -= customers[np.abs(customers).sum(axis=1) > 0].mean(axis=0) if len(data.purchases) else 0
+        some = np.abs(customers).sum(axis=1) > 0
+        customers[some] -= customers[some].mean(axis=0) if some.any() else 0.0  # what sets a group apart
         net.customer_content.start(
             [level_means(customers, c, n) for c, n in zip(groups.T, net.sizes.customer_levels, strict=True)]
         )

@@ -52,7 +52,12 @@ def forest(bars: Sequence[Bar], floor: float, metric: str, *, width: int = WIDE,
     if floor >= 0:
         x = left + floor * scale
         parts.append(_tag("line", "floor", x1=x, x2=x, y1=top - 6, y2=bottom))
-        parts.append(_text(x + 4, top - 12, f"random {number(floor, 4)}", "floor-text"))
+        late = x > width - 120
+        parts.append(
+            _text(
+                x - 4 if late else x + 4, top - 12, f"random {number(floor, 4)}", "floor-text", ("start", "end")[late]
+            )
+        )
     for place, bar in enumerate(bars):
         parts.append(_bar(bar, left, scale, top + place * step, width, narrow))
     label = f"{metric} with 95 % intervals: " + "; ".join(f"{b.label} {number(b.mean)}" for b in bars)

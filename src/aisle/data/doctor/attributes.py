@@ -143,4 +143,4 @@ class AttributeTyper:
 
 def _numeric_share(text: pl.Series) -> float:
     values, _ = parse_numbers(text, "NUM", "")
-    return float(values.is_not_null().mean() or 0)
+    return 1 - values.null_count() / max(len(values), 1)

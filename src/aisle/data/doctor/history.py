@@ -65,6 +65,5 @@ def first_time_break(lines: pl.DataFrame) -> tuple[int, str]:
         return 0, ""
     row = broken.row(0, named=True)
     when = lines.select(pl.lit(start) + pl.duration(microseconds=int(row["period"] * width))).item().date()
-    return int(broken["lines"].sum()), (
-        f"from {when}: {row['share']:.0%} of {row['products']} products were never sold before, usually {row['usual']:.0%}"
-    )
+    shares = f"{row['share']:.0%} of {row['products']} products were never sold before, usually {row['usual']:.0%}"
+    return int(broken["lines"].sum()), f"from {when}: {shares}"

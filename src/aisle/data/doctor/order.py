@@ -2,8 +2,8 @@
 
 For each file and shape a first or second number above 12 settles the order. What stays open is read in every order;
 the readings must differ in how many dates lie after today or after the last settled day, in how many returns
-precede their sale, or in how often the file's own sorting breaks. One reading must be (all but) free of contradictions and
-every other one full of them.
+precede their sale, or in how often the file's own sorting breaks. One reading must be (all but) free of such
+contradictions and every other one full of them.
 """
 
 from __future__ import annotations
@@ -58,6 +58,7 @@ def prove(seen: Evidence, given: Order | None, now: datetime) -> Proof:
 
     Raises:
         DataError: ``DATE_AMBIGUOUS`` when the evidence is silent or contradicts itself and no order was given.
+
     """
     orders: dict[Group, Order] = {}
     words: list[str] = []
@@ -161,16 +162,17 @@ def _by_readings(seen: Evidence, orders: dict[Group, Order], pending: list[Group
         own = "/".join(count(n) for n, m in zip(faults[best], faults[worst], strict=True) if m)
         return (
             best,
-            f"{shown} ({rows} rows) is {WORDS[best]}: read {WORDS[worst]} there would be {against}; {WORDS[best]} {own}",
+            f"{shown} ({rows} rows) is {WORDS[best]}: "
+            f"read {WORDS[worst]} there would be {against}; {WORDS[best]} {own}",
         )
     adopted = {orders[g] for g in orders if g[1] in {s for _, s in pending}}
     if len(adopted) == 1 and {s for _, s in pending} <= {s for _, s in orders}:
         order = adopted.pop()
         return order, f"{shown} ({rows} rows) is {WORDS[order]} like the same shape in the other files"
     raise DataError(
-        f"DATE_AMBIGUOUS: {rows} dates such as {_sample(seen, is_open)} can be read day-first or month-first, and nothing "
-        "in the data tells which (no number above 12, no returns, no sorting). Nothing was guessed: say --date-order "
-        "dmy, mdy or ymd."
+        f"DATE_AMBIGUOUS: {rows} dates such as {_sample(seen, is_open)} can be read day-first or month-first, and "
+        "nothing in the data tells which (no number above 12, no returns, no sorting). Nothing was guessed: say "
+        "--date-order dmy, mdy or ymd."
     )
 
 

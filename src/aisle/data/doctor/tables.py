@@ -53,8 +53,8 @@ class TableCleaner:
         header = (text[key].cast(pl.String) == self.table.columns[key][-1]).fill_null(False).to_numpy()
         issues = [Issue("REPEAT_HEADER", header), *issues, Issue("ID_MISSING", ids.is_null().to_numpy() & ~blamed, key)]
         keep = self.ledger.judge(number, block.frame, block.line, issues)
-        where = {"_file": pl.lit(number, dtype=pl.Int16), "_line": block.line.cast(pl.Int64)}
-        return text.with_columns(ids.cast(pl.String).alias(key), **where).filter(pl.Series(keep))
+        where = _where(number, block)
+        return text.with_columns(ids.cast(pl.String).alias(key)).hstack(where).filter(pl.Series(keep))
 
     def _typed(self, whole: pl.DataFrame, key: str) -> pl.DataFrame:
         typer = AttributeTyper(whole.select("_file", "_line"), self.ledger, self.given, self.now)
@@ -70,7 +70,7 @@ class TableCleaner:
                 continue
             columns.append(column.alias(name))
             blank = column.null_count()
-            if 0 < blank:
+            if blank > 0:
                 self.ledger.note("ATTRIBUTE_BLANK", blank, column=name)
         return pl.DataFrame(columns)
 
@@ -88,12 +88,15 @@ class TableCleaner:
         return table
 
 
+def _where(number: int, block: TextBlock) -> list[pl.Series]:
+    """File number and line of each row, for the ledger."""
+    file = pl.Series("_file", np.full(block.frame.height, number, dtype=np.int16))
+    return [file, block.line.cast(pl.Int64).alias("_line")]
+
+
 def facts(lines: pl.DataFrame, name: TableName) -> dict[str, str]:
     """Columns of the lines that speak of their product or customer: line column -> column of the table."""
-    if name == "products":
-        plain = [c for c in lines.columns if c in ("name", "brand")]
-    else:
-        plain = []
+    plain = [c for c in lines.columns if name == "products" and c in ("name", "brand")]
     plain += levels(lines.columns, PREFIX[name])
     dotted = {c: c.removeprefix(FACT[name]) for c in lines.columns if c.startswith(FACT[name])}
     return {c: c for c in plain} | dotted
@@ -132,14 +135,10 @@ def complete(
     """The table with facts from the lines filled in and ids that occur only in lines appended with nulls."""
     key = KEYS[name]
     if told is not None:
+        labels = {"name", "brand", *levels(told.columns, PREFIX[name])}
         columns = [told[key]]
         for column in told.columns[1:]:
-            typed = typer.typed(
-                told[column],
-                "text"
-                if column in ("name", "brand") or "_" in column and column in levels(told.columns, PREFIX[name])
-                else KINDS[name].get(column),
-            )
+            typed = typer.typed(told[column], "text" if column in labels else KINDS[name].get(column))
             columns += [typed.alias(column)] if typed is not None else []
         told, _ = full_paths(pl.DataFrame(columns), PREFIX[name])
     if table is None:
@@ -165,3 +164,30 @@ def _filled(table: pl.DataFrame, told: pl.DataFrame, key: str) -> pl.DataFrame:
     )
     filled = [pl.coalesce(c, f"\0{c}").alias(c) if c in table.columns else pl.col(f"\0{c}").alias(c) for c in new]
     return joined.with_columns(filled).drop(f"\0{c}" for c in new)
+
+
+def clean_spans(
+    table: TableMapping, blocks: Iterator[Numbered], ledger: Ledger, given: Order | None, now: datetime
+) -> pl.DataFrame:
+    """The availability table: store_id, product_id and, where given, from and to; rows without an id are rejected."""
+    pieces = []
+    for number, block in blocks:
+        text = apply(table, block.frame)
+        issues = []
+        for key in ("store_id", "product_id"):
+            ids, found = parse_ids(text[key], key)
+            issues += [*found, Issue("ID_MISSING", ids.is_null().to_numpy(), key)]
+            text = text.with_columns(ids.cast(pl.String).alias(key))
+        keep = pl.Series(ledger.judge(number, block.frame, block.line, issues))
+        where = _where(number, block)
+        pieces.append(text.hstack(where).filter(keep))
+    empty = pl.DataFrame(schema={"store_id": pl.String, "product_id": pl.String})
+    whole = pl.concat(pieces, how="diagonal_relaxed") if pieces else empty
+    out = whole.select("store_id", "product_id")
+    for name in ("from", "to"):
+        none = pl.Series(name, [None], dtype=pl.Datetime("us")).new_from_index(0, whole.height)
+        typed = None
+        if name in whole.columns:
+            typed = AttributeTyper(whole.select("_file", "_line"), ledger, given, now).typed(whole[name], "time")
+        out = out.with_columns((none if typed is None else typed).alias(name))
+    return out

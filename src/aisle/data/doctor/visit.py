@@ -20,7 +20,7 @@ from aisle.data.doctor.leaks import after_the_fact
 from aisle.data.doctor.ledger import Ledger, raw_text
 from aisle.data.doctor.lines import LineTyper, out_of_time
 from aisle.data.doctor.order import Evidence, apply, prove
-from aisle.data.doctor.tables import KEYS, TableCleaner, complete, facts, from_lines
+from aisle.data.doctor.tables import KEYS, TableCleaner, clean_spans, complete, facts, from_lines
 from aisle.data.mapping import load_joins, shown
 from aisle.data.read import read_blocks
 from aisle.data.schema import PART, CleanTables, DataReport, Mapping, TableMapping, TableName, TextBlock
@@ -48,6 +48,11 @@ class Visit:
     date_proof: str = ""
     returned: int = 0
     returned_with_sale: int = 0
+
+    @property
+    def order(self) -> Order | None:
+        """The order of day and month where it is known: the caller's word, else the publisher's."""
+        return self.given or self.mapping.date_order
 
     def run(self) -> CleanTables:
         """All tables of the source, cleaned."""
@@ -115,13 +120,14 @@ class Visit:
             )
         lines = pl.concat(pieces, how="vertical", rechunk=False)
         pieces.clear()
+        if "customer_id" not in lines.columns:
+            lines = lines.with_columns(customer_id=pl.lit(None, dtype=pl.Categorical))
         return self._with_times(lines) if "ticks" in lines.columns else lines
 
     def _with_times(self, lines: pl.DataFrame) -> pl.DataFrame:
         """``ticks`` and ``shape`` become ``timestamp``, once the order of day and month is proven."""
         seen = self._evidence(lines)
-        given = self.given or self.mapping.date_order
-        proof = prove(seen, given, self.now)
+        proof = prove(seen, self.order, self.now)
         self.date_order, self.date_proof = proof.name, proof.text
         packed = seen.shape > EXACT
         if not packed.any():
@@ -155,7 +161,7 @@ class Visit:
 
     def _table(self, name: TableName) -> pl.DataFrame:
         table = self._mapped(name)
-        cleaner = TableCleaner(table, load_joins(table, self.source), self.ledger, self.given, self.now)
+        cleaner = TableCleaner(table, load_joins(table, self.source), self.ledger, self.order, self.now)
         numeric = name == "customers" and self.mapping.numeric_ids
         return cleaner.clean(self._blocks(table), numeric_ids=numeric)
 
@@ -194,7 +200,7 @@ class Visit:
         rows = pl.DataFrame({"_file": [0], "_line": [0]}).clear()
         if told is not None:
             rows = told.select(pl.lit(0, dtype=pl.Int16).alias("_file"), pl.lit(0, dtype=pl.Int64).alias("_line"))
-        typer = AttributeTyper(rows, Ledger([("products", self.source, "")], [0], [0]), self.given, self.now)
+        typer = AttributeTyper(rows, Ledger([("products", self.source, "")], [0], [0]), self.order, self.now)
         table = complete(tables.get(name), told, lines, name, typer)
         return lines.drop(facts(lines, name)), table
 
@@ -223,7 +229,7 @@ class Visit:
     def _availability(self) -> pl.DataFrame:
         """What can be bought where; rows without store or product are rejected."""
         table = self._mapped("availability")
-        return AvailabilityCleaner(table, self.ledger, self.given, self.now).clean(self._blocks(table))
+        return clean_spans(table, self._blocks(table), self.ledger, self.order, self.now)
 
     def _fetch(self, number: int, lines: list[int]) -> dict[int, str]:
         """The raw text of lines of a file, read once more."""
@@ -269,8 +275,9 @@ def _order_holes(lines: pl.DataFrame) -> list[Issue]:
 def _read(path: Path, table: TableMapping) -> Iterator[TextBlock]:
     """The blocks of a file; the mapping's key columns help the reader to find the header line."""
     keys = ("customer_id", "product_id", "timestamp", "sequence", "quantity", "store_id")
-    required = tuple(part for key in keys for part in table.columns.get(key, ()))
-    return read_blocks(path, required=required)
+    borrowed = {column for join in table.joins for column in join.take}
+    required = frozenset(part for key in keys for part in table.columns.get(key, ())) - borrowed
+    return read_blocks(path, required=required, header=table.header, separator=table.separator)
 
 
 def clean(
@@ -294,6 +301,7 @@ def clean(
 
     Raises:
         DataError: A file cannot be used as a whole; the text starts with a reason code and says how to go on.
+
     """
     if "transactions" not in files or not files["transactions"]:
         raise DataError(

@@ -6,6 +6,6 @@ probabilities: the oracle), ``export`` (files), ``dirt`` (planted faults), ``tru
 """
 
 from aisle.data.synthetic.shop import Shop
-
+from aisle.data.synthetic.truth import oracle, planted
 
 __all__ = ["Shop", "oracle", "planted"]

@@ -1,4 +1,4 @@
-"""Products of the synthetic retailer: tree, prices, popularity, tastes, complements, and what the calendar does to them."""
+"""Products of the synthetic retailer: tree, prices, popularity, tastes, complements, and the calendar."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ class Catalogue:
     def __len__(self) -> int:
         return len(self.leaf)
 
-    @property
+    @cached_property
     def ids(self) -> pl.Series:
         """(I,) product ids."""
         return pl.Series("product_id", [f"P{i:06d}" for i in range(1, len(self) + 1)], dtype=pl.String)
@@ -99,7 +99,8 @@ class Catalogue:
 
     def list_price(self, product: Codes | Ints, day: Codes | Ints) -> Doubles:
         """Price before promotion on that day, in whole cents."""
-        return np.asarray(np.round(self.price[product] * (1 + INFLATION * np.asarray(day) / 365), 2))
+        rise: Doubles = 1 + INFLATION / 365 * np.asarray(day, dtype=np.float64)
+        return np.round(self.price[product] * rise, 2)
 
     def table(self) -> pl.DataFrame:
         """``products`` as the retailer would export it."""
@@ -167,7 +168,7 @@ class Sampler:
     def draw(self, row: Codes | Ints, uniform: Doubles | Floats) -> Codes:
         """A product for each row number and each uniform number in [0, 1); shapes broadcast."""
         found = np.searchsorted(self.flat, row + uniform, side="right") - row * self.size
-        return np.clip(found, 0, self.size - 1).astype(np.int32)
+        return np.asarray(np.clip(found, 0, self.size - 1), dtype=np.int32)
 
 
 def _leaves(department: int) -> list[tuple[str, str]]:

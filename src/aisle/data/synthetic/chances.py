@@ -96,7 +96,7 @@ class _Law:
 
 
 def _candidates(catalogue: Catalogue, people: People, rows: Ints) -> Codes:
-    """(rows, C) products worth ranking: the customer's own, what these pull, and the best of segment and region; -1 = none."""
+    """(rows, C) products worth ranking: the customer's own, what these pull, the best of segment and region; or -1."""
     own = np.concatenate((people.favourites[rows], people.staples[rows]), axis=1)
     pulled = _complement(catalogue, own)
     common = _common(catalogue)[people.segment[rows], people.region[rows]]

@@ -60,7 +60,7 @@ DEPARTMENTS = (
     Department(name="Home", price=22.0, staple=False, swing=0.3, peak=340, tree={
         "Kitchen": ("Pans", "Knives", "Glasses"), "Garden": ("Seeds", "Garden Tools", "Planters"),
         "Textiles": ("Towels", "Bed Linen", "Cushions")}),
-    Department(name="Electronics", price=120.0, staple=False, swing=0.35, peak=345, tree={
+    Department(name="Electronics", price=290.0, staple=False, swing=0.35, peak=345, tree={
         "Computing": ("Laptops", "Keyboards", "Monitors"), "Sound": ("Headphones", "Speakers"),
         "Small Appliances": ("Coffee Machines", "Kettles", "Vacuum Cleaners")}),
 )  # fmt: skip

@@ -22,7 +22,7 @@ NEVER_BUY = 0.03
 NO_PROFILE = 0.01
 CHANGING = 0.25
 """Share of staples that a customer takes up, or gives up, while we watch."""
-MIX = (0.40, 0.35, 0.10, 0.15)
+MIX = (0.25, 0.45, 0.15, 0.15)
 """Whose taste a pick follows: the customer's favourites, the segment, the region, everybody."""
 FADE = 0.8
 """Each favourite is chosen this much as often as the one before it."""

@@ -17,7 +17,7 @@ BLOCK = 4096
 """Customers that share one random stream: results never depend on how many blocks are held or who else exists."""
 DEPTH = 50
 """Products in each customer's oracle list."""
-ORACLE_CUSTOMERS = 20_000
+ORACLE_CUSTOMERS = 2 * BLOCK
 """Customers who get an oracle list: the first ones, which are a fair sample since numbers are given blindly."""
 LIMITS = {"customers": (10, 50_000_000), "products": (50, 200_000), "days": (90, 3650), "seed": (0, 2**31 - 1)}
 """Allowed sizes. Fewer days than 90 leave no history before the longest window."""
@@ -34,15 +34,15 @@ class Shop:
     signal: bool = True
     """False: everybody draws from the same popularity, so that no personal model can beat it."""
 
-    visits_per_day: float = 0.075
+    visits_per_day: float = 0.072
     """Mean over customers of the chance to visit on an average day."""
-    staples: int = 8
+    staples: int = 5
     """Products that a customer buys again and again, each in a cycle of its own."""
     favourites: int = 8
     """Products that a customer likes without a rhythm."""
-    picks: float = 1.0
+    picks: float = 1.3
     """Mean products a visit beside staples and complements."""
-    flat_picks: float = 2.6
+    flat_picks: float = 2.4
     """Mean products a visit where ``signal`` is False; keeps the volume alike."""
     returned: float = 0.02
     """Share of lines that are brought back within two weeks."""

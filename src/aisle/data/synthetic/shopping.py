@@ -11,6 +11,7 @@ The law of the shop, which ``chances`` reads as probabilities. On each day a cus
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -127,9 +128,9 @@ def shop_block(catalogue: Catalogue, people: People, block: int) -> tuple[Lines,
     visit = np.concatenate((visit, buys.visit))
     product = np.concatenate((product, people.staples[buys.row, buys.slot]))
     rng = shop.stream(STREAM, block, 3)
-    keys = np.unique(visit * len(catalogue) + product)
+    keys = _distinct(visit * len(catalogue) + product)
     if shop.signal:
-        keys = np.unique(np.concatenate((keys, _complements(catalogue, visits, keys, rng))))
+        keys = _distinct(np.concatenate((keys, _complements(catalogue, visits, keys, rng))))
     lines = _lines(catalogue, people, visits, keys, rng)
     lines = lines.join(_returns(shop, lines, rng))
     return lines.take(np.argsort(lines.second, kind="stable")), buys
@@ -162,7 +163,7 @@ def _staples(catalogue: Catalogue, people: People, visits: Visits, rng: np.rando
     bounds = np.searchsorted(visits.turn[order], np.arange(int(visits.turn.max(initial=-1)) + 2))
     found: list[tuple[Ints, Ints]] = []
     uniform = rng.random((len(order), people.staples.shape[1]), dtype=np.float32)
-    for start, end in zip(bounds[:-1], bounds[1:], strict=True):
+    for start, end in pairwise(bounds.tolist()):
         now = order[start:end]
         row, day = visits.row[now], visits.day[now][:, None]
         wish = hazard((day - last[row]) / people.cycle[row])
@@ -238,7 +239,7 @@ def _lines(catalogue: Catalogue, people: People, visits: Visits, keys: Ints, rng
 
 
 def _returns(shop: Shop, lines: Lines, rng: np.random.Generator) -> Lines:
-    """Some lines come back one to fourteen days later, whole or in part; what would come later than the data does not."""
+    """Some lines come back one to fourteen days later, whole or in part, unless the data end before."""
     sale = lines.take(rng.random(len(lines)) < shop.returned)
     day = sale.second // 86_400 + rng.integers(1, RETURN_DAYS + 1, len(sale))
     second = day * 86_400 + rng.integers(9 * 3600, 20 * 3600, len(sale))
@@ -250,6 +251,12 @@ def _returns(shop: Shop, lines: Lines, rng: np.random.Generator) -> Lines:
         discount=np.zeros(len(sale)),
     )
     return back.take(day < shop.days)
+
+
+def _distinct(keys: Ints) -> Ints:
+    """The keys sorted, each once; on millions of whole numbers a sort beats NumPy's own ``unique`` by far."""
+    keys = np.sort(keys)
+    return keys[np.concatenate(([True], keys[1:] != keys[:-1]))] if len(keys) else keys
 
 
 def _slice(people: People, rows: slice) -> People:

@@ -82,6 +82,8 @@ class FeatureSum(nn.Module):
         self.levels = nn.ModuleList(start_embedding(nn.Embedding(count + 1, dim, padding_idx=0)) for count in levels)
         self.numbers = nn.Linear(numbers, dim, bias=False) if numbers else None
         self.gates = nn.Parameter(torch.full((len(levels) + bool(numbers),), gate))
+        if self.numbers is not None:
+            nn.init.normal_(self.numbers.weight, std=0.005)
         self.dim = dim
 
     def start(self, tables: Sequence[Floats]) -> None:

@@ -88,6 +88,8 @@ class HybridNet(nn.Module):
         self.turn = nn.Linear(dim, dim, bias=False)
         nn.init.eye_(self.turn.weight)
         self.bend = nn.Sequential(nn.Linear(dim, dim), nn.GELU(), nn.Linear(dim, dim))
+        for part in (self.bend[0], self.bend[2]):
+            nn.init.zeros_(part.bias)  # type: ignore[arg-type]
         self.bend_gate = nn.Parameter(torch.full((), 0.1))
         self.heat = nn.Parameter(torch.full((), 1.0))
         self.prior = nn.Parameter(torch.tensor([0.05] * (sizes.spans - 1) + [0.2]))
@@ -119,7 +121,8 @@ class HybridNet(nn.Module):
         if self.customer_ids is not None:
             out = out + self.customer_gate * keep[:, None] * self.customer_ids(ask["customers"])
         out = out + self.bend_gate * self.bend(out)
-        return out / (out.norm(dim=1, keepdim=True) + 0.1)
+        shrunk: Tensor = out / (out.norm(dim=1, keepdim=True) + 0.1)
+        return shrunk
 
     def again(self, vectors: Tensor, customers: Tensor, ask: dict[str, Tensor]) -> Tensor:
         """(P,) the repeat head for each pair of a customer and an own product."""
