@@ -75,9 +75,9 @@ def dunnhumby(folder: Path, rng: random.Random) -> None:
     for week in (200607, 200608):
         rows: list[list[object]] = [
             _cells(
-                f"{week},{20060410 + i % 7},{1 + i % 7},{8 + i % 13},1,3.44,PRD{i % 5},CL{i % 5},DEP{i % 4},G{i % 3},"
-                f"D{i % 2},{f'CUST{i % 6}' if i % 4 else ''},LA,YF,{994_100_100_000_000 + 100 * week + i},L,UM,Full Shop,"
-                "Mixed,STORE1,LS,E02"
+                f"{week},{20060410 + i % 7},{1 + i % 7},{8 + i % 13},1,3.44,PRD{i % 5},CL{i % 5},DEP{i % 4},"
+                f"G{i % 3},D{i % 2},{f'CUST{i % 6}' if i % 4 else ''},LA,YF,{994_100_100_000_000 + 100 * week + i},"
+                "L,UM,Full Shop,Mixed,STORE1,LS,E02"
             )
             for i in range(ROWS // 2)
         ]

@@ -377,3 +377,8 @@ def test_every_field_survives_toml() -> None:
 def test_names_fall_into_words(name: str, words: list[str]) -> None:
     assert tokens(name) == words
     assert plain(name) == "".join(words)
+
+
+def test_a_column_called_date_without_dates_is_passed_over(tmp_path: Path) -> None:
+    put(tmp_path, "x.csv", {"date_type": ["order", "order", "web", "web"], **sale("client", "article", "day")})
+    assert shown(resolve(tmp_path, reader=SOURCE)[0])["transactions"]["timestamp"] == "day"

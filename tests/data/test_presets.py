@@ -6,6 +6,7 @@ from pathlib import Path
 
 import polars as pl
 import pytest
+import xlsxwriter
 
 from aisle.data.doctor import clean
 from aisle.data.mapping import apply, from_toml, load_joins, resolve, to_toml
@@ -262,3 +263,27 @@ def test_files_without_header_keep_their_first_line(tmp_path: Path) -> None:
     (block,) = read_blocks(source / "movies.dat", header=("movie_id", "title", "genres"), separator="::")
     assert block.frame.row(0) == ("1", "Film: part 1 (1995)", "Drama|War")
     assert block.line[0] == 1
+
+
+def test_the_two_sheets_of_the_workbook_overlap_once(tmp_path: Path) -> None:
+    """Twenty invoices on the first sheet, fifteen on the second, five of them on both; every second one is postage."""
+    path = tmp_path / "online_retail_II.xlsx"
+    with xlsxwriter.Workbook(path) as book:
+        for sheet, numbers in (("Year 2009-2010", range(20)), ("Year 2010-2011", range(15, 30))):
+            rows = {
+                "Invoice": [str(489_434 + i) for i in numbers],
+                "StockCode": ["85048" if i % 2 else "POST" for i in numbers],
+                "Description": ["CANDLE"] * len(numbers),
+                "Quantity": [12] * len(numbers),
+                "InvoiceDate": [datetime(2010, 12, 1 + i, 7, 45) for i in numbers],
+                "Price": [6.95] * len(numbers),
+                "Customer ID": [13_085.0 + i % 3 for i in numbers],
+                "Country": ["France"] * len(numbers),
+            }
+            pl.DataFrame(rows).write_excel(book, sheet)
+    mapping, files = resolve(path)
+    tables = clean(path, mapping, files)
+    assert mapping.name == "online_retail"
+    assert tables.report.total("read") == 35
+    assert tables.transactions.height == 15
+    assert sorted(tables.transactions["customer_id"].cast(pl.String).unique()) == ["13085", "13086", "13087"]
