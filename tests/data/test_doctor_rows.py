@@ -64,8 +64,7 @@ def test_clean_tables_pass_a_second_visit_unchanged(tmp_path: Path) -> None:
     days = ["2013-05-14 10:00:00", "2013-05-15 11:30:00", "2013-06-01 09:00:00"]
     lines = [sale(f"o{i}", f"c{i % 3}", f"p{i % 4}", days[i % 3], 1 + i % 2, amount=2.5 * i + 1) for i in range(12)]
     products: list[dict[str, object]] = [
-        {"product_id": f"p{i}", "category_1": "Food", "category_2": f"Kind {i % 2}", "kg": 1.5 * i}
-        for i in range(4)
+        {"product_id": f"p{i}", "category_1": "Food", "category_2": f"Kind {i % 2}", "kg": 1.5 * i} for i in range(4)
     ]
     (tmp_path / "a").mkdir()
     (tmp_path / "b").mkdir()
