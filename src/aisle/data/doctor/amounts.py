@@ -77,4 +77,6 @@ def _foreign(products: pl.Series, pattern: str) -> Bools:
     ids = products.unique().drop_nulls()
     text = ids.cast(pl.String)
     bad = ids.filter(~text.str.contains(pattern))
-    return products.is_in(bad.implode()).fill_null(False).to_numpy() if len(bad) else np.zeros(len(products), dtype=bool)
+    return (
+        products.is_in(bad.implode()).fill_null(False).to_numpy() if len(bad) else np.zeros(len(products), dtype=bool)
+    )

@@ -54,9 +54,7 @@ def first_time_break(lines: pl.DataFrame) -> tuple[int, str]:
     by_period = sold.group_by("period").agg(
         pl.col("new").mean().alias("share"), pl.col("lines").sum(), pl.len().alias("products")
     )
-    by_period = by_period.sort("period").with_columns(
-        usual=pl.col("share").shift(1).rolling_median(4, min_samples=2)
-    )
+    by_period = by_period.sort("period").with_columns(usual=pl.col("share").shift(1).rolling_median(4, min_samples=2))
     broken = by_period.filter(
         (pl.col("period") >= WARM_UP * periods)
         & (pl.col("products") >= 20)

@@ -139,8 +139,10 @@ class LineTyper:
         parsed = parse_dates(text["timestamp"], "timestamp")
         columns["ticks"] = pl.Series(parsed.ticks)
         columns["shape"] = pl.Series(parsed.shape, dtype=pl.UInt8)
-        return parsed.issues + missing_dates(parsed, "timestamp") + out_of_time(
-            parsed.ticks, parsed.shape == EXACT, self.tomorrow
+        return (
+            parsed.issues
+            + missing_dates(parsed, "timestamp")
+            + out_of_time(parsed.ticks, parsed.shape == EXACT, self.tomorrow)
         )
 
     def _numbers(self, text: pl.DataFrame, columns: dict[str, pl.Series]) -> list[Issue]:

@@ -23,7 +23,12 @@ NOISE = 0.05
 """Share of rows that may contradict the rest of their file's shape before the file counts as mixed."""
 ORDERS: tuple[Order, ...] = ("dmy", "mdy", "ymd")
 WORDS = {"dmy": "day-first", "mdy": "month-first", "ymd": "year-first"}
-TESTS = ("dates after today", "dates outside the settled ones", "returns before their sale", "breaks of the file's order")
+TESTS = (
+    "dates after today",
+    "dates outside the settled ones",
+    "returns before their sale",
+    "breaks of the file's order",
+)
 Group = tuple[int, int]
 """(file number, shape)."""
 
@@ -110,16 +115,20 @@ def _by_parts(group: Group, ticks: Ints) -> tuple[Order, str] | None:
     if proof[best] == 0:
         first, second = first_second(ticks)
         # 05-05 reads the same either way; with a two-digit year the year may still hide in front
-        return ("dmy", f"{_name(group, 'dmy')} reads alike in every order") if width == 4 and (
-            first == second
-        ).all() else None
+        return (
+            ("dmy", f"{_name(group, 'dmy')} reads alike in every order")
+            if width == 4 and (first == second).all()
+            else None
+        )
     place = "first" if candidates[best] == "dmy" else "second"
     reason = (
         f"{count(int(proof[best]))} dates have a {place} number above 12"
         if width == 4
         else f"{count(int(proof[best]))} dates fit no other order"
     )
-    return candidates[best], f"{_name(group, candidates[best])} ({count(len(ticks))} rows) is {WORDS[candidates[best]]}: {reason}"
+    return candidates[
+        best
+    ], f"{_name(group, candidates[best])} ({count(len(ticks))} rows) is {WORDS[candidates[best]]}: {reason}"
 
 
 def _checked(group: Group, ticks: Ints, given: Order) -> Order:
@@ -155,7 +164,10 @@ def _by_readings(seen: Evidence, orders: dict[Group, Order], pending: list[Group
         worst = rivals[0]
         against = ", ".join(f"{count(n)} {test}" for n, test in zip(faults[worst], TESTS, strict=True) if n)
         own = "/".join(count(n) for n, m in zip(faults[best], faults[worst], strict=True) if m)
-        return best, f"{shown} ({rows} rows) is {WORDS[best]}: read {WORDS[worst]} there would be {against}; {WORDS[best]} {own}"
+        return (
+            best,
+            f"{shown} ({rows} rows) is {WORDS[best]}: read {WORDS[worst]} there would be {against}; {WORDS[best]} {own}",
+        )
     adopted = {orders[g] for g in orders if g[1] in {s for _, s in pending}}
     if len(adopted) == 1 and {s for _, s in pending} <= {s for _, s in orders}:
         order = adopted.pop()
