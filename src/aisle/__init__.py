@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-__version__ = "0.1.0"
+from aisle.version import VERSION as __version__
 
 if TYPE_CHECKING:
     from aisle.api import check, evaluate, fit, load, read, recommend, run, save, similar

@@ -25,3 +25,10 @@ class PlainSource:
 
     def read_all(self, path: Path) -> pl.DataFrame:
         return self.sample_of(path, 2**31)
+
+    def headless(self, path: Path, header: tuple[str, ...], separator: str) -> pl.DataFrame:
+        """A whole file, with its names given where it has no header line."""
+        if not header:
+            return self.read_all(path)
+        rows = [line.split(separator) for line in path.read_text(encoding="utf-8").splitlines()]
+        return pl.DataFrame(rows, schema=dict.fromkeys(header, pl.String), orient="row")

@@ -129,13 +129,34 @@ def test_what_everybody_buys_is_not_a_companion() -> None:
 
 
 def test_a_category_bought_often_is_named_by_its_leaf() -> None:
-    lines = [("c", f"milk{i}", i) for i in range(3)] + [("o", "cheese", 1)]
+    lines = [("c", f"milk{i}", i) for i in range(3)] + [("o", "cheese", 1)] + [("o", f"nail{i}", 1) for i in range(4)]
     tree = {"milk0": "Dairy", "milk1": "Dairy", "milk2": "Dairy", "cheese": "Dairy"}
     assert why(shop(lines, tree), "c", "cheese")[1:] == (
         {"category": "Dairy", "path": "Shop > Dairy"},
         "You often buy from Dairy",
     )
     assert why(shop(lines[1:], tree), "c", "cheese")[0] != "CATEGORY"  # twice is not often
+
+
+def test_often_is_a_share_of_the_own_baskets() -> None:
+    tree = {"milk0": "Dairy", "milk1": "Dairy", "milk2": "Dairy", "cheese": "Dairy"}
+    lines = [("c", f"milk{i}", i) for i in range(3)] + [("o", "cheese", 1)] + [("o", f"nail{i}", 1) for i in range(4)]
+    assert why(shop(lines + [("c", "nail0", 9 + i) for i in range(12)], tree), "c", "cheese")[0] == "CATEGORY"
+    assert why(shop(lines + [("c", "nail0", 9 + i) for i in range(13)], tree), "c", "cheese")[0] != "CATEGORY"
+
+
+def test_a_category_of_nearly_everything_is_no_reason() -> None:
+    tree = {f"milk{i}": "Dairy" for i in range(4)}
+    lines = [("c", f"milk{i}", i) for i in range(3)] + [("o", "milk3", 1)]
+    assert why(shop(lines, tree), "c", "milk3")[0] == "PICKED"
+
+
+def test_each_place_has_its_own_source() -> None:
+    data = shop([("c", f"p{i}", 1) for i in range(10)])
+    batch = data.batch(data.customers.vocab.codes(["nobody"]))
+    codes = np.array([[9, 9]], dtype=np.int32)
+    found = Evidence.fit(data).explain(batch, codes, [["ease", "group"]], ["Bath"], data.products)
+    assert found.code.tolist() == [["PICKED", "POPULAR_IN"]]
 
 
 def test_the_source_of_a_list_for_a_newcomer_is_told() -> None:
@@ -191,6 +212,8 @@ def loop_reason(
         return "BOUGHT_WITH", {"product_id": data.products.vocab.ids[min(ranked)[2]]}
     for level in reversed(data.products.tree):
         mine = level.codes[product]
+        if (level.codes == mine).mean() > 0.5:
+            continue
         inside = {
             b for b, p in zip(lines.basket.tolist(), lines.product.tolist(), strict=True) if level.codes[p] == mine
         }

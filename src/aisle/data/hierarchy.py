@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 import polars as pl
 
@@ -26,7 +28,7 @@ def full_paths(table: pl.DataFrame, prefix: str) -> tuple[pl.DataFrame, Bools]:
     if not names:
         return table, broken
     table = table.with_columns(pl.col(c).cast(pl.String).replace("", None) for c in names)
-    for upper, lower in zip(names, names[1:], strict=False):
+    for upper, lower in pairwise(names):
         above, mine = table[upper], table[lower]
         broken |= (above.is_null() & mine.is_not_null()).to_numpy()
         # a level that already starts with the path above it is a full path (our own files, read again)

@@ -1,8 +1,10 @@
 """Returns meet their sales: when is a sale undone whole?
 
 A return (negative quantity) is matched to the latest earlier sale of the same customer and product that still has
-enough unreturned quantity; a sale with the same order id comes first. An anonymous return finds its sale by order id
-alone. A sale returned whole carries the moment in ``void_at``; a partial return lowers the money only.
+enough unreturned quantity; a sale with the same order id comes first. Where most returns of a source share the order
+id of their sale, the id is taken at its word: a return that names no sale, or one that is used up, stays unmatched
+instead of undoing another sale. An anonymous return finds its sale by order id alone. A sale returned whole carries
+the moment in ``void_at``; a partial return lowers the money only.
 """
 
 from __future__ import annotations
@@ -29,10 +31,7 @@ class Netted:
 
 
 def with_sale(lines: pl.DataFrame, clock: str) -> Bools:
-    """(E,) returns that have any sale of the same customer and product no later than themselves.
-
-    An anonymous return needs the same order id.
-    """
+    """(E,) returns that have a sale of the same customer (or order, see above) and product no later than them."""
     slim = _keyed(lines, clock)
     back = slim.filter("back").drop_nulls("buyer")
     wanted = back.select("buyer", "product").unique()
@@ -111,15 +110,14 @@ def _match(starts: Ints, quantity: Doubles, order: Ints) -> _Found:
 
 
 def _keyed(lines: pl.DataFrame, clock: str) -> pl.DataFrame:
-    """Lines with numbers for buyer (customer, or the order of an anonymous line), product, order and time.
+    """Lines as numbers: buyer, product, order, time, quantity, whether they are returns, and their row.
 
-    Ids keep their text order only through the caller's stable row order; ties end at the row number.
+    The buyer is the customer, and where orders tell (anonymous lines; sources whose returns name their sale) the
+    order, below zero to stay apart from customers.
     """
     order = _number(lines, "order_id")
-    customer = _number(lines, "customer_id")
-    anonymous_order = -2 - order  # apart from customers, which are >= 0
-    return lines.select(
-        pl.coalesce(customer, anonymous_order).alias("buyer"),
+    slim = lines.select(
+        _number(lines, "customer_id").alias("buyer"),
         _number(lines, "product_id").alias("product"),
         order.alias("order"),
         pl.col(clock).cast(pl.Int64).alias("time"),
@@ -127,6 +125,20 @@ def _keyed(lines: pl.DataFrame, clock: str) -> pl.DataFrame:
         (pl.col("quantity") < 0).alias("back"),
         pl.int_range(pl.len(), dtype=pl.Int64).alias("row"),
     )
+    by_order = -2 - pl.col("order")
+    if _returns_name_their_sale(slim):
+        return slim.with_columns(buyer=pl.coalesce(by_order, "buyer"))
+    return slim.with_columns(buyer=pl.coalesce("buyer", by_order))
+
+
+def _returns_name_their_sale(slim: pl.DataFrame) -> bool:
+    """Whether at least half of the returns share order id and product with a sale."""
+    back = slim.filter("back").select("order", "product")
+    if not back.height:
+        return False
+    sales = slim.filter(~pl.col("back")).join(back.unique(), on=["order", "product"], how="semi")
+    named = back.join(sales.select("order", "product").unique(), on=["order", "product"], how="semi").height
+    return named >= 0.5 * back.height
 
 
 def _number(lines: pl.DataFrame, column: str) -> pl.Expr:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Sequence
 from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 import polars as pl
 
+from aisle.data import read
 from aisle.errors import DataError
 
 SAMPLE_ROWS = 2_000
@@ -37,23 +37,22 @@ class Source(Protocol):
 
 
 class DiskSource:
-    """The files of a disk, through ``aisle.data.read``; columns and samples are looked up once."""
+    """The files of a disk, through ``aisle.data.read``; columns are looked up once."""
 
     def __init__(self) -> None:
-        self._read: Any = importlib.import_module("aisle.data.read")
         self._columns: dict[Path, list[str]] = {}
         self.unreadable: dict[Path, str] = {}
         """Files that are no tables, with the reader's complaint."""
 
     def list_files(self, source: Path) -> list[Path]:
         """Every data file of a folder, sorted, or the one file given."""
-        return list(self._read.list_files(source))
+        return read.list_files(source)
 
     def columns_of(self, path: Path) -> list[str]:
         """The column names of a file; empty for a file that cannot be read as a table."""
         if path not in self._columns:
             try:
-                self._columns[path] = list(self._read.columns_of(path))
+                self._columns[path] = read.columns_of(path)
             except DataError as error:
                 self._columns[path] = []
                 self.unreadable[path] = str(error)
@@ -61,13 +60,11 @@ class DiskSource:
 
     def sample_of(self, path: Path, rows: int) -> pl.DataFrame:
         """The first rows of a file."""
-        frame: pl.DataFrame = self._read.sample_of(path, rows)
-        return frame
+        return read.sample_of(path, rows)
 
     def read_all(self, path: Path) -> pl.DataFrame:
         """A whole file."""
-        frame: pl.DataFrame = self._read.sample_of(path, 2**40)
-        return frame
+        return read.sample_of(path, 2**40)
 
 
 def relative(path: Path, root: Path) -> str:

@@ -45,6 +45,8 @@ POPULAR_SHARE = 0.2
 OFTEN_BASKETS = 3
 OFTEN_SHARE = 0.2
 """*Often* from a category means this many baskets and this share of all the customer's baskets."""
+BROAD_SHARE = 0.5
+"""A category that holds more of the catalogue than this says nothing of a customer."""
 GROUP_SOURCES = ("group", "segment", "attribute")
 UNITS = ("day", "week", "month", "visit")
 CODE = {name: place for place, name in enumerate(REASON_CODES)}
@@ -175,6 +177,8 @@ def _often_from(batch: Batch, category: Codes, row: Ints, code: Codes) -> Bools:
     n_categories = int(category.max(initial=0)) + 1
     of_line = category[batch.lines.product]
     inside = of_line >= 0
+    sizes = np.bincount(category[category >= 0], minlength=n_categories)
+    narrow = (category >= 0) & (sizes[np.maximum(category, 0)] <= BROAD_SHARE * len(category))
     baskets = np.unique(np.stack((batch.row[inside], of_line[inside], batch.lines.basket[inside])), axis=1)
     keys, counts = np.unique(baskets[0].astype(np.int64) * n_categories + baskets[1], return_counts=True)
     total = np.bincount(np.unique(np.stack((batch.row, batch.lines.basket)), axis=1)[0], minlength=len(batch))
@@ -182,7 +186,7 @@ def _often_from(batch: Batch, category: Codes, row: Ints, code: Codes) -> Bools:
     at = np.minimum(np.searchsorted(keys, asked), max(len(keys) - 1, 0))
     if len(keys) == 0:
         return np.zeros(len(row), dtype=bool)
-    count = np.where((keys[at] == asked) & (category[code] >= 0), counts[at], 0)
+    count = np.where((keys[at] == asked) & narrow[code], counts[at], 0)
     return np.asarray((count >= OFTEN_BASKETS) & (count >= OFTEN_SHARE * total[row]))
 
 

@@ -11,19 +11,12 @@ from aisle.data.dataset import Dataset
 from aisle.data.schema import DataReport
 from aisle.evaluate.assess import assess
 from aisle.evaluate.certificate import certify
-from aisle.evaluate.tune import Budget, Store
+from aisle.evaluate.tune import BUDGETS, Store
 from aisle.files import write_json
 from aisle.jobs.check import data_summary
 from aisle.jobs.ingest import build_dataset, clean_source
 from aisle.models import MODELS
 from aisle.progress import Progress
-
-BUDGETS: dict[BudgetName, Budget] = {
-    "quick": Budget(settings=2, cpu_seconds=15.0),
-    "standard": Budget(settings=6, cpu_seconds=60.0),
-    "full": Budget(settings=16, cpu_seconds=600.0),
-}
-"""Settings tried and CPU seconds spent per model on the rolling windows, whichever ends first; alike for all."""
 
 LEFT_OUT: dict[BudgetName, tuple[str, ...]] = {
     "quick": ("hybrid_factorization", "tifu_knn"),

@@ -33,12 +33,18 @@ def clean_source(source: str | Path, config: RunConfig, progress: Progress) -> C
         with TemporaryDirectory(prefix="aisle-sql-") as folder:
             export_tables(str(source), Path(folder))
             return clean_source(Path(folder), config, progress)
-    path = Path(source)
-    if not path.exists():
-        raise UsageError(f"there is no {path}; give a folder or file with transactions, or a database URL")
+    path = existing(source)
     mapping, files = resolve(path, pinned=from_toml(config.data) if config.data else None)
     with progress.step("Reading and checking") as tick:
         return clean(path, mapping, files, date_order=config.date_order, progress=tick)
+
+
+def existing(source: str | Path) -> Path:
+    """The path of a source on disk; raises UsageError where there is none."""
+    path = Path(source)
+    if not path.exists():
+        raise UsageError(f"there is no {path}; give a folder or file with transactions, or a database URL")
+    return path
 
 
 def clean_frames(frames: dict[str, pl.DataFrame], config: RunConfig) -> CleanTables:

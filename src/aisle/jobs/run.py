@@ -14,7 +14,6 @@ from typing import Any
 
 import numpy as np
 
-from aisle import __version__
 from aisle.bundle import Recommender, load, save
 from aisle.config import RunConfig
 from aisle.data.dataset import Dataset
@@ -23,13 +22,14 @@ from aisle.errors import BundleError, UsageError
 from aisle.files import Receipts, fingerprint, write_json, write_parquet
 from aisle.jobs.assess import Assessment, assess_dataset
 from aisle.jobs.check import data_summary
-from aisle.jobs.ingest import build_dataset, clean_source, load_tables, read_ids, save_tables
+from aisle.jobs.ingest import build_dataset, clean_source, existing, load_tables, read_ids, save_tables
 from aisle.jobs.output import customers_frame, publish_lists, write_parts
 from aisle.jobs.samples import sales_by_period, sample_customers
 from aisle.models import create
 from aisle.progress import Progress
 from aisle.report import write_report
 from aisle.types import Codes
+from aisle.version import VERSION
 
 
 @dataclass(frozen=True, eq=False)
@@ -84,12 +84,12 @@ def _work_folder(source: str | Path, out: Path, config: RunConfig) -> Path:
         raise UsageError(f"--out {out} is a file; give a folder")
     files: list[Any] = []
     if "://" not in str(source):
-        path = Path(source)
+        path = existing(source)
         found = sorted(path.rglob("*")) if path.is_dir() else [path]
         files = [
             (str(f), f.stat().st_size, f.stat().st_mtime_ns) for f in found if f.is_file() and out not in f.parents
         ]
-    key = fingerprint({"version": __version__, "config": config.to_dict(), "files": files, "source": str(source)})
+    key = fingerprint({"version": VERSION, "config": config.to_dict(), "files": files, "source": str(source)})
     work = out / ".work"
     if not (work / key).exists() or "://" in str(source):
         shutil.rmtree(work, ignore_errors=True)

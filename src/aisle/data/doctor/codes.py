@@ -22,6 +22,8 @@ class Rule:
     undo: str = ""
     listed: bool = True
     """Whether each row goes to ``rejects.parquet``; habits of a whole column are counted only."""
+    shown: str = ""
+    """The code that users see, where two rules share one."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,6 +33,11 @@ class Issue:
     code: str
     rows: Bools
     column: str = ""
+
+
+def shown(code: str) -> str:
+    """The code that users see."""
+    return RULES[code].shown or code
 
 
 FIX = "correct the rows in the source and run again"
@@ -53,6 +60,14 @@ def _flag(what: str, undo: str = "", *, listed: bool = True) -> Rule:
 
 
 RULES: dict[str, Rule] = {
+    # found by the reader
+    "ENC_ROW": _reject("a row holds bytes that are no text in the file's encoding"),
+    "NUL": _reject("a row holds a zero byte"),
+    "QUOTE": _reject("a quote is not closed"),
+    "TOO_FEW": _reject("a row has fewer fields than the header"),
+    "TOO_MANY": _reject("a row has more fields than the header"),
+    "TRUNCATED": _reject("the last row breaks off"),
+    "FIELD_TOO_LONG": _reject("a field is longer than any real value"),
     # structure
     "REPEAT_HEADER": _reject("the header line stands again among the rows"),
     "FOOTER": _reject("a total line stands among the rows"),
@@ -65,7 +80,13 @@ RULES: dict[str, Rule] = {
     "INVISIBLE_CHAR": _repair("invisible characters were removed"),
     "NON_ASCII_DIGIT": _reject("digits of another script stand in an id or number"),
     "CUST_MISSING": Rule("kept", "info", "lines without a customer are kept as anonymous baskets", listed=False),
-    "CUST_MISSING_NO_ORDER": _reject("lines have neither customer nor order id, so they belong to no basket"),
+    "CUST_MISSING_NO_ORDER": Rule(
+        "rejected",
+        "warning",
+        "lines have neither customer nor order id, so they belong to no basket",
+        FIX,
+        shown="CUST_MISSING",
+    ),
     "CUST_BAD": _reject("a customer id is not a number", "set numeric_ids = false in [data]"),
     "CUST_UNKNOWN": _flag("lines name a customer who is not in the customers table; kept"),
     "PROD_UNKNOWN": _flag("lines name a product that is not in the products table; kept, since such files lag behind"),
@@ -99,7 +120,8 @@ RULES: dict[str, Rule] = {
     "DUP_ROW": _reject("the same line of one order stands twice", "give each line its own order or line id"),
     "DUP_KEPT": _flag("equal lines without an order id to tell whether they are one; kept"),
     "DUP_FILE": _reject("whole orders stand in two files or sheets; the first copy is kept", "pass one of the files"),
-    "DUP_ID_CONFLICT": _reject("one order id carries contradicting contents; the first is kept"),
+    "DUP_ID_CONFLICT": _reject("one order id stands on several customers or days, and nothing tells which is right"),
+    "ORDER_ID_REUSED": _flag("order ids come again for other customers or days; kept", listed=False),
     # products and customers
     "DUP_ID": _reject("an id stands twice in its table; the first row is kept"),
     "PROD_CONFLICT": _repair("products carry several names; the most recent is used", listed=False),

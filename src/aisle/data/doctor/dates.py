@@ -32,10 +32,13 @@ NUMERIC = (
     r"(?:[T ]+(\d{1,2})(?::(\d{2}))?(?::(\d{2})(?:[.,](\d{1,9}))?)?\s*([AaPp])?\.?(?:[Mm]\.?)?)?"
     r"\s*(Z|z|UTC|GMT|[+-]\d{2}:?\d{2}|[+-]\d{2})?$"
 )
-NAMED = r"^(?:[A-Za-z]{3,9},?\s+)?(\d{1,2})(?:st|nd|rd|th)?[-\s/.]*([A-Za-z]{3,9})\.?[-\s,/]*(\d{4}|\d{2})(?:[T ]+(\d{1,2}):(\d{2})(?::(\d{2}))?)?$"
-NAMED_FIRST = r"^([A-Za-z]{3,9})\.?\s+(\d{1,2})(?:st|nd|rd|th)?,?\s+(\d{4})(?:[T ]+(\d{1,2}):(\d{2})(?::(\d{2}))?)?$"
-MONTHS = {m: i + 1 for i, m in enumerate("jan feb mar apr may jun jul aug sep oct nov dec".split())}
-FAST = ("%Y-%m-%d", "%Y-%m-%d %H:%M:%S", "%Y-%m-%dT%H:%M:%S", "%Y-%m-%d %H:%M")
+TIME = r"(?:[T ]+(\d{1,2}):(\d{2})(?::(\d{2}))?)?$"
+NAMED = r"^(?:[A-Za-z]{3,9},?\s+)?(\d{1,2})(?:st|nd|rd|th)?[-\s/.]*([A-Za-z]{3,9})\.?[-\s,/]*(\d{4}|\d{2})" + TIME
+NAMED_FIRST = r"^([A-Za-z]{3,9})\.?\s+(\d{1,2})(?:st|nd|rd|th)?,?\s+(\d{4})" + TIME
+MONTH_NAMES = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
+MONTHS = {name: number for number, name in enumerate(MONTH_NAMES, 1)}
+FAST = {"%Y-%m-%d": 10, "%Y-%m-%d %H:%M:%S": 19, "%Y-%m-%dT%H:%M:%S": 19, "%Y-%m-%d %H:%M": 16}
+"""ISO formats and their length in bytes: without the length, 28-02-14 would pass for a day of the year 28."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -91,10 +94,11 @@ def _zoned(raw: pl.Series) -> bool:
 def _fast(text: pl.Series) -> pl.Series | None:
     """(N,) microseconds by the ISO format of the first value, null where it does not fit; None if it is not ISO."""
     first = next(iter(text.drop_nulls().head(1).to_list()), "")
-    for form in FAST:
+    for form, length in FAST.items():
         probe = pl.Series([first]).str.to_datetime(form, strict=False, time_unit="us")
-        if probe[0] is not None:
-            return text.str.to_datetime(form, strict=False, time_unit="us").cast(pl.Int64)
+        if len(first) == length and probe[0] is not None:
+            ticks = text.str.to_datetime(form, strict=False, time_unit="us").cast(pl.Int64)
+            return ticks.set((text.str.len_bytes() != length).fill_null(True), None)
     return None
 
 
@@ -176,7 +180,7 @@ class _Work:
         self._settle(rows[good], (day * 86_400 + seconds)[good] * 1_000_000)
         unix = plain & ((width == 9) | (width == 10) | (width == 13))
         factor = np.where(width == 13, 1_000, 1_000_000)
-        self._settle(rows[unix], (np.nan_to_num(value) * factor)[unix].astype(np.int64))
+        self._settle(rows[unix], (value[unix] * factor[unix]).astype(np.int64))
         self.notes["DATE_UNIX"][rows[unix]] = True
 
     def _settle(self, rows: Ints, ticks: Ints) -> None:

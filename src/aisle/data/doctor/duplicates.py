@@ -7,15 +7,18 @@ import polars as pl
 
 from aisle.data.doctor.codes import Issue
 from aisle.data.schema import PART
-from aisle.types import Bools
+from aisle.types import DAY, Bools
 
-LINE_ID_SHARE = 0.98
-"""An order id is taken for a line id where this share of ids stands on one sale only, in files of some size."""
+RARE = 0.01
+"""Share of the order ids up to which contradictions are accidents; beyond, ids are used again by habit."""
+SALE = ("customer_id", "product_id", "timestamp", "sequence", "quantity", "amount")
+"""What makes two lines of one order id the same sale, whatever their descriptions say."""
 
 
 def repeated_orders(lines: pl.DataFrame) -> list[Issue]:
     """Whole orders (same order id, same multiset of lines) that stand in two files, sheets or exports: ``DUP_FILE``.
 
+    Lines are the same when customer, product, time, quantity and amount are: descriptions get edited between exports.
     Without order ids, whole days of at least two lines. The copy in the first part is kept.
     """
     parts = _parts(lines)
@@ -29,16 +32,18 @@ def repeated_orders(lines: pl.DataFrame) -> list[Issue]:
         least = 2
     else:
         return []
-    slim = lines.select(key.alias("key"), parts, "_hash", pl.int_range(pl.len(), dtype=pl.UInt32).alias("row"))
+    slim = lines.select(key.alias("key"), parts, pl.int_range(pl.len(), dtype=pl.UInt32).alias("row"))
     slim = slim.filter(pl.col("key").is_not_null())
     twice = slim.group_by("key").agg(pl.col("part").n_unique().alias("n")).filter(pl.col("n") > 1)
     slim = slim.join(twice.select("key"), on="key", how="semi")
     if not slim.height:
         return []
+    sale = [c for c in SALE if c in lines.columns]
+    slim = slim.with_columns(lines.select(sale)[slim["row"]].hash_rows().alias("hash"))
     signature = slim.group_by("key", "part").agg(
         pl.len().alias("size"),
-        pl.col("_hash").sort().hash().sum().alias("sum"),  # wraps around: order-free
-        pl.col("_hash").min().alias("low"),
+        pl.col("hash").hash(1).sum().alias("sum"),  # of second hashes, wrapping around: free of order
+        pl.col("hash").min().alias("low"),
     )
     same = ["key", "size", "sum", "low"]
     copies = signature.filter((pl.col("size") >= least) & (pl.col("part") > pl.col("part").min().over(same)))
@@ -73,34 +78,33 @@ def equal_rows(lines: pl.DataFrame) -> list[Issue]:
 
 
 def contradicting_ids(lines: pl.DataFrame) -> list[Issue]:
-    """Sales whose order id already stands on another customer's sale, or on another sale altogether where ids are line ids.
+    """Sales whose order id stands on several customers, or on days apart: none of them can be trusted.
 
-    A return may share the id of its sale, and baskets of several products share one id: neither is a contradiction.
-    Anonymous lines contradict nobody.
+    A return may share the id of its sale, and anonymous lines contradict nobody. Where this is no rare accident, order
+    ids are simply used again (by store, by year): ``ORDER_ID_REUSED``, and nothing is rejected.
     """
-    if "order_id" not in lines.columns or "customer_id" not in lines.columns:
+    if "order_id" not in lines.columns:
         return []
+    clock = "timestamp" if "timestamp" in lines.columns else "sequence"
+    customer = pl.col("customer_id").to_physical() if "customer_id" in lines.columns else pl.lit(None, dtype=pl.UInt32)
     slim = lines.select(
         pl.col("order_id").to_physical().alias("order"),
-        pl.col("customer_id").to_physical().alias("customer"),
+        customer.alias("customer"),
+        pl.col(clock).cast(pl.Int64).alias("time"),
         pl.int_range(pl.len(), dtype=pl.UInt32).alias("row"),
-        (pl.col("quantity") > 0).alias("sale"),
-    ).filter(pl.col("order").is_not_null())
-    owned = slim.filter(pl.col("customer").is_not_null())
-    owners = owned.group_by("order").agg(pl.col("customer").n_unique().alias("n")).filter(pl.col("n") > 1)
-    owned = owned.join(owners, on="order", how="semi", maintain_order="left")
-    owned = owned.filter(pl.col("customer") != pl.col("customer").first().over("order"))
-    rows = owned["row"].to_numpy()
-    sales = slim.filter("sale")
-    again = ~sales["order"].is_first_distinct()
-    if sales.height and float(again.mean() or 0) <= _allowed(sales.height):
-        rows = np.union1d(rows, sales.filter(again)["row"].to_numpy())
-    return [Issue("DUP_ID_CONFLICT", _mask(rows, lines.height), "order_id")] if len(rows) else []
-
-
-def _allowed(sales: int) -> float:
-    """Share of repeated ids up to which they are conflicts and not baskets; tiny files may hold one conflict."""
-    return 1 - LINE_ID_SHARE if sales >= 100 else 0.0
+    ).filter((lines["quantity"] > 0) & lines["order_id"].is_not_null())
+    orders = slim.group_by("order").agg(
+        pl.col("customer").min().alias("low"),
+        pl.col("customer").max().alias("high"),
+        (pl.col("time").max() - pl.col("time").min()).alias("span"),
+    )
+    apart = pl.col("span") > (DAY if clock == "timestamp" else 0)
+    clash = orders.filter((pl.col("low") != pl.col("high")).fill_null(False) | apart)
+    if not clash.height:
+        return []
+    code = "DUP_ID_CONFLICT" if clash.height <= max(RARE * orders.height, 3) else "ORDER_ID_REUSED"
+    rows = slim.join(clash, on="order", how="semi")["row"].to_numpy()
+    return [Issue(code, _mask(rows, lines.height), "order_id")]
 
 
 def _mask(rows: np.ndarray, height: int) -> Bools:

@@ -82,7 +82,7 @@ def _mask(values: pl.Series) -> Bools:
 
 
 def parse_text(raw: pl.Series) -> pl.Series:
-    """(N,) Categorical labels such as a store or channel, trimmed; words for nothing are null. Hostile text stays text."""
+    """(N,) Categorical labels such as a store or channel, trimmed; words for nothing are null; the rest stays."""
     text, _ = _as_text(raw, raw.name)
     strange = ~text.str.contains(PLAIN).fill_null(True) | text.is_in(NULL_FORMS).fill_null(False)
     if strange.any():

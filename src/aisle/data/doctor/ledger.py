@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
-from aisle.data.doctor.codes import RULES, Issue
+from aisle.data.doctor.codes import RULES, Issue, shown
 from aisle.data.schema import REJECTS, FileCount, Finding, TableName, TextBlock
 from aisle.types import Bools
 
@@ -17,6 +17,8 @@ RAW_LENGTH = 200
 LISTED_PER_CODE = 100_000
 """Kept and repaired rows listed for each code; rejected rows are always listed, all of them."""
 
+NOTHING = np.zeros(0, dtype=bool)
+SHOWN = {code: shown(code) for code in RULES}
 LATE = pl.Schema({"_file": pl.Int16, "_line": pl.Int64, "column": pl.String, "code": pl.String, "action": pl.String})
 
 
@@ -59,13 +61,17 @@ class Ledger:
         self.read[number] += block.frame.height + lost
         self.rejected[number] += lost
         if block.rejects.height:
-            self.listed.append(block.rejects.select(list(REJECTS)).cast(dict(REJECTS)))
+            self.listed.append(block.rejects.select(list(REJECTS)).cast(REJECTS))
+        told = {finding.code for finding in block.findings}
+        for code, column, raw in block.rejects.select("code", "column", "raw").iter_rows():
+            if code not in told:
+                issue = Issue(code if code in RULES else "TOO_FEW", NOTHING, column or "")
+                self._count(issue, 1, raw or "", self.files[number][2])
         for finding in block.findings:
             key = (finding.code, finding.column, finding.file or self.files[number][2])
             known = self.foreign.get(key)
-            self.foreign[key] = replace(
-                finding, file=key[2], rows=finding.rows + known.rows if known is not None else finding.rows
-            )
+            rows = finding.rows + known.rows if known is not None else finding.rows
+            self.foreign[key] = replace(finding, file=key[2], rows=rows)
 
     def note(self, code: str, rows: int, *, column: str = "", example: str = "", what: str = "") -> None:
         """A finding that is counted without listing rows; nothing when ``rows`` is 0."""
@@ -136,7 +142,7 @@ class Ledger:
                     "file": name,
                     "line": line.filter(mask).head(room).cast(pl.Int64),
                     "column": issue.column,
-                    "code": issue.code,
+                    "code": shown(issue.code),
                     "action": rule.action,
                     "raw": raw_text(picked),
                 },
@@ -158,7 +164,7 @@ class Ledger:
     def _add_late(self, issue: Issue, picked: pl.DataFrame) -> None:
         action = RULES[issue.code].action
         labels = {"column": pl.lit(issue.column), "code": pl.lit(issue.code), "action": pl.lit(action)}
-        self.late.append(picked.with_columns(**labels).cast(dict(LATE)))
+        self.late.append(picked.with_columns(**labels).cast(LATE))
 
     def file_counts(self) -> tuple[FileCount, ...]:
         """The row identity of every file; ``accepted`` is what was read and not rejected."""
@@ -171,7 +177,7 @@ class Ledger:
         """All findings: rejections first, then by number of rows."""
         own = [
             Finding(
-                code=code,
+                code=shown(code),
                 rows=tally.rows,
                 severity=RULES[code].severity,
                 action=RULES[code].action,
@@ -201,7 +207,8 @@ class Ledger:
                     file=pl.lit(self.files[number][2]),
                     raw=pl.Series([texts.get(n, "") for n in mine["_line"].to_list()], dtype=pl.String),
                 )
-                frames.append(mine.rename({"_line": "line"}).select(list(REJECTS)))
+                mine = mine.rename({"_line": "line"})
+                frames.append(mine.with_columns(pl.col("code").replace(SHOWN)).select(list(REJECTS)))
                 self._examples(mine)
         if not frames:
             return pl.DataFrame(schema=REJECTS)

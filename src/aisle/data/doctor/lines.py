@@ -41,6 +41,7 @@ class LineTyper:
 
         Raises:
             DataError: ``MISSING_COLUMN``, naming the file, the column and what is there.
+
         """
         have = Columns([*columns, *(c for join in self.table.joins for c in join.take)])
         for name, parts in self.table.columns.items():
@@ -56,7 +57,7 @@ class LineTyper:
                 self.ledger.note("COLUMN_ABSENT", 1, column=name, example=f"{file}: {wanted}")
 
     def type_block(self, number: int, block: TextBlock) -> pl.DataFrame:
-        """The accepted rows (N,) as typed columns with ``_file``, ``_line``, ``_hash``, ``_policy``, and ticks and shape."""
+        """The accepted rows (N,), typed, with ``_file``, ``_line``, ``_hash``, ``_policy``; dates: ticks and shape."""
         text = apply(self.table, block.frame, self.joined)
         columns: dict[str, pl.Series] = {}
         issues = [*self._strays(block.frame, text)]
@@ -64,7 +65,7 @@ class LineTyper:
         issues += self._times(text, columns)
         issues += self._numbers(text, columns)
         for name in text.columns:
-            if name in TEXTS or name not in columns and name not in ("timestamp", "sequence"):
+            if name in TEXTS or (name not in columns and name not in ("timestamp", "sequence")):
                 columns[name] = parse_text(text[name])
         policy, amount_issues = check_amounts(columns, self.mapping.product_pattern)
         keep = self.ledger.judge(number, block.frame, block.line, issues + amount_issues)
@@ -164,7 +165,7 @@ class LineTyper:
         return issues
 
     def _hash(self, frame: pl.DataFrame, text: pl.DataFrame) -> pl.Series:
-        """(N,) a number equal for rows equal in every column but the part they stand in and what the mapping ignores."""
+        """(N,) a number equal for rows equal in every column but their part and what the mapping ignores."""
         used = {plain(c) for parts in self.table.columns.values() for c in parts}
         used |= {plain(c) for c in self.table.ignore}
         rest = sorted((c for c in frame.columns if plain(c) not in used), key=plain)

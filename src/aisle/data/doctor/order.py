@@ -1,9 +1,9 @@
 """The order of day and month, proven by evidence or refused; never guessed.
 
 For each file and shape a first or second number above 12 settles the order. What stays open is read in every order;
-the readings must differ in how many dates lie after today, outside the settled dates, in how many returns precede
-their sale, or in how often the file's own sorting breaks. One reading must be (all but) free of contradictions and
-every other one full of them.
+the readings must differ in how many dates lie after today or after the last settled day, in how many returns
+precede their sale, or in how often the file's own sorting breaks. One reading must be (all but) free of such
+contradictions and every other one full of them.
 """
 
 from __future__ import annotations
@@ -23,12 +23,7 @@ NOISE = 0.05
 """Share of rows that may contradict the rest of their file's shape before the file counts as mixed."""
 ORDERS: tuple[Order, ...] = ("dmy", "mdy", "ymd")
 WORDS = {"dmy": "day-first", "mdy": "month-first", "ymd": "year-first"}
-TESTS = (
-    "dates after today",
-    "dates outside the settled ones",
-    "returns before their sale",
-    "breaks of the file's order",
-)
+TESTS = ("dates after today", "dates after the last day", "returns before their sale", "breaks of the file's order")
 Group = tuple[int, int]
 """(file number, shape)."""
 
@@ -63,6 +58,7 @@ def prove(seen: Evidence, given: Order | None, now: datetime) -> Proof:
 
     Raises:
         DataError: ``DATE_AMBIGUOUS`` when the evidence is silent or contradicts itself and no order was given.
+
     """
     orders: dict[Group, Order] = {}
     words: list[str] = []
@@ -166,16 +162,17 @@ def _by_readings(seen: Evidence, orders: dict[Group, Order], pending: list[Group
         own = "/".join(count(n) for n, m in zip(faults[best], faults[worst], strict=True) if m)
         return (
             best,
-            f"{shown} ({rows} rows) is {WORDS[best]}: read {WORDS[worst]} there would be {against}; {WORDS[best]} {own}",
+            f"{shown} ({rows} rows) is {WORDS[best]}: "
+            f"read {WORDS[worst]} there would be {against}; {WORDS[best]} {own}",
         )
     adopted = {orders[g] for g in orders if g[1] in {s for _, s in pending}}
     if len(adopted) == 1 and {s for _, s in pending} <= {s for _, s in orders}:
         order = adopted.pop()
         return order, f"{shown} ({rows} rows) is {WORDS[order]} like the same shape in the other files"
     raise DataError(
-        f"DATE_AMBIGUOUS: {rows} dates such as {_sample(seen, is_open)} can be read day-first or month-first, and nothing "
-        "in the data tells which (no number above 12, no returns, no sorting). Nothing was guessed: say --date-order "
-        "dmy, mdy or ymd."
+        f"DATE_AMBIGUOUS: {rows} dates such as {_sample(seen, is_open)} can be read day-first or month-first, and "
+        "nothing in the data tells which (no number above 12, no returns, no sorting). Nothing was guessed: say "
+        "--date-order dmy, mdy or ymd."
     )
 
 
@@ -184,12 +181,11 @@ def _contradictions(seen: Evidence, time: Ints, is_open: Bools, now: datetime) -
     tomorrow = int(np.datetime64(now, "us").astype(np.int64)) + DAY
     future = is_open & (time >= tomorrow)
     settled = (seen.shape >= EXACT) & ~is_open
-    outside = np.zeros(len(time), dtype=bool)
+    late = np.zeros(len(time), dtype=bool)
     if settled.any():
-        low, high = time[settled].min(), time[settled].max() // DAY * DAY + DAY
-        outside = is_open & ~future & ((time < low) | (time >= high))
+        late = is_open & ~future & (time >= time[settled].max() // DAY * DAY + DAY)
     early = _early_returns(seen, time, is_open)
-    return [int(future.sum()), int(outside.sum()), early, _breaks(seen, time)]
+    return [int(future.sum()), int(late.sum()), early, _breaks(seen, time)]
 
 
 def _early_returns(seen: Evidence, time: Ints, is_open: Bools) -> int:

@@ -10,7 +10,7 @@ from aisle.types import Bools
 
 
 def unknown_products(lines: pl.DataFrame, products: pl.DataFrame | None, *, composite: bool) -> list[Issue]:
-    """``PAIR_UNKNOWN`` where the inner code of a composite id exists only under other parents, else ``PROD_UNKNOWN``."""
+    """``PAIR_UNKNOWN`` where the inner code of a composite id is known under other parents, else ``PROD_UNKNOWN``."""
     if products is None or not products.height:
         return []
     ids = lines["product_id"].unique().drop_nulls()

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from aisle.data.names import Columns
 from aisle.data.schema import Join, Mapping, TableMapping, TableName
-from aisle.data.sources import Source, files_of, first_line
+from aisle.data.sources import Source, files_of, first_line, relative
 
 Found = tuple[Mapping, dict[TableName, list[Path]]]
 OR = "|"
@@ -46,6 +46,8 @@ class Preset:
             hits = [f for f in files_of(table.files, root, files) if _fits(table, f, required, reader)]
             spelt = _spelt(table, hits, root, files, reader) if hits else None
             if spelt is not None:
+                if hits != files_of(table.files, root, files):
+                    spelt = replace(spelt, files=tuple(relative(hit, root) for hit in hits))
                 tables.append(spelt)
                 chosen[table.table] = hits
             elif table.table == "transactions":

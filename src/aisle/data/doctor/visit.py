@@ -1,0 +1,311 @@
+"""One visit of a source to the doctor: read, type, judge, net, and report."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+
+from aisle.data import returns
+from aisle.data.doctor import duplicates, history, references
+from aisle.data.doctor.amounts import policy_issues
+from aisle.data.doctor.attributes import AttributeTyper
+from aisle.data.doctor.codes import Issue
+from aisle.data.doctor.dates import EXACT, Order
+from aisle.data.doctor.leaks import after_the_fact
+from aisle.data.doctor.ledger import Ledger, raw_text
+from aisle.data.doctor.lines import LineTyper, out_of_time
+from aisle.data.doctor.order import Evidence, apply, prove
+from aisle.data.doctor.tables import KEYS, TableCleaner, clean_spans, complete, facts, from_lines
+from aisle.data.mapping import load_joins, shown
+from aisle.data.read import read_blocks
+from aisle.data.schema import PART, CleanTables, DataReport, Mapping, TableMapping, TableName, TextBlock
+from aisle.errors import DataError
+
+HOLES = 0.05
+"""Lines without order id up to this share (or ten lines) are holes and rejected; beyond, it is the source's habit."""
+Progress = Callable[[int, int], None]
+
+
+@dataclass
+class Visit:
+    """The state of one run over a source."""
+
+    source: Path
+    mapping: Mapping
+    files: dict[TableName, list[Path]]
+    given: Order | None
+    at: datetime | None
+    progress: Progress | None
+    now: datetime
+    ledger: Ledger = field(default_factory=Ledger)
+    done: int = 0
+    date_order: str = "sequence"
+    date_proof: str = ""
+    returned: int = 0
+    returned_with_sale: int = 0
+
+    @property
+    def order(self) -> Order | None:
+        """The order of day and month where it is known: the caller's word, else the publisher's."""
+        return self.given or self.mapping.date_order
+
+    def run(self) -> CleanTables:
+        """All tables of the source, cleaned."""
+        lines = self._lines()
+        tables = {name: self._table(name) for name in KEYS if name in self.files}
+        clock = "timestamp" if "timestamp" in lines.columns else "sequence"
+        lines = self._global_checks(lines, tables, clock)
+        lines, products = self._completed(lines, tables, "products", clock)
+        lines, customers = self._completed(lines, tables, "customers", clock)
+        lines = lines.with_columns(self._net(lines, clock))
+        self._history(lines, customers)
+        products = self._without_leaks(products, lines, "product_id", clock)
+        customers = self._without_leaks(customers, lines, "customer_id", clock)
+        availability = self._availability() if "availability" in self.files else None
+        extra = [c for c in ("_file", "_line", "_hash", PART) if c in lines.columns]
+        return CleanTables(
+            transactions=lines.drop(extra),
+            products=products,
+            customers=customers,
+            stores=tables.get("stores"),
+            availability=availability,
+            rejects=self.ledger.rejects(self._fetch),
+            report=self._report(),
+        )
+
+    def _blocks(self, table: TableMapping) -> Iterator[tuple[int, TextBlock]]:
+        """(file number, block) of all files of a table; a sheet counts as a file of its own."""
+        total = sum(path.stat().st_size for paths in self.files.values() for path in paths)
+        for path in self.files[table.table]:
+            numbers: dict[str, int] = {}
+            size, seen = path.stat().st_size, 0
+            for block in _read(path, table):
+                if block.file not in numbers:
+                    numbers[block.file] = self.ledger.open(table.table, path, block.file)
+                self.ledger.take_block(numbers[block.file], block)
+                yield numbers[block.file], block
+                seen = min(seen + int(block.frame.estimated_size()), size)
+                self._tick(self.done + seen, total)
+            if not numbers:
+                self.ledger.open(table.table, path, path.name)
+            self.done += size
+            self._tick(self.done, total)
+
+    def _tick(self, done: int, total: int) -> None:
+        if self.progress is not None:
+            self.progress(done, total)
+
+    def _mapped(self, name: TableName) -> TableMapping:
+        return next(t for t in self.mapping.tables if t.table == name)
+
+    def _lines(self) -> pl.DataFrame:
+        """All sale lines, typed, with their times resolved."""
+        table = self._mapped("transactions")
+        typer = LineTyper(table, self.mapping, load_joins(table, self.source), self.ledger, self.now)
+        pieces: list[pl.DataFrame] = []
+        checked: set[int] = set()
+        for number, block in self._blocks(table):
+            if number not in checked:
+                typer.check_columns(block.frame.columns, block.file)
+                checked.add(number)
+            pieces.append(typer.type_block(number, block))
+        if not pieces:
+            raise DataError(
+                f"NO_ROWS: {', '.join(p.name for p in self.files['transactions'])} holds no readable block of rows."
+            )
+        lines = pl.concat(pieces, how="vertical", rechunk=False)
+        pieces.clear()
+        if "customer_id" not in lines.columns:
+            lines = lines.with_columns(customer_id=pl.lit(None, dtype=pl.Categorical))
+        return self._with_times(lines) if "ticks" in lines.columns else lines
+
+    def _with_times(self, lines: pl.DataFrame) -> pl.DataFrame:
+        """``ticks`` and ``shape`` become ``timestamp``, once the order of day and month is proven."""
+        seen = self._evidence(lines)
+        proof = prove(seen, self.order, self.now)
+        self.date_order, self.date_proof = proof.name, proof.text
+        packed = seen.shape > EXACT
+        if not packed.any():
+            return lines.with_columns(pl.col("ticks").cast(pl.Datetime("us")).alias("timestamp")).drop("ticks", "shape")
+        shapes, counts = np.unique(seen.shape, return_counts=True)
+        if len(shapes) > 1:
+            self.ledger.note("DATE_MIXED", int(counts.sum() - counts.max()), column="timestamp", example=proof.text)
+        if self.given is not None:
+            self.ledger.note("DATE_ASSUMED", int(packed.sum()), column="timestamp", example=proof.text)
+        time, exists = apply(seen, proof.orders)
+        tomorrow = int(np.datetime64(self.now, "us").astype(np.int64)) + 86_400_000_000
+        issues = [Issue("DATE_INVALID", ~exists, "timestamp"), *out_of_time(time, packed & exists, tomorrow)]
+        keep = self.ledger.judge_late(lines, issues)
+        lines = lines.drop("ticks", "shape").with_columns(pl.Series("timestamp", time).cast(pl.Datetime("us")))
+        return lines if keep.all() else lines.filter(pl.Series(keep))
+
+    def _evidence(self, lines: pl.DataFrame) -> Evidence:
+        shape = lines["shape"].to_numpy()
+        quantity, key = None, None
+        if (shape > EXACT).any() and bool((lines["quantity"] < 0).any()):
+            who = "order_id" if "order_id" in lines.columns else "customer_id"
+            quantity = lines["quantity"].to_numpy()
+            if who in lines.columns:
+                pair = lines.select(
+                    pl.when(pl.col(who).is_not_null()).then(
+                        pl.col(who).to_physical().cast(pl.Int64) * 2**31 + pl.col("product_id").to_physical()
+                    )
+                )
+                key = pair.to_series().fill_null(-1).to_numpy()
+        return Evidence(lines["_file"].to_numpy(), shape, lines["ticks"].to_numpy(), quantity, key)
+
+    def _table(self, name: TableName) -> pl.DataFrame:
+        table = self._mapped(name)
+        cleaner = TableCleaner(table, load_joins(table, self.source), self.ledger, self.order, self.now)
+        numeric = name == "customers" and self.mapping.numeric_ids
+        return cleaner.clean(self._blocks(table), numeric_ids=numeric)
+
+    def _global_checks(self, lines: pl.DataFrame, tables: dict[TableName, pl.DataFrame], clock: str) -> pl.DataFrame:
+        """Checks that need all lines; each works on what the ones before have left."""
+        back = (lines["quantity"] < 0).to_numpy()
+        self.returned = int(back.sum())
+        self.ledger.note("RETURN", self.returned, column="quantity")
+        self.returned_with_sale = int(returns.with_sale(lines, clock).sum()) if self.returned else 0
+        products, customers = tables.get("products"), tables.get("customers")
+        composite = len(self._mapped("transactions").columns["product_id"]) > 1
+        checks: list[Callable[[pl.DataFrame], list[Issue]]] = [
+            _order_holes,
+            duplicates.repeated_orders,
+            duplicates.equal_rows,
+            lambda x: policy_issues(x["_policy"].to_numpy()),
+            duplicates.contradicting_ids,
+            lambda x: references.unknown_products(x, products, composite=composite),
+            lambda x: references.unknown_customers(x, customers),
+        ]
+        for check in checks:
+            issues = [issue for issue in check(lines) if issue.rows.any()]
+            if issues:
+                keep = self.ledger.judge_late(lines, issues)
+                lines = lines if keep.all() else lines.filter(pl.Series(keep))
+        return lines.drop("_policy")
+
+    def _completed(
+        self, lines: pl.DataFrame, tables: dict[TableName, pl.DataFrame], name: TableName, clock: str
+    ) -> tuple[pl.DataFrame, pl.DataFrame]:
+        """(lines without facts about the entity, the entity's table with them)."""
+        known = lines
+        if self.at is not None and clock == "timestamp":
+            known = lines.filter(pl.col("timestamp") < self.at)
+        told = from_lines(known, name, clock, self.ledger) if KEYS[name] in lines.columns else None
+        rows = pl.DataFrame({"_file": [0], "_line": [0]}).clear()
+        if told is not None:
+            rows = told.select(pl.lit(0, dtype=pl.Int16).alias("_file"), pl.lit(0, dtype=pl.Int64).alias("_line"))
+        typer = AttributeTyper(rows, Ledger([("products", self.source, "")], [0], [0]), self.order, self.now)
+        table = complete(tables.get(name), told, lines, name, typer)
+        return lines.drop(facts(lines, name)), table
+
+    def _net(self, lines: pl.DataFrame, clock: str) -> pl.Series:
+        if not self.returned:
+            return pl.Series("void_at", [None], dtype=lines.schema[clock]).new_from_index(0, lines.height)
+        netted = returns.net(lines, clock)
+        self.ledger.note("RETURN_UNMATCHED", int(netted.unmatched.sum()), column="quantity")
+        return netted.void_at
+
+    def _history(self, lines: pl.DataFrame, customers: pl.DataFrame) -> None:
+        weeks, example = history.silent_weeks(lines)
+        self.ledger.note("GAP", weeks, column="timestamp", example=example)
+        broken, example = history.first_time_break(lines)
+        self.ledger.note("FIRST_TIME_BREAK", broken, column="product_id", example=example)
+        if "customer_id" in lines.columns:
+            idle = customers.height - lines["customer_id"].drop_nulls().n_unique()
+            self.ledger.note("NEVER_BOUGHT", idle, column="customer_id")
+
+    def _without_leaks(self, table: pl.DataFrame, lines: pl.DataFrame, key: str, clock: str) -> pl.DataFrame:
+        leaks = after_the_fact(table, lines, key, clock)
+        for column, total in leaks.items():
+            self.ledger.note("ATTRIBUTE_AFTER_FACT", table.height, column=column, example=f"{column} follows {total}")
+        return table.drop(leaks)
+
+    def _availability(self) -> pl.DataFrame:
+        """What can be bought where; rows without store or product are rejected."""
+        table = self._mapped("availability")
+        return clean_spans(table, self._blocks(table), self.ledger, self.order, self.now)
+
+    def _fetch(self, number: int, lines: list[int]) -> dict[int, str]:
+        """The raw text of lines of a file, read once more."""
+        table, path, name = self.ledger.files[number]
+        texts: dict[int, str] = {}
+        wanted = pl.Series(lines, dtype=pl.Int64)
+        for block in _read(path, self._mapped(table)):
+            if block.file == name:
+                mask = block.line.cast(pl.Int64).is_in(wanted.implode())
+                found = block.line.filter(mask).to_list()
+                texts.update(zip(found, raw_text(block.frame.filter(mask)).to_list(), strict=True))
+            if len(texts) == len(lines):
+                break
+        return texts
+
+    def _report(self) -> DataReport:
+        tallies = self.ledger.tallies
+        double = sum(t.rows for (code, _), t in tallies.items() if code in ("DUP_ROW", "DUP_FILE"))
+        return DataReport(
+            files=self.ledger.file_counts(),
+            findings=self.ledger.findings(),
+            date_order=self.date_order,
+            date_proof=self.date_proof,
+            returns=self.returned,
+            returns_matched=self.returned_with_sale,
+            duplicates=double,
+            mapping=shown(self.mapping),
+            preset=self.mapping.name,
+        )
+
+
+def _order_holes(lines: pl.DataFrame) -> list[Issue]:
+    """Lines whose order id is empty where nearly every other line has one."""
+    if "order_id" not in lines.columns:
+        return []
+    empty = lines["order_id"].is_null()
+    count = int(empty.sum())
+    if not count or count == lines.height or count > max(HOLES * lines.height, 10):
+        return []
+    return [Issue("ID_MISSING", empty.to_numpy(), "order_id")]
+
+
+def _read(path: Path, table: TableMapping) -> Iterator[TextBlock]:
+    """The blocks of a file; the mapping's key columns help the reader to find the header line."""
+    keys = ("customer_id", "product_id", "timestamp", "sequence", "quantity", "store_id")
+    borrowed = {column for join in table.joins for column in join.take}
+    required = frozenset(part for key in keys for part in table.columns.get(key, ())) - borrowed
+    return read_blocks(path, required=required, header=table.header, separator=table.separator)
+
+
+def clean(
+    source: Path,
+    mapping: Mapping,
+    files: dict[TableName, list[Path]],
+    *,
+    date_order: Order | None = None,
+    at: datetime | None = None,
+    progress: Progress | None = None,
+) -> CleanTables:
+    """The clean tables of a source, with every rejected row and its reason.
+
+    Args:
+        source: Folder or file, for joins and messages.
+        mapping: Which column is which.
+        files: The files of each table.
+        date_order: Order of day and month where the data cannot prove it.
+        at: Facts about products and customers that stand on sale lines are taken from before this moment.
+        progress: Called with (bytes done, bytes in all).
+
+    Raises:
+        DataError: A file cannot be used as a whole; the text starts with a reason code and says how to go on.
+
+    """
+    if "transactions" not in files or not files["transactions"]:
+        raise DataError(
+            f"{source} has no transactions table; name it transactions.csv or map it in [data.transactions]."
+        )
+    now = datetime.now(UTC).replace(tzinfo=None)
+    return Visit(source, mapping, files, date_order, at, progress, now).run()

@@ -1,0 +1,144 @@
+"""Tuning: the same budget for all, the defaults first, and no cell twice."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from aisle.data.dataset import Dataset
+from aisle.data.split import Window
+from aisle.errors import UsageError
+from aisle.evaluate.horizon import choose_windows
+from aisle.evaluate.protocol import Exam, headline
+from aisle.evaluate.tune import Budget, MemoryStore, Selection, Trial, draw_settings, tune
+from aisle.models.base import Model
+from aisle.types import Doubles
+from tests.evaluate import toys
+from tests.evaluate.shops import random_shop
+
+PLENTY = Budget(settings=20, cpu_seconds=1_000.0)
+
+
+@pytest.fixture(scope="module")
+def shop() -> Dataset:
+    return random_shop(3, customers=60)
+
+
+@pytest.fixture(scope="module")
+def windows(shop: Dataset) -> tuple[Window, ...]:
+    return choose_windows(shop, 30)[0]
+
+
+def trial(name: str, *ndcg: float, settings: dict[str, Any] | None = None, error: str = "") -> Trial:
+    return Trial(name, settings or {}, ndcg, 1.0, 10.0, error)
+
+
+def test_defaults_come_first_and_points_never_twice() -> None:
+    drawn = draw_settings("sells", 20, seed=4)
+    assert drawn[0] == {"seed": 4}
+    full = [{"noise": 1.0, "shift": 0} | point for point in drawn]
+    assert len(full) == 6
+    assert len({tuple(sorted(point.items())) for point in full}) == 6
+    assert draw_settings("sells", 3, seed=4) == drawn[:3]
+    assert draw_settings("own", 20) == [{}]
+    orders = {str(draw_settings("sells", 6, seed=s)[1:]).replace(f"'seed': {s}", "") for s in range(5)}
+    assert len(orders) > 1
+
+
+def test_the_best_setting_is_found(shop: Dataset, windows: tuple[Window, ...]) -> None:
+    found = tune(["sells", "own", "random"], shop, windows, budget=PLENTY)
+    assert found.best["sells"].settings["noise"] == 0.0
+    assert (found.tried("sells"), found.tried("own"), found.tried("random")) == (6, 1, 1)
+    assert found.pick(["sells", "own"]) == "sells"
+    assert len(toys.FITS) == 6 * len(windows)
+    assert all(len(t.ndcg) == len(windows) and t.seconds > 0 and t.peak_mb > 0 for t in found.trials)
+
+
+def test_budget_counts_settings_and_seconds_but_never_skips_the_defaults(
+    shop: Dataset, windows: tuple[Window, ...]
+) -> None:
+    few = tune(["sells"], shop, windows, budget=Budget(settings=2))
+    assert few.tried("sells") == 2
+    short = tune(["sells"], shop, windows, budget=Budget(settings=6, cpu_seconds=1e-9))
+    assert short.tried("sells") == 1
+    assert short.trials[0].settings == {"seed": 0}
+    assert not np.isnan(short.trials[0].ndcg).any()
+
+
+def test_a_stopped_run_resumes(shop: Dataset, windows: tuple[Window, ...]) -> None:
+    class Killed(Exception):
+        pass
+
+    class Store(MemoryStore):
+        def put(self, key: str, value: dict[str, Any]) -> None:
+            super().put(key, value)
+            if len(self.cells) == 7:
+                raise Killed
+
+    store = Store()
+    with pytest.raises(Killed):
+        tune(["sells", "own"], shop, windows, budget=PLENTY, store=store)
+    before = len(toys.FITS)
+    resumed = tune(["sells", "own"], shop, windows, budget=PLENTY, store=store)
+    assert len(toys.FITS) == 6 * len(windows)
+    assert before == 7
+    fresh = tune(["sells", "own"], shop, windows, budget=PLENTY)
+    assert [(t.name, t.settings, t.ndcg) for t in resumed.trials] == [
+        (t.name, t.settings, t.ndcg) for t in fresh.trials
+    ]
+    again = tune(["sells", "own"], shop, windows, budget=PLENTY, store=store)
+    assert again == resumed
+    assert len(toys.FITS) == 12 * len(windows)
+    tune(["sells"], shop, windows, budget=PLENTY, seed=1, store=store)
+    assert len(toys.FITS) == 18 * len(windows)
+
+
+def test_a_model_that_cannot_be_fitted_is_set_aside(shop: Dataset, windows: tuple[Window, ...]) -> None:
+    store = MemoryStore()
+    found = tune(["greedy", "own"], shop, windows, budget=PLENTY, store=store)
+    assert list(found.best) == ["own"]
+    assert "greedy needs 1 TB" in found.failed["greedy"]
+    assert not any(key.startswith("greedy") for key in store.cells)
+
+
+def test_progress_rises_to_its_total(shop: Dataset, windows: tuple[Window, ...]) -> None:
+    seen: list[tuple[int, int]] = []
+    tune(["sells", "own"], shop, windows, budget=PLENTY, progress=lambda done, total: seen.append((done, total)))
+    assert seen == sorted(seen)
+    assert seen[-1] == (200, 200)
+
+
+def test_ties_go_to_the_earlier_and_nothing_loses_to_something() -> None:
+    trials = (
+        trial("a", float("nan")),
+        trial("b", 0.25, 0.5, settings={"x": 1}),
+        trial("b", 0.5, 0.25, settings={"x": 2}),
+        trial("c", 0.375),
+        trial("d", error="no"),
+    )
+    found = Selection(trials, (), PLENTY)
+    assert found.best["b"].settings == {"x": 1}
+    assert found.pick(["a", "b", "c", "d"]) == "b"
+    assert found.pick(["c", "b"]) == "c"
+    assert found.pick(["a"]) == "a"
+    assert found.pick(["d"]) is None
+    assert found.trials[0].to_json()["mean"] is None
+
+
+def test_large_windows_are_sampled(shop: Dataset, windows: tuple[Window, ...], monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[int] = []
+
+    def watched(model: Model, exam: Exam) -> Doubles:
+        asked.append(len(exam.warm.customers))
+        return headline(model, exam)
+
+    monkeypatch.setattr("aisle.evaluate.tune.headline", watched)
+    tune(["own"], shop, windows, budget=Budget(customers=17))
+    assert asked == [17] * len(windows)
+
+
+def test_budgets_must_allow_something() -> None:
+    with pytest.raises(UsageError, match="at least 1 setting"):
+        Budget(settings=0)
