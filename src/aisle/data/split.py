@@ -10,7 +10,6 @@ from aisle.data.dataset import Dataset
 from aisle.data.events import sparse_sum
 from aisle.types import Bools, Sparse
 
-
 NOTHING = 1e-4
 """A net quantity up to this is zero: weights such as 0.3 + 0.2 - 0.5 do not cancel exactly."""
 
