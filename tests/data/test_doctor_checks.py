@@ -61,6 +61,14 @@ def test_equal_lines_without_order_id_are_kept_and_flagged(tmp_path: Path) -> No
     assert tables.rejects["action"].to_list() == ["kept"]
 
 
+def test_only_an_order_id_makes_equal_lines_one(tmp_path: Path) -> None:
+    rows = [sale(f"o{i}" if i % 2 else "", f"c{i}", "p", "2013-05-01") for i in range(40)]
+    tables = visit(tmp_path, [*rows, rows[0], rows[1]])
+    assert {c: n for c, n in codes(tables).items() if c.startswith("DUP")} == {"DUP_ROW": 1, "DUP_KEPT": 1}
+    assert tables.transactions.height == 41
+    check_identity(tables)
+
+
 def test_lines_that_differ_in_an_unmapped_column_are_no_duplicates(tmp_path: Path) -> None:
     rows = [sale("1", "c", "p", "2013-05-01") | {"till_line": i} for i in range(2)]
     assert visit(tmp_path, rows).transactions.height == 2

@@ -177,6 +177,14 @@ def test_a_rare_contradiction_is_rejected_not_believed(tmp_path: Path) -> None:
     check_identity(tables)
 
 
+def test_one_stray_date_does_not_refuse_the_file(tmp_path: Path) -> None:
+    rows = [sale(f"o{i}", "c", "p", f"2013-03-{1 + i % 28:02d}") for i in range(200)]
+    tables = visit(tmp_path, [*rows, sale("odd", "c", "p", "02/03/2013")])
+    assert tables.rejects["code"].to_list() == ["DATE_AMBIGUOUS"]
+    assert tables.transactions.height == 200
+    check_identity(tables)
+
+
 def test_the_publishers_order_needs_no_proof(tmp_path: Path) -> None:
     rows = [sale("1", "c", "p", "01/02/2013"), sale("2", "c", "p", "03/04/2013")]
     tables = visit(tmp_path, rows, options=Mapping("x", (), date_order="mdy"))

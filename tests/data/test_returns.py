@@ -55,8 +55,8 @@ def slow(lines: list[Line]) -> tuple[list[int | None], list[bool]]:
         return None
 
     def rank(i: int) -> tuple[object, ...]:
-        # the order of ids is the order of their first appearance in the process: take the table's own
-        return (lines[i][3], lines[i][4] < 0, ORDER.get(lines[i][2] or "", -1), lines[i][4], i)
+        customer, _, order, day, quantity = lines[i]
+        return (day, quantity < 0, order or "", quantity, customer or "", i)
 
     for back in sorted(backs, key=rank):
         who, asked = buyer(back), -lines[back][4]
@@ -79,10 +79,6 @@ def slow(lines: list[Line]) -> tuple[list[int | None], list[bool]]:
             void[sale] = lines[back][3]
             del left[sale]
     return void, lonely
-
-
-_ids = pl.Series(["1", "2", "3"]).cast(pl.Categorical)
-ORDER = dict(zip(["1", "2", "3"], _ids.to_physical().to_list(), strict=True))
 
 
 @given(LINES)

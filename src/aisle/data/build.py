@@ -123,7 +123,7 @@ def _count_back(customer: Codes, time: Times, void: Times) -> tuple[Times, Times
 
 
 def _canonical_order(columns: dict[str, np.ndarray], order: Codes) -> Ints:
-    """(E,) lines by (customer, time, product), and equal ones by all else: never by their place in the file."""
+    """(E,) lines by (customer, time, product), and lines alike in that by all else, never by their place."""
     main = (columns["customer"], columns["time"], columns["product"])
     place = order_by(*main)
     run = np.cumsum(new_in(place, *main))

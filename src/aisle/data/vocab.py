@@ -48,7 +48,8 @@ class Vocab:
         nothing = int(place.max(initial=0)) + 1
         code_of = np.full(nothing + 1, UNKNOWN, dtype=np.int32)
         code_of[place] = self.codes(found.cast(pl.String))
-        return code_of[series.to_physical().cast(pl.UInt32).fill_null(nothing).to_numpy()]
+        codes: Codes = code_of[series.to_physical().cast(pl.UInt32).fill_null(nothing).to_numpy()]
+        return codes
 
     def names(self, codes: Codes) -> pl.Series:
         """(N,) id of each code, null for -1."""

@@ -159,7 +159,8 @@ def _tastes(sales: Events, weight: Doubles, codes: Codes, n_groups: int, everybo
     inside = member >= 0
     n_products = len(everybody)
     cell = member[inside] * n_products + sales.product[inside]
-    tastes = np.bincount(cell, weights=weight[inside], minlength=n_groups * n_products).reshape(n_groups, n_products)
+    counts = np.bincount(cell, weights=weight[inside], minlength=n_groups * n_products)
+    tastes: Doubles = counts.astype(np.float64).reshape(n_groups, n_products)
     tastes += SHRINKAGE * everybody / max(float(everybody.sum()), 1e-12)
     baskets = unique_pairs(member[inside], sales.basket[inside])[0]
     tastes[np.bincount(baskets, minlength=n_groups) < MIN_BASKETS] = np.nan
