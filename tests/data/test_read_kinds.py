@@ -13,7 +13,7 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-import xlsxwriter  # type: ignore[import-untyped]
+import xlsxwriter
 
 from aisle.data.read import columns_of, list_files, read_blocks, sample_of
 from aisle.data.read import sql as sql_module
