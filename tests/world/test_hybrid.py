@@ -15,6 +15,7 @@ from aisle.data.schema import CleanTables
 from aisle.errors import NotFittedError, UsageError
 from aisle.models import create
 from aisle.models.hybrid_factorization import HybridFactorization
+from aisle.models.nn.losses import Loss
 from aisle.types import UNKNOWN, Floats
 
 START = datetime(2024, 1, 1)
@@ -119,7 +120,7 @@ def test_without_content_there_is_nothing_to_know(world: Dataset) -> None:
 
 @pytest.mark.parametrize("loss", ["softmax", "sampled_softmax", "wmrb", "bpr"])
 def test_every_loss_learns_the_blocks_from_an_ignorant_start(
-    world: Dataset, loss: str, monkeypatch: pytest.MonkeyPatch
+    world: Dataset, loss: Loss, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     zeros = np.zeros((world.shape[0], 16), np.float32), np.zeros((world.shape[1], 16), np.float32)
     monkeypatch.setattr("aisle.models.hybrid_factorization.taste_vectors", lambda *_: zeros)
@@ -129,7 +130,7 @@ def test_every_loss_learns_the_blocks_from_an_ignorant_start(
         epochs=10,
         learning_rate=0.02,
         n_negatives=32,
-        target_days=ONE_WINDOW,  # type: ignore[arg-type]
+        target_days=ONE_WINDOW,
     )
     scores = model.fit(world).score(world.batch(everyone(world)))
     assert model.epochs_ == 10
@@ -138,7 +139,9 @@ def test_every_loss_learns_the_blocks_from_an_ignorant_start(
 
 
 def test_habits_are_found_as_well_as_by_counting() -> None:
-    ours, counted, popular = [], [], []
+    ours: list[float] = []
+    counted: list[float] = []
+    popular: list[float] = []
     for seed in range(3):
         data = habits(seed)
         past = data.before(data.end - 40 * data.unit)
@@ -151,7 +154,7 @@ def test_habits_are_found_as_well_as_by_counting() -> None:
         lists = (ours, model.score(batch)), (counted, counts), (popular, np.tile(past.popularity, (len(batch), 1)))
         for hits, scores in lists:
             best = np.argsort(-scores, axis=1, kind="stable")[:, :3]
-            hits.append(np.take_along_axis(real, best, axis=1).mean())
+            hits.append(float(np.take_along_axis(real, best, axis=1).mean()))
     assert np.mean(ours) >= np.mean(counted) - 0.01
     assert np.mean(ours) > 2 * np.mean(popular)
 

@@ -99,6 +99,8 @@ def _difference(verdict: Mapping[str, Any], metric: str, best: str) -> list[str]
     lift = part(verdict, "lift")
     if math.isnan(mean_of(lift)):
         return []
+    if verdict.get("champion") == best:
+        return [f"On the windows used for choosing no learned model did better than “{model_name(best)}”."]
     low, high = mean_of(lift.get("low")), mean_of(lift.get("high"))
     meaning = "so the difference is real" if low > 0 else "so the simple rule was better" if high < 0 else ""
     meaning = meaning or "which includes zero: it may be chance"

@@ -1,8 +1,8 @@
 """Planted faults: real-world damage to the transactions, counted by the reason code a data doctor should give it.
 
-Every damaged row carries one fault, so that counts are exact. On top of it all dates are day-first in two shapes
-(``05-03-2024``, ``05/03/2024``), large amounts have thousands separators, and the file comes in two pieces whose ends
-overlap. Lines that were returned, and the returns themselves, keep their key columns: pairs stay pairs.
+A damaged row carries one fault, so that counts are exact (only an unknown product may meet an unknown customer). All
+dates are day-first in two shapes (``05-03-2024``, ``05/03/2024``), large amounts have thousands separators, and the
+file comes in two pieces that share some orders. Returned lines and returns keep their keys: pairs stay pairs.
 """
 
 from __future__ import annotations
@@ -35,16 +35,22 @@ REJECTED = {
 REPAIRED = {"AMT_CURRENCY": 0.004, "INVISIBLE_CHAR": 0.002}
 """Faults that can be mended."""
 COPIED = 0.004
-"""Share of rows written twice (DUP_ROW) within a piece; as many again lie in both pieces."""
+"""Share of rows written twice within a piece (DUP_ROW)."""
+OVERLAP = 0.2
+"""Share of the plain orders late in the first piece that stand in the second one too (DUP_FILE)."""
+FIRST_PIECE = 0.6
+THOUSAND = 1000
+"""Amounts from here on are written with a separator."""
 NAMELESS = 0.01
 """Share of orders without a customer (CUST_MISSING)."""
 SLASHED = 0.3
 """Share of rows with slashes in the date (DATE_MIXED)."""
 UNKNOWN = 0.01
 """Share of products, and of customers, that are missing from their files."""
-BLANKS = (None, "NA", "null", "N/A")
+BLANKS = (None, "null", "N/A")
+"""Ways to say that there is no customer. Not "NA", which may be somebody's id."""
 ACTIONS = {
-    **dict.fromkeys([*REJECTED, "DUP_ROW", "FOOTER", "REPEAT_HEADER"], "rejected"),
+    **dict.fromkeys([*REJECTED, "DUP_ROW", "DUP_FILE", "FOOTER", "REPEAT_HEADER"], "rejected"),
     **dict.fromkeys([*REPAIRED, "AMT_THOUSANDS", "AMT_PAREN", "DATE_MIXED"], "repaired"),
     **dict.fromkeys(["CUST_MISSING", "PROD_UNKNOWN", "CUST_UNKNOWN"], "kept"),
 }
@@ -85,8 +91,10 @@ class DirtWriter:
         """Append a block; returns its clean rows less the rejected ones, with the customers that are still known."""
         rng = self.shop.stream(STREAM, block)
         fault = self._faults(clean, lost_customers, rng)
-        lines = _damaged(clean, fault, rng, self.dirt)
-        self._append(clean.columns, lines, np.flatnonzero(fault == ""), rng, block == 0)
+        slashed = (rng.random(clean.height) < SLASHED) & ~np.isin(fault, list(REJECTED))
+        lines = _damaged(clean, fault, slashed, rng, self.dirt)
+        plain = (fault == "") & ~slashed & clean["amount"].is_between(0, THOUSAND, closed="left").to_numpy()
+        self._append(clean, lines, plain, rng, block == 0)
         nameless = pl.Series(fault == "CUST_MISSING")
         kept = clean.with_columns(customer_id=pl.when(~nameless).then(pl.col("customer_id")))
         return kept.filter(pl.Series(~np.isin(fault, list(REJECTED))))
@@ -104,69 +112,84 @@ class DirtWriter:
         paired = clean.select(pl.len().over("order_id", "product_id") > 1).to_series().to_numpy()
         fault = np.full(clean.height, "", dtype="U16")
         fault[clean["product_id"].is_in(self.lost_products.implode()).to_numpy()] = "PROD_UNKNOWN"
-        fault[clean["customer_id"].is_in(lost_customers.implode()).to_numpy() & (fault == "")] = "CUST_UNKNOWN"
+        unlisted = clean["customer_id"].is_in(lost_customers.implode()).to_numpy()
+        fault[unlisted & (fault == "")] = "CUST_UNKNOWN"
         _nameless(clean, fault, paired, rng)
         free = rng.permutation(np.flatnonzero((fault == "") & ~paired))
         start = 0
         for code, share in {**REJECTED, **REPAIRED}.items():
-            count = max(1, round(share * clean.height))
+            count = _share(share, clean.height)
             fault[free[start : start + count]] = code
             start += count
         codes, counts = np.unique(fault[fault != ""], return_counts=True)
         self.dirt.rows.update(dict(zip(codes.tolist(), counts.tolist(), strict=True)))
+        self.dirt.rows["CUST_UNKNOWN"] += int((unlisted & (fault == "PROD_UNKNOWN")).sum())  # the one double fault
         return fault
 
-    def _append(self, columns: list[str], lines: list[str], whole: Ints, rng: np.random.Generator, first: bool) -> None:
-        """Split in two pieces that overlap, with copies and a repeated header; only undamaged rows are copied."""
-        half = int(len(lines) * 0.6)
-        many = max(1, round(COPIED * len(lines)))
-        twice = rng.choice(whole[whole < half], min(many, int((whole < half).sum())), replace=False)
-        late = whole[(whole >= half * 0.9) & (whole < half)]
-        both = np.sort(rng.choice(late, min(many, len(late)), replace=False))
-        again = set(twice.tolist())
-        header = ",".join(columns)
+    def _append(
+        self, clean: pl.DataFrame, lines: list[str], plain: Bools, rng: np.random.Generator, first: bool
+    ) -> None:
+        """Write two pieces that share some orders, with lines written twice and a repeated header.
+
+        Only plain lines are copied, so that no other count depends on which copy a doctor keeps.
+        """
+        half = int(len(lines) * FIRST_PIECE)
+        both = _whole_orders(clean["order_id"], plain, half, rng)
+        free = np.setdiff1d(np.flatnonzero(plain[:half]), both)
+        again = set(rng.choice(free, min(_share(COPIED, len(lines)), len(free)), replace=False).tolist())
+        header = ",".join(clean.columns)
         one = [line for at, text in enumerate(lines[:half]) for line in ([text, text] if at in again else [text])]
         two = [lines[at] for at in both] + lines[half:]
         two.insert(len(two) // 2, header)
-        self.dirt.rows.update({"DUP_ROW": len(twice) + len(both), "REPEAT_HEADER": 1})
+        self.dirt.rows.update({"DUP_ROW": len(again), "DUP_FILE": len(both), "REPEAT_HEADER": 1})
         self.dirt.written += len(one) + len(two)
         for path, piece in zip(self.paths, (one, two), strict=True):
+            text = [header, *piece] if first else piece
             with path.open("a", encoding="utf-8", newline="") as file:
-                file.write("\n".join([header, *piece] if first else piece) + "\n")
+                file.writelines(f"{line}\n" for line in text)
 
 
 def lost(shop: Shop, ids: pl.Series, key: int) -> pl.Series:
     """The ids that are missing from their file although they are in the transactions."""
     rng = shop.stream(STREAM, key, 1)
-    return ids.gather(np.sort(rng.choice(len(ids), max(1, round(UNKNOWN * len(ids))), replace=False)))
+    return ids.gather(np.sort(rng.choice(len(ids), _share(UNKNOWN, len(ids)), replace=False)))
+
+
+def _share(share: float, rows: int) -> int:
+    """How many rows a share is: at least one where there is any."""
+    return min(rows, max(1, round(share * rows)))
+
+
+def _whole_orders(orders: pl.Series, plain: Bools, half: int, rng: np.random.Generator) -> Ints:
+    """Rows of some late orders of the first piece all of whose lines are plain and lie in it."""
+    frame = pl.DataFrame({"order": orders, "plain": plain, "row": np.arange(len(orders))})
+    whole = frame.group_by("order", maintain_order=True).agg(pl.col("plain").all(), pl.col("row"))
+    ends = pl.col("row").list
+    whole = whole.filter(pl.col("plain") & (ends.min() >= 0.8 * half) & (ends.max() < half))
+    chosen = np.sort(rng.choice(whole.height, _share(OVERLAP, whole.height), replace=False))
+    return whole["row"].gather(chosen).explode().sort().to_numpy().astype(np.int64)
 
 
 def _nameless(clean: pl.DataFrame, fault: np.ndarray, paired: Bools, rng: np.random.Generator) -> None:
     """Mark all lines of some orders as CUST_MISSING, in place; orders with other faults or with returns are spared."""
     taken = pl.DataFrame({"order_id": clean["order_id"], "taken": (fault != "") | paired})
     orders = taken.group_by("order_id", maintain_order=True).agg(pl.col("taken").any()).filter(~pl.col("taken"))
-    chosen = rng.choice(orders.height, max(1, round(NAMELESS * orders.height)), replace=False)
+    chosen = rng.choice(orders.height, _share(NAMELESS, orders.height), replace=False)
     picked = orders["order_id"].gather(np.sort(chosen))
     fault[clean["order_id"].is_in(picked.implode()).to_numpy()] = "CUST_MISSING"
 
 
-def _damaged(clean: pl.DataFrame, fault: np.ndarray, rng: np.random.Generator, dirt: Dirt) -> list[str]:
+def _damaged(clean: pl.DataFrame, fault: np.ndarray, slashed: Bools, rng: np.random.Generator, dirt: Dirt) -> list[str]:
     """The CSV lines of a block."""
-    slash = rng.random(clean.height) < SLASHED
     blank = pl.Series(BLANKS, dtype=pl.String).gather(rng.integers(len(BLANKS), size=clean.height))
     amount, quantity = pl.col("amount"), pl.col("quantity")
-    large, negative = amount.abs() >= 1000, amount < 0
-    code = pl.col("fault")
+    code, negative = pl.col("fault"), amount < 0
+    large = (amount >= THOUSAND) & ~code.is_in([*REJECTED, "AMT_CURRENCY"])
     money = pl.format("{}.{}", (amount.abs() * 100).round().cast(pl.Int64) // 100, _cents(amount))
     grouped = pl.when(large).then(money.str.replace(r"(\d{3}\.\d\d)$", ",$1")).otherwise(money)
-    frame = clean.with_columns(fault=pl.Series(fault), slash=slash, blank=blank)
-    plain = ~code.is_in(["AMT_NAN", "AMT_TEXT", "SIGN_MISMATCH", "AMT_CURRENCY", "TOO_FEW"])
-    counts = frame.select(
-        AMT_THOUSANDS=(large & ~negative & plain & ~code.is_in(list(REJECTED))).sum(),
-        AMT_PAREN=negative.sum(),
-        DATE_MIXED=(pl.col("slash") & ~code.is_in(list(REJECTED))).sum(),
-    ).row(0, named=True)
-    dirt.rows.update(counts)
+    frame = clean.with_columns(fault=pl.Series(fault), slash=slashed, blank=blank)
+    counts = frame.select(AMT_THOUSANDS=large.sum(), AMT_PAREN=negative.sum(), DATE_MIXED=pl.col("slash").sum())
+    dirt.rows.update(counts.row(0, named=True))
     stamp = pl.col("timestamp")
     dashes, slashes = stamp.dt.strftime("%d-%m-%Y %H:%M:%S"), stamp.dt.strftime("%d/%m/%Y %H:%M:%S")
     text = frame.with_columns(
@@ -181,7 +204,7 @@ def _damaged(clean: pl.DataFrame, fault: np.ndarray, rng: np.random.Generator, d
         .when(code == "DATE_MISSING")
         .then(pl.lit(None))
         .when(code == "DATE_FUTURE")
-        .then(stamp.dt.strftime("%d-%m-2091 %H:%M:%S"))
+        .then(stamp.dt.strftime("15-03-2091 %H:%M:%S"))
         .when(pl.col("slash"))
         .then(slashes)
         .otherwise(dashes),
