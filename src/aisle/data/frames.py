@@ -10,7 +10,7 @@ from aisle.errors import DataError, UsageError
 
 
 def as_polars(frame: Any) -> pl.DataFrame:
-    """A Polars frame of a pandas, Polars or Arrow one; raises UsageError for anything else, DataError for mixed columns."""
+    """A Polars frame of a pandas, Polars or Arrow one; UsageError for anything else, DataError for mixed columns."""
     if isinstance(frame, pl.DataFrame):
         return frame
     if isinstance(frame, pl.LazyFrame):
