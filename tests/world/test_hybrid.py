@@ -142,7 +142,7 @@ def test_habits_are_found_as_well_as_by_counting() -> None:
     ours: list[float] = []
     counted: list[float] = []
     popular: list[float] = []
-    for seed in range(3):
+    for seed in range(2):
         data = habits(seed)
         past = data.before(data.end - 40 * data.unit)
         batch = past.batch(everyone(past))
