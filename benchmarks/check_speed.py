@@ -70,9 +70,8 @@ def _sales(
 
 def bare(folder: Path) -> dict[str, Any]:
     """Read, join and group with Polars, bad cells as nulls, in one go."""
-    types = pl.Schema(
-        {"quantity": pl.Float64, "price": pl.Float64, "amount": pl.Float64, "timestamp": pl.Datetime("us")}
-    )
+    types: dict[str, pl.DataType] = {name: pl.Float64() for name in ("quantity", "price", "amount")}
+    types["timestamp"] = pl.Datetime("us")
     lines = pl.read_csv(folder / "transactions.csv", schema_overrides=types, ignore_errors=True)
     products = pl.read_csv(folder / "products.csv")
     joined = lines.join(products, on="product_id", how="left")

@@ -103,6 +103,7 @@ def test_the_date_is_the_last_one() -> None:
 
 def test_under_a_sequence_clock_visits_are_counted() -> None:
     lines = [("c", "tea", n) for n in (1, 4, 7, 10)] + [("c", "milk", n) for n in (2, 5)] + [("c", "jam", 10)]
+    lines += [("c", "bread", n) for n in (3, 6, 8, 9)]
     data = shop(lines, clock="sequence")
     assert why(data, "c", "tea")[2] == "You buy this every ~3 visits"
     assert why(data, "c", "milk")[2] == "You last bought this 6 visits ago"

@@ -15,6 +15,7 @@ from aisle.data.schema import CleanTables
 from aisle.errors import NotFittedError, UsageError
 from aisle.models import create
 from aisle.models.hybrid_factorization import HybridFactorization
+from aisle.models.nn.losses import Loss
 from aisle.types import UNKNOWN, Floats
 
 START = datetime(2024, 1, 1)
@@ -119,7 +120,7 @@ def test_without_content_there_is_nothing_to_know(world: Dataset) -> None:
 
 @pytest.mark.parametrize("loss", ["softmax", "sampled_softmax", "wmrb", "bpr"])
 def test_every_loss_learns_the_blocks_from_an_ignorant_start(
-    world: Dataset, loss: str, monkeypatch: pytest.MonkeyPatch
+    world: Dataset, loss: Loss, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     zeros = np.zeros((world.shape[0], 16), np.float32), np.zeros((world.shape[1], 16), np.float32)
     monkeypatch.setattr("aisle.models.hybrid_factorization.taste_vectors", lambda *_: zeros)
@@ -129,7 +130,7 @@ def test_every_loss_learns_the_blocks_from_an_ignorant_start(
         epochs=10,
         learning_rate=0.02,
         n_negatives=32,
-        target_days=ONE_WINDOW,  # type: ignore[arg-type]
+        target_days=ONE_WINDOW,
     )
     scores = model.fit(world).score(world.batch(everyone(world)))
     assert model.epochs_ == 10
@@ -138,8 +139,10 @@ def test_every_loss_learns_the_blocks_from_an_ignorant_start(
 
 
 def test_habits_are_found_as_well_as_by_counting() -> None:
-    ours, counted, popular = [], [], []
-    for seed in range(3):
+    ours: list[float] = []
+    counted: list[float] = []
+    popular: list[float] = []
+    for seed in range(2):
         data = habits(seed)
         past = data.before(data.end - 40 * data.unit)
         batch = past.batch(everyone(past))
@@ -151,7 +154,7 @@ def test_habits_are_found_as_well_as_by_counting() -> None:
         lists = (ours, model.score(batch)), (counted, counts), (popular, np.tile(past.popularity, (len(batch), 1)))
         for hits, scores in lists:
             best = np.argsort(-scores, axis=1, kind="stable")[:, :3]
-            hits.append(np.take_along_axis(real, best, axis=1).mean())
+            hits.append(float(np.take_along_axis(real, best, axis=1).mean()))
     assert np.mean(ours) >= np.mean(counted) - 0.01
     assert np.mean(ours) > 2 * np.mean(popular)
 
@@ -249,3 +252,36 @@ def test_misuse_is_told() -> None:
         create("hybrid_factorization", loss="rmse")
     with pytest.raises(UsageError, match="dim"):
         HybridFactorization(dim=0)
+
+
+def test_little_data_is_no_accident() -> None:
+    data = habits()
+    first = int(data.all_events.time.min())
+    for past in (data.before(0), data.before(first + data.unit), data.before(first + 5 * data.unit)):
+        model = HybridFactorization(dim=8).fit(past)
+        assert np.isfinite(model.score(past.batch(np.array([0, 5, UNKNOWN], dtype=np.int32)))).all()
+        assert model.score(past.batch(np.array([], dtype=np.int32))).shape == (0, data.shape[1])
+    one = dataset(
+        [("a", "x", day) for day in (1, 9, 30)],
+        pl.DataFrame({"product_id": ["x"]}),
+        pl.DataFrame({"customer_id": ["a"]}),
+    )
+    assert HybridFactorization().fit(one).score(one.batch(everyone(one))).shape == (1, 1)
+
+
+def test_baskets_without_dates_are_windows_of_one_basket() -> None:
+    random = np.random.default_rng(0)
+    lines = pl.DataFrame(
+        {
+            "customer_id": [f"c{n % 40}" for n in range(800)],
+            "product_id": [f"p{n}" for n in random.integers(0, 30, 800)],
+            "sequence": [n // 80 for n in range(800)],
+            "quantity": np.ones(800),
+        }
+    )
+    products = pl.DataFrame({"product_id": [f"p{n}" for n in range(30)]})
+    customers = pl.DataFrame({"customer_id": [f"c{n}" for n in range(40)]})
+    data = Dataset.of(CleanTables(transactions=lines, products=products, customers=customers))
+    model = HybridFactorization(dim=8, epochs=2).fit(data)
+    assert model.target_days_ == 1
+    assert np.isfinite(model.score(data.batch(everyone(data)))).all()

@@ -24,7 +24,7 @@ from aisle.bundle.recommender import Recommender
 from aisle.bundle.tables import entities_frame, entities_of
 from aisle.data.build import Assortment
 from aisle.data.dataset import Dataset
-from aisle.data.events import Events
+from aisle.data.events import Events, order_by
 from aisle.data.vocab import Vocab
 from aisle.errors import BundleError
 from aisle.explain.reasons import Evidence
@@ -134,7 +134,7 @@ def _load_dataset(folder: Path, meta: dict[str, Any], rank: dict[str, Any]) -> D
     channels = Vocab(read_parquet(folder / "products" / "channels.parquet")["channel"])
     history = pl.concat([read_parquet(p) for p in sorted((folder / "customers").glob("part-*.parquet"))])
     arrays = {name: history[name].to_numpy() for name in HISTORY}
-    order = np.lexsort((arrays["product"], arrays["basket"], arrays["time"], arrays["customer"]))
+    order = order_by(arrays["customer"], arrays["time"], arrays["basket"], arrays["product"])
     never = np.full(len(order), np.iinfo(np.int64).max)
     events = Events(**{name: values[order] for name, values in arrays.items()}, void_at=never)
     assortment = None

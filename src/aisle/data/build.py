@@ -9,14 +9,15 @@ import polars as pl
 import scipy.sparse as sp
 
 from aisle.data.entities import ALWAYS, Entities, Level
-from aisle.data.events import Events
+from aisle.data.events import Events, new_in, order_by
+from aisle.data.hierarchy import levels
 from aisle.data.schema import KINDS
 from aisle.data.vocab import Vocab
-from aisle.types import DAY, NEVER, UNKNOWN, Clock, Codes, Sparse, Times
+from aisle.types import DAY, NEVER, UNKNOWN, Clock, Codes, Floats, Ints, Sparse, Times
 
 MAX_CATEGORIES = 1_000
 """A text attribute with more distinct values than this is a name, not a category."""
-SPECIAL = {"name", "valid_from", "no_profile", "in_stock", "variant_of"}
+SPECIAL = {"name", "valid_from", "no_profile", "in_stock"}
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,16 +50,17 @@ def build_entities(table: pl.DataFrame, key: str, level_prefix: str, used: pl.Se
     """Customers or products of a clean table, ids used in transactions alone appended; rows sorted by id."""
     ids = pl.concat([table[key].cast(pl.String), used.unique().cast(pl.String)]).drop_nulls().unique().sort()
     vocab = Vocab(ids.alias("id"))
-    rows = pl.DataFrame({key: ids}).join(table.with_columns(pl.col(key).cast(pl.String)), on=key, how="left")
-    levels = sorted((c for c in rows.columns if c.startswith(level_prefix)), key=lambda c: (len(c), c))
+    table = table.with_columns(pl.col(key).cast(pl.String))
+    rows = pl.DataFrame({key: ids}).join(table, on=key, how="left", maintain_order="left")
+    tree = levels(rows.columns, level_prefix)
     known = KINDS["products" if key == "product_id" else "customers"]
-    free = [c for c in rows.columns if c != key and c not in levels and c not in SPECIAL]
-    categories = [c for c in free if rows[c].dtype in (pl.String, pl.Categorical, pl.Boolean)]
+    free = [c for c in rows.columns if c != key and c not in tree and c not in SPECIAL]
+    categories = [c for c in free if rows[c].dtype in (pl.String, pl.Categorical, pl.Enum, pl.Boolean)]
     numbers = [c for c in free if rows[c].dtype.is_numeric() or rows[c].dtype.is_temporal()]
     categories = [c for c in categories if 1 < rows[c].n_unique() <= MAX_CATEGORIES or c in known]
     return Entities(
         vocab=vocab,
-        tree=tuple(_level(rows[c]) for c in levels),
+        tree=tuple(_level(rows[c]) for c in tree),
         categories=tuple(_level(rows[c]) for c in categories),
         numbers={c: _number(rows[c]) for c in numbers},
         flags={
@@ -75,55 +77,96 @@ def build_events(
     """Events of clean transactions, sorted by (customer, time, basket, product).
 
     Lines of customers who opted out (``no_profile``) become anonymous here, so that no model can learn from them as
-    persons. Under a sequence clock time counts back from each customer's last basket (0): one cut then holds for all.
+    persons. Under a sequence clock time counts baskets back from each customer's last one (0): one cut then holds for
+    all.
     """
     customer = customers.vocab.codes(lines["customer_id"])
     if "no_profile" in customers.flags:
-        customer = np.where((customer >= 0) & customers.flags["no_profile"][customer], UNKNOWN, customer).astype(
-            np.int32
-        )
-    column = "timestamp" if clock == "time" else "sequence"
-    time = _ticks(lines, column, clock, 0)
+        out = np.append(customers.flags["no_profile"], False)  # the last one answers anonymous lines
+        customer = np.where(out[customer], np.int32(UNKNOWN), customer)
+    time = _ticks(lines, "timestamp" if clock == "time" else "sequence", clock, 0)
     void = _ticks(lines, "void_at", clock, NEVER) if "void_at" in lines.columns else np.full(len(time), NEVER)
     if clock == "sequence":
-        last = np.zeros(len(customers) + 1, dtype=np.int64)
-        np.maximum.at(last, customer, time)
-        void = np.where(void == NEVER, NEVER, void - last[customer])
-        time = time - last[customer]
-    product = products.vocab.codes(lines["product_id"])
-    quantity = lines["quantity"].to_numpy().astype(np.float32)
-    amount = lines["amount"].cast(pl.Float32).fill_null(np.nan).to_numpy() if "amount" in lines.columns else None
-    basket = _baskets(lines, customer, time, clock)
-    events = Events(
-        customer=customer,
-        product=product,
-        time=time,
-        quantity=quantity,
-        amount=np.full(len(time), np.nan, dtype=np.float32) if amount is None else amount,
-        basket=basket,
-        store=_codes(lines, "store_id", stores),
-        channel=_codes(lines, "channel", channels),
-        void_at=void.astype(np.int64),
-    )
-    return events.take(np.lexsort((product, basket, time, customer)))
+        time, void = _count_back(customer, time, void)
+    columns: dict[str, np.ndarray] = {
+        "customer": customer,
+        "product": products.vocab.codes(lines["product_id"]),
+        "time": time,
+        "quantity": lines["quantity"].to_numpy().astype(np.float32),
+        "amount": _amounts(lines),
+        "store": _codes(lines, "store_id", stores),
+        "channel": _codes(lines, "channel", channels),
+        "void_at": void,
+    }
+    order = _order_codes(lines)
+    place = _canonical_order(columns, order)
+    basket = _baskets(customer[place], time[place], order[place], clock)
+    again = order_by(customer[place], time[place], basket, columns["product"][place])
+    place = place[again]
+    return Events(basket=basket[again], **{name: columns.pop(name)[place] for name in list(columns)})
 
 
-def _baskets(lines: pl.DataFrame, customer: Codes, time: Times, clock: Clock) -> Codes:
-    """(E,) basket codes that rise with time within a customer."""
+def _count_back(customer: Codes, time: Times, void: Times) -> tuple[Times, Times]:
+    """Sequence numbers as baskets counted back from each customer's last (0, -1, -2, …), whatever their gaps.
+
+    The same for the basket that undoes a sale; a number beyond the last basket becomes 1.
+    """
+    numbers = np.unique(time)
+    width = len(numbers) + 1
+    start = (customer.astype(np.int64) + 1) * width
+    visits = np.unique(start + np.searchsorted(numbers, time))
+    last = np.searchsorted(visits, start + width) - 1
+    undone = void != NEVER
+    void = void.copy()
+    void[undone] = np.searchsorted(visits, start[undone] + np.searchsorted(numbers, void[undone])) - last[undone]
+    return np.searchsorted(visits, start + np.searchsorted(numbers, time)) - last, void
+
+
+def _canonical_order(columns: dict[str, np.ndarray], order: Codes) -> Ints:
+    """(E,) lines by (customer, time, product), and lines alike in that by all else, never by their place."""
+    main = (columns["customer"], columns["time"], columns["product"])
+    place = order_by(*main)
+    run = np.cumsum(new_in(place, *main))
+    alike = np.bincount(run)[run] > 1
+    tied = place[alike]
+    rest = [columns[name][tied] for name in ("void_at", "amount", "quantity", "channel", "store")]
+    place[alike] = tied[np.lexsort([*rest, order[tied], run[alike]])]
+    return place
+
+
+def _order_codes(lines: pl.DataFrame) -> Codes:
+    """(E,) place of each order id, shorter ids first so that 99 comes before 100; -1 without one."""
+    if "order_id" not in lines.columns:
+        return np.full(lines.height, UNKNOWN, dtype=np.int32)
+    ids = lines["order_id"].unique().cast(pl.String).drop_nulls().sort()
+    return Vocab(ids.gather(ids.str.len_bytes().arg_sort())).codes(lines["order_id"])
+
+
+def _baskets(customer: Codes, time: Times, order: Codes, clock: Clock) -> Codes:
+    """(E,) basket codes of lines sorted by (customer, time); they rise with time within a customer.
+
+    A basket is an order; without an order id it is a customer's day, and an anonymous line by itself.
+    """
     day = time // DAY if clock == "time" else time
-    frame = pl.DataFrame({"customer": customer, "day": day, "time": time, "line": np.arange(len(time))})
-    frame = frame.with_columns(order=lines["order_id"].to_physical() if "order_id" in lines.columns else pl.lit(None))
-    has_order = pl.col("order").is_not_null()
-    alone = (pl.col("customer") < 0) & ~has_order
-    frame = frame.with_columns(
-        day=pl.when(has_order).then(None).otherwise(pl.col("day")),
-        line=pl.when(alone).then(pl.col("line")).otherwise(None),
-    )
-    keys = ["customer", "order", "day", "line"]
-    baskets = frame.group_by(keys).agg(pl.col("time").min()).sort("customer", "time", "order", "day", "line")
-    baskets = baskets.with_columns(basket=pl.int_range(pl.len(), dtype=pl.Int32)).drop("time")
-    joined = frame.join(baskets, on=keys, how="left", nulls_equal=True, maintain_order="left")
-    return joined["basket"].to_numpy()
+    day -= day.min(initial=0)
+    first_day = int(order.max(initial=UNKNOWN)) + 1
+    first_line = first_day + int(day.max(initial=0)) + 1
+    alone = np.where(customer >= 0, first_day + day, first_line + np.arange(len(time)))
+    what = np.where(order >= 0, order, alone)  # orders, days and lines under one number
+    grouped = order_by(customer, what)
+    new = new_in(grouped, customer, what)
+    first = grouped[new]  # the sort is stable: the earliest line of each basket
+    rank = np.empty(len(first), dtype=np.int32)
+    rank[order_by(customer[first], time[first], what[first])] = np.arange(len(first), dtype=np.int32)
+    basket = np.empty(len(time), dtype=np.int32)
+    basket[grouped] = rank[np.cumsum(new) - 1]
+    return basket
+
+
+def _amounts(lines: pl.DataFrame) -> Floats:
+    if "amount" not in lines.columns:
+        return np.full(lines.height, np.nan, dtype=np.float32)
+    return lines["amount"].cast(pl.Float32).fill_null(np.nan).to_numpy()
 
 
 def _codes(lines: pl.DataFrame, column: str, vocab: Vocab) -> Codes:

@@ -13,7 +13,7 @@ import numpy as np
 import polars as pl
 
 from aisle.data.build import Assortment, build_entities, build_events
-from aisle.data.entities import Entities
+from aisle.data.entities import ALWAYS, Entities
 from aisle.data.events import Batch, Events, first_of_basket, sparse_sum
 from aisle.data.schema import CleanTables
 from aisle.data.vocab import Vocab
@@ -47,8 +47,7 @@ class Dataset:
         clock: Clock = "time" if "timestamp" in lines.columns else "sequence"
         customers = build_entities(tables.customers, "customer_id", "group_", lines["customer_id"])
         products = build_entities(tables.products, "product_id", "category_", lines["product_id"])
-        stores = Vocab.of(lines["store_id"].unique().sort() if "store_id" in lines.columns else [])
-        channels = Vocab.of(lines["channel"].unique().sort() if "channel" in lines.columns else [])
+        stores, channels = _vocab(lines, "store_id"), _vocab(lines, "channel")
         events = build_events(lines, clock, customers, products, stores, channels)
         last = int(events.time.max()) if len(events) else 0
         end = (last // DAY + 1) * DAY if clock == "time" else last + 1
@@ -82,14 +81,14 @@ class Dataset:
     @cached_property
     def lines(self) -> Events:
         """Purchases and returns before ``as_of``, anonymous ones included; ``void_at`` hides later returns."""
-        return self.all_events.take(self.all_events.time < self.as_of)
+        return _visible(self.all_events, self.all_events.time < self.as_of)
 
     @cached_property
     def purchases(self) -> Events:
         """Purchases before ``as_of`` that no return before ``as_of`` has undone, anonymous ones included."""
         events = self.all_events
         seen = (events.time < self.as_of) & (events.quantity > 0) & (events.void_at >= self.as_of)
-        return events.take(seen)
+        return _visible(events, seen)
 
     @cached_property
     def indptr(self) -> Ints:
@@ -120,14 +119,17 @@ class Dataset:
 
     @cached_property
     def known(self) -> Bools:
-        """(I,) products known at ``as_of``: sold or valid from before; at the end also those listed but never sold."""
-        known = self.first_sale < self.as_of
-        valid_from = self.products.valid_from
-        if valid_from is not None:
-            known |= (valid_from < self.as_of) & (valid_from > np.iinfo(np.int64).min)
+        """(I,) products known at ``as_of``: sold or valid from before.
+
+        At the end of the data also those listed but never sold, unless they are valid from later.
+        """
+        known = np.asarray(self.first_sale < self.as_of)
+        start = self.products.valid_from if self.clock == "time" else None
+        start = np.full(len(known), ALWAYS) if start is None else start
+        known |= (start < self.as_of) & (start > ALWAYS)
         if self.as_of >= self.end:
-            known |= self.first_sale == NEVER
-        return np.asarray(known)
+            known |= (self.first_sale == NEVER) & (start < self.as_of)
+        return known
 
     def batch(self, customers: Codes) -> Batch:
         """The inputs of a score for these customers (B,), -1 giving a blank one, as of ``as_of``."""
@@ -157,6 +159,17 @@ class Dataset:
         return str(pl.Series([ticks]).cast(pl.Datetime("us")).dt.strftime("%Y-%m-%d %H:%M").item()).removesuffix(
             " 00:00"
         )
+
+
+def _visible(events: Events, seen: Bools) -> Events:
+    """The lines that are seen; the same arrays where all of them are."""
+    return events if seen.all() else events.take(seen)
+
+
+def _vocab(lines: pl.DataFrame, column: str) -> Vocab:
+    if column not in lines.columns:
+        return Vocab.of([])
+    return Vocab.of(lines[column].unique().cast(pl.String).sort())
 
 
 __all__ = ["Batch", "Dataset", "Events", "sparse_sum"]

@@ -65,9 +65,13 @@ class Entities:
         return Features(self.tree, self.categories, self.numbers)
 
     def label(self, code: int) -> str:
-        """A readable name for one row: its name and else its id."""
+        """A readable name for one row: its name, else its leaf category with the id, else its id."""
         name = self.names[code] if self.names is not None else None
-        return str(name or self.vocab.ids[code])
+        if name:
+            return str(name)
+        place = self.tree[-1].codes[code] if self.tree else UNKNOWN
+        row_id = str(self.vocab.ids[code])
+        return row_id if place < 0 else f"{leaf(str(self.tree[-1].vocab.ids[int(place)]))} ({row_id})"
 
 
 @dataclass(frozen=True, eq=False)

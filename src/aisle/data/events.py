@@ -91,18 +91,57 @@ class Batch:
 
 def first_of_basket(lines: Events, row: Ints | Codes) -> Bools:
     """(E,) True for the first line of each (row, basket, product), so that split lines of one basket count once."""
-    order = np.lexsort((lines.product, lines.basket, row))
-    key = np.stack((np.asarray(row)[order], lines.basket[order], lines.product[order]))
-    new = np.ones(len(order), dtype=bool)
-    new[1:] = (key[:, 1:] != key[:, :-1]).any(axis=0)
+    columns = (row, lines.basket, lines.product)
+    order = order_by(*columns)
     first = np.zeros(len(order), dtype=bool)
-    first[order] = new
+    first[order] = new_in(order, *columns)
     return first
 
 
+def order_by(*columns: Ints | Codes) -> Ints:
+    """(E,) stable order of lines by several integer columns (E,), the most important first.
+
+    Columns are packed into as few int64 keys as hold them, which takes a fraction of the time of a sort by each.
+    """
+    if not len(columns[0]):
+        return np.zeros(0, dtype=np.int64)
+    keys: list[Ints] = []
+    width, room = 1, 0
+    for column in reversed(columns):
+        low = int(column.min())
+        span = int(column.max()) - low + 1
+        if keys and span <= room:
+            keys[-1] += (column.astype(np.int64) - low) * width
+            width, room = width * span, room // span
+        else:  # a span beyond int64 must not be shifted, but can be sorted as it is
+            keys.append(column.astype(np.int64) - (low if span < 1 << 62 else 0))
+            width, room = span, (1 << 62) // span
+    return np.argsort(keys[0], kind="stable") if len(keys) == 1 else np.lexsort(keys)
+
+
+def new_in(order: Ints, *columns: Ints | Codes) -> Bools:
+    """(E,) True for each line in ``order`` that differs from the one before it in any of the columns (E,)."""
+    new = np.zeros(len(order), dtype=bool)
+    new[:1] = True
+    for column in columns:
+        ordered = column[order]
+        new[1:] |= ordered[1:] != ordered[:-1]
+    return new
+
+
+def unique_pairs(first: Ints | Codes, second: Ints | Codes) -> tuple[Ints, Ints]:
+    """The different pairs of two arrays (E,) of codes >= 0, sorted, as two arrays."""
+    width = int(second.max(initial=0)) + 1
+    found = np.sort(first.astype(np.int64) * width + second)  # np.unique hashes, ten times as long
+    found = found[np.append(True, found[1:] != found[:-1])[: len(found)]]
+    return found // width, found % width
+
+
 def sparse_sum(rows: Ints | Codes, cols: Codes, values: Doubles | Floats, shape: tuple[int, int]) -> Sparse:
-    """(shape) CSR of the sums of values that share a cell, columns sorted; sums run in the order of the lines."""
-    matrix = sp.csr_array((values.astype(np.float32), (rows, cols)), shape=shape)
-    matrix.sum_duplicates()
-    matrix.sort_indices()
-    return matrix
+    """(shape) float32 CSR of the sums of values that share a cell, columns sorted; sums run in float64."""
+    order = order_by(rows, cols)
+    start = np.flatnonzero(new_in(order, rows, cols))
+    sums = np.add.reduceat(values[order].astype(np.float64), start) if len(start) else np.zeros(0)
+    head = order[start]
+    indptr = np.concatenate(([0], np.cumsum(np.bincount(rows[head], minlength=shape[0]))))
+    return sp.csr_array((sums.astype(np.float32), cols[head].astype(np.int32), indptr.astype(np.int32)), shape=shape)

@@ -50,9 +50,7 @@ def net(lines: pl.DataFrame, clock: str) -> Netted:
     done = np.zeros(lines.height, dtype=bool)
     unmatched = slim["back"].to_numpy().copy()
     wanted = slim.filter(pl.col("back") & pl.col("buyer").is_not_null()).select("buyer", "product").unique()
-    group = slim.join(wanted, on=["buyer", "product"], how="semi").sort(
-        "buyer", "product", "time", "back", "order", "quantity", "row"
-    )
+    group = _in_order(slim.join(wanted, on=["buyer", "product"], how="semi"), lines)
     if group.height:
         start = group.select(
             ((pl.col("buyer") != pl.col("buyer").shift()) | (pl.col("product") != pl.col("product").shift()))
@@ -71,6 +69,14 @@ def net(lines: pl.DataFrame, clock: str) -> Netted:
         void[rows[whole]], done[rows[whole]] = time[last[whole]], True
     column = pl.Series("void_at", void).set(pl.Series(~done), None)
     return Netted(column.cast(lines.schema[clock]), unmatched)
+
+
+def _in_order(group: pl.DataFrame, lines: pl.DataFrame) -> pl.DataFrame:
+    """Each (buyer, product) in time, sales first; ties by the text of ids, which no order of reading can change."""
+    ties = [c for c in ("order_id", "customer_id") if c in lines.columns]
+    values = [c for c in ("amount",) if c in lines.columns]
+    text = lines[group["row"]].select(*(pl.col(c).cast(pl.String) for c in ties), *values)
+    return group.hstack(text).sort("buyer", "product", "time", "back", *ties[:1], "quantity", *ties[1:], *values, "row")
 
 
 @dataclass(frozen=True, eq=False)

@@ -10,6 +10,9 @@ from aisle.data.dataset import Dataset
 from aisle.data.events import sparse_sum
 from aisle.types import Bools, Sparse
 
+NOTHING = 1e-4
+"""A net quantity up to this is zero: weights such as 0.3 + 0.2 - 0.5 do not cancel exactly."""
+
 
 @dataclass(frozen=True)
 class Window:
@@ -50,7 +53,7 @@ def truth(dataset: Dataset, window: Window) -> Truth:
     amount = np.nan_to_num(lines.amount)
     revenue = sparse_sum(lines.customer, lines.product, amount, dataset.shape)
     bought = net.copy()
-    bought.data = (net.data > 0).astype(np.float32)
+    bought.data = (net.data > NOTHING).astype(np.float32)
     bought.eliminate_zeros()
     past = dataset.before(window.cut)
     some = np.diff(bought.indptr) > 0

@@ -35,16 +35,21 @@ class Vocab:
     def codes(self, ids: Iterable[str] | pl.Series) -> Codes:
         """(N,) code of each id, -1 for null or unknown."""
         series = ids if isinstance(ids, pl.Series) else pl.Series(list(ids), dtype=pl.String)
-        asked = pl.DataFrame({"id": series})
-        if series.dtype != pl.String:  # categorical: join on the few categories, not on every row
-            unique = asked.unique()
-            found = unique.with_columns(text=pl.col("id").cast(pl.String)).join(
-                self._table, left_on="text", right_on="id", how="left"
-            )
-            joined = asked.join(found.select("id", "code"), on="id", how="left", maintain_order="left")
-        else:
-            joined = asked.join(self._table, on="id", how="left", maintain_order="left")
+        if series.dtype in (pl.Categorical, pl.Enum):
+            return self._codes_of_categories(series)
+        asked = pl.DataFrame({"id": series.cast(pl.String)})
+        joined = asked.join(self._table, on="id", how="left", maintain_order="left")
         return joined["code"].fill_null(UNKNOWN).to_numpy().astype(np.int32, copy=False)
+
+    def _codes_of_categories(self, series: pl.Series) -> Codes:
+        """Look up each category once and spread the answer over the rows by its physical number."""
+        found = series.unique().drop_nulls()
+        place = found.to_physical().cast(pl.UInt32).to_numpy()
+        nothing = int(place.max(initial=0)) + 1
+        code_of = np.full(nothing + 1, UNKNOWN, dtype=np.int32)
+        code_of[place] = self.codes(found.cast(pl.String))
+        codes: Codes = code_of[series.to_physical().cast(pl.UInt32).fill_null(nothing).to_numpy()]
+        return codes
 
     def names(self, codes: Codes) -> pl.Series:
         """(N,) id of each code, null for -1."""

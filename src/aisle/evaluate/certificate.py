@@ -33,6 +33,10 @@ class Certificate:
     floor: Json
     models: Json
     verdict: Json
+    by_segment: Json
+    """Segments of the shipped model and of the best simple one."""
+    cold: Json
+    """Figures of every model for customers without a purchase before the cut."""
     selection: Json
 
     def to_json(self) -> Json:
@@ -43,6 +47,8 @@ class Certificate:
             "floor": self.floor,
             "models": self.models,
             "verdict": self.verdict,
+            "by_segment": self.by_segment,
+            "cold": self.cold,
             "selection": self.selection,
         }
 
@@ -52,12 +58,15 @@ def certify(found: Assessment, report: DataReport | None = None) -> Certificate:
     popularity = found.selection.pick(
         [n for n in found.scores if model_class(n).simple and not model_class(n).personal]
     )
+    shown = dict.fromkeys((found.ship, found.verdict.best_baseline))
     return Certificate(
         data=_data(found, report),
         protocol=_protocol(found),
         floor={name: _number(value) for name, value in random_floor(found.exam, found.k).items()},
         models={name: _model(found, name, popularity) for name in found.scores},
         verdict=found.verdict.to_json(),
+        by_segment={name: _by_segment(found, name) for name in shown},
+        cold={name: _cold(found, name) for name in found.scores if found.scores[name].cold},
         selection={
             "trials": [trial.to_json() for trial in found.selection.trials],
             "failed": found.failed,
@@ -148,7 +157,11 @@ def _cold_products(exam: Exam) -> Json:
 
 def _model(found: Assessment, name: str, popularity: str | None) -> Json:
     scores, cost, cls = found.scores[name], found.costs[name], model_class(name)
-    rivals = {"vs_shipped": found.ship, "vs_popularity": popularity}
+    rivals = {
+        "difference_to_best_simple": found.verdict.best_baseline,
+        "difference_to_shipped": found.ship,
+        "difference_to_popularity": popularity,
+    }
     columns: dict[str, Doubles] = dict(scores.values)
     for key, rival in rivals.items():
         if rival is not None and rival != name:
@@ -163,11 +176,7 @@ def _model(found: Assessment, name: str, popularity: str | None) -> Json:
     for key, rival in rivals.items():
         against = by_column.get(key)
         out[key] = None if against is None else {"model": rival, "metric": HEADLINE, **against.to_json()}
-    out["warnings"] = _warnings(found, name, popularity, by_column.get("vs_popularity"))
-    out["by_segment"] = _by_segment(found, name)
-    out["cold_customers"] = {
-        key: interval(scores.cold[key], seed=found.seed).to_json() for key in COLD_METRICS if key in scores.cold
-    }
+    out["flags"] = _warnings(found, name, popularity, by_column.get("difference_to_popularity"))
     return out
 
 
@@ -191,6 +200,12 @@ def _by_segment(found: Assessment, name: str) -> Json:
         segment: {"customers": int((codes == code).sum()), HEADLINE: interval(values[codes == code]).to_json()}
         for code, segment in enumerate(names)
     }
+
+
+def _cold(found: Assessment, name: str) -> Json:
+    """Headline figures of one model for customers without a purchase before the cut."""
+    cold = found.scores[name].cold
+    return {key: interval(cold[key], seed=found.seed).to_json() for key in COLD_METRICS if key in cold}
 
 
 def _number(value: float) -> float | None:

@@ -10,9 +10,10 @@ from dataclasses import dataclass
 
 import numpy as np
 from sklearn.cluster import KMeans
+from threadpoolctl import threadpool_limits
 
 from aisle.data.dataset import Dataset
-from aisle.data.events import Batch
+from aisle.data.events import Batch, unique_pairs
 from aisle.types import UNKNOWN, Codes, Doubles, Floats
 
 RFMV = ("recency_days", "frequency", "monetary", "variety")
@@ -27,13 +28,12 @@ def rfmv(batch: Batch) -> Floats:
     counts baskets.
     """
     size = len(batch)
-    last_age = np.full(size, np.inf)
-    np.minimum.at(last_age, batch.row, batch.age_days)
-    baskets = np.unique(np.stack((batch.row, batch.lines.basket)), axis=1)[0]
+    last_age = np.full(size, np.nan)
+    last_age[~batch.empty] = batch.age_days[batch.indptr[1:][~batch.empty] - 1]
     values = np.stack(
         (
             last_age,
-            np.bincount(baskets, minlength=size),
+            np.bincount(unique_pairs(batch.row, batch.lines.basket)[0], minlength=size),
             np.bincount(batch.row, weights=np.nan_to_num(batch.lines.amount), minlength=size),
             np.diff(batch.history.indptr),
         ),
@@ -62,7 +62,8 @@ class Segments:
         if len(logs) < MIN_CUSTOMERS or len(np.unique(logs, axis=0)) < count:
             return None
         mean, scale = logs.mean(axis=0), np.maximum(logs.std(axis=0), 1e-9)
-        found = KMeans(n_clusters=count, n_init=4, random_state=seed).fit((logs - mean) / scale)
+        with threadpool_limits(limits=1):  # threads would add up in an order of their own
+            found = KMeans(n_clusters=count, n_init=4, random_state=seed).fit((logs - mean) / scale)
         centers = found.cluster_centers_[np.argsort(-found.cluster_centers_[:, 2], kind="stable")]
         return cls(centers, mean, scale, _names(centers))
 

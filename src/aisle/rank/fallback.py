@@ -11,11 +11,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import scipy.sparse as sp
 
 from aisle.data.dataset import Dataset
 from aisle.data.entities import Features, leaf
-from aisle.data.events import Batch, Events, first_of_basket
+from aisle.data.events import Batch, Events, first_of_basket, unique_pairs
 from aisle.features.customers import Segments
 from aisle.types import UNKNOWN, Bools, Codes, Doubles, Floats
 
@@ -25,7 +24,7 @@ SHRINKAGE = 100.0
 """Purchases of the whole shop mixed into every group."""
 MIN_BASKETS = 30
 """A group with fewer baskets of evidence is skipped."""
-MAX_CELLS = 50_000_000
+MAX_CELLS = 20_000_000
 """Groupings with more (group, product) cells than this are skipped."""
 
 
@@ -63,7 +62,7 @@ class Fallback:
         groupings = []
         everyone = data.batch(np.arange(data.shape[0], dtype=np.int32))
         for source, column, names, codes in _columns(everyone.features, segments, everyone):
-            if len(names) * data.shape[1] <= MAX_CELLS:
+            if 0 < len(names) * data.shape[1] <= MAX_CELLS:
                 tastes = _tastes(sales, weight, codes, len(names), everybody)
                 groupings.append(Grouping(source, column, names, tastes))
         return cls(tuple(groupings), everybody.astype(np.float32), segments)
@@ -154,12 +153,15 @@ def _columns(
 
 def _tastes(sales: Events, weight: Doubles, codes: Codes, n_groups: int, everybody: Doubles) -> Floats:
     """(G, I) decayed purchases of each group plus its share of SHRINKAGE purchases of everybody."""
-    customer = np.maximum(sales.customer, 0)
-    member = np.where(sales.customer >= 0, codes[customer], UNKNOWN) if len(codes) else np.full(len(sales), UNKNOWN)
+    member = np.full(len(sales), UNKNOWN, dtype=np.int64)
+    named = sales.customer >= 0
+    member[named] = codes[sales.customer[named]]
     inside = member >= 0
-    shape = (n_groups, len(everybody))
-    counts = sp.coo_array((weight[inside], (member[inside], sales.product[inside])), shape=shape).toarray()
-    baskets = np.unique(np.stack((member[inside], sales.basket[inside])), axis=1)[0]
-    tastes = counts + SHRINKAGE * everybody / max(float(everybody.sum()), 1e-12)
+    n_products = len(everybody)
+    cell = member[inside] * n_products + sales.product[inside]
+    counts = np.bincount(cell, weights=weight[inside], minlength=n_groups * n_products)
+    tastes: Doubles = counts.astype(np.float64).reshape(n_groups, n_products)
+    tastes += SHRINKAGE * everybody / max(float(everybody.sum()), 1e-12)
+    baskets = unique_pairs(member[inside], sales.basket[inside])[0]
     tastes[np.bincount(baskets, minlength=n_groups) < MIN_BASKETS] = np.nan
     return tastes.astype(np.float32)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from aisle.data.dataset import Dataset
-from aisle.data.events import Batch
+from aisle.data.events import Batch, unique_pairs
 from aisle.types import DAY, Bools, Floats, Repeats
 
 GONE_AFTER_DAYS = 30.0
@@ -56,14 +56,13 @@ def gone(dataset: Dataset) -> Bools:
     sales = dataset.purchases
     if dataset.clock == "sequence" or not len(sales):
         return np.asarray(out_of_stock)
-    pairs = np.unique(np.stack((sales.product.astype(np.int64), sales.time // DAY)), axis=1)
-    days = np.bincount(pairs[0], minlength=dataset.shape[1])
-    first = np.full(dataset.shape[1], np.iinfo(np.int64).max)
-    last = np.full(dataset.shape[1], np.iinfo(np.int64).min)
-    np.minimum.at(first, pairs[0], pairs[1])
-    np.maximum.at(last, pairs[0], pairs[1])
+    day = sales.time // DAY
+    product, day = unique_pairs(sales.product, day - day.min())
+    days = np.bincount(product, minlength=dataset.shape[1])
+    stop = np.cumsum(days)
     some = days >= MIN_SALE_DAYS
-    gap = (last[some] - first[some]) / (days[some] - 1)
+    first, last = day[(stop - days)[some]], day[stop[some] - 1]
+    gap = (last - first) / (days[some] - 1)
     silent = np.zeros(dataset.shape[1], dtype=bool)
-    silent[some] = pairs[1].max() - last[some] > np.maximum(GONE_AFTER_DAYS, GONE_AFTER_GAPS * gap)
+    silent[some] = day.max() - last > np.maximum(GONE_AFTER_DAYS, GONE_AFTER_GAPS * gap)
     return np.asarray(out_of_stock | silent)

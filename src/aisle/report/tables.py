@@ -13,7 +13,7 @@ from aisle.report.story import HEADLINE, floor_of, headline_metric, is_simple, p
 from aisle.report.wording import interval, mean_of, metric_name, model_name, number, percent, seconds
 
 SEVERITIES = {"error": 0, "warning": 1, "info": 2}
-NOT_METRICS = {"difference_to_best_simple", "settings", "seconds", "peak_mb", "flags", "simple", "personal"}
+NOT_METRICS = {"settings", "seconds", "peak_mb", "flags", "simple", "personal", "reference", "rolling_mean"}
 
 
 @dataclass(frozen=True)
@@ -115,7 +115,7 @@ def _metrics(models: Any) -> list[str]:
         key
         for model in models
         for key, value in model.items()
-        if key not in NOT_METRICS and not math.isnan(mean_of(value))
+        if key not in NOT_METRICS and not key.startswith("difference_to") and not math.isnan(mean_of(value))
     )
     return sorted(found, key=lambda name: name != HEADLINE)
 

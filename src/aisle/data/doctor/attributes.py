@@ -24,8 +24,8 @@ CODE_NAME = re.compile(r"(?i)(^|[_\W])(code|id|no|nr|zip|zipcode|postcode|phone|
 """Names of labels that merely look like numbers."""
 DATE_NAME = re.compile(r"(?i)date|time|since|dob|birth|_at$|_on$|valid|created|joined")
 BIRTH_NAME = re.compile(r"(?i)^dob$|birth|(^|_)dob(_|$)")
-TRUE = ["true", "yes", "y", "t"]
-FALSE = ["false", "no", "n", "f"]
+TRUE = ["true", "yes", "y"]
+FALSE = ["false", "no", "n"]
 LONGEST_LIFE_DAYS = 110 * 365.25
 
 

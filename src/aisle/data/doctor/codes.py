@@ -95,6 +95,7 @@ RULES: dict[str, Rule] = {
     # dates
     "DATE_MISSING": _reject("a date is empty"),
     "DATE_INVALID": _reject("a date does not exist or cannot be read"),
+    "DATE_AMBIGUOUS": _reject("a few dates stand in another shape whose order nothing proves", "say --date-order"),
     "DATE_FUTURE": _reject("a date lies after today"),
     "DATE_TOO_OLD": _reject("a date lies before 1980, the mark of an empty field"),
     "DATE_YY": _repair("two-digit years were read as 1970 to 2069", "export four-digit years", listed=False),

@@ -180,7 +180,7 @@ class _Work:
         self._settle(rows[good], (day * 86_400 + seconds)[good] * 1_000_000)
         unix = plain & ((width == 9) | (width == 10) | (width == 13))
         factor = np.where(width == 13, 1_000, 1_000_000)
-        self._settle(rows[unix], (np.nan_to_num(value) * factor)[unix].astype(np.int64))
+        self._settle(rows[unix], (value[unix] * factor[unix]).astype(np.int64))
         self.notes["DATE_UNIX"][rows[unix]] = True
 
     def _settle(self, rows: Ints, ticks: Ints) -> None:

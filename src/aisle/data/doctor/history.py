@@ -57,7 +57,7 @@ def first_time_break(lines: pl.DataFrame) -> tuple[int, str]:
     by_period = by_period.sort("period").with_columns(usual=pl.col("share").shift(1).rolling_median(4, min_samples=2))
     broken = by_period.filter(
         (pl.col("period") >= WARM_UP * periods)
-        & (pl.col("products") >= 20)
+        & (pl.col("products") >= 10)
         & (pl.col("share") > LEAST)
         & (pl.col("share") > JUMP * pl.col("usual"))
     )

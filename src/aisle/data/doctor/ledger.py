@@ -45,8 +45,8 @@ class Ledger:
     foreign: dict[tuple[str, str, str], Finding] = field(default_factory=dict)
     listed: list[pl.DataFrame] = field(default_factory=list)
     late: list[pl.DataFrame] = field(default_factory=list)
-    texts: dict[int, dict[int, str]] = field(default_factory=dict)
-    """Raw text by file number and line of rows that may yet be rejected."""
+    texts: dict[int, list[pl.DataFrame]] = field(default_factory=dict)
+    """(line, raw) of rows that may yet be rejected, by file number."""
 
     def open(self, table: TableName, path: Path, name: str) -> int:
         """The number of a file that is about to be read."""
@@ -88,10 +88,10 @@ class Ledger:
 
     def remember(self, number: int, frame: pl.DataFrame, line: pl.Series, rows: Bools) -> None:
         """Keep the text of rows that are likely to be judged late, which saves reading the file again."""
-        if rows.any():
+        held = self.texts.setdefault(number, [])
+        if rows.any() and sum(map(len, held)) < LISTED_PER_CODE:
             mask = pl.Series(rows)
-            known = self.texts.setdefault(number, {})
-            known.update(zip(line.filter(mask).to_list(), raw_text(frame.filter(mask)).to_list(), strict=True))
+            held.append(pl.DataFrame({"_line": line.filter(mask).cast(pl.Int64), "raw": raw_text(frame.filter(mask))}))
 
     def judge_late(self, lines: pl.DataFrame, issues: Iterable[Issue]) -> Bools:
         """The same for typed lines, whose text is looked up again at the end by ``_file`` and ``_line``."""
@@ -192,24 +192,21 @@ class Ledger:
         order = {"refused": 0, "rejected": 1, "repaired": 2, "kept": 3}
         return tuple(sorted([*self.foreign.values(), *own], key=lambda f: (order[f.action], -f.rows, f.code)))
 
-    def rejects(self, fetch: Callable[[int, list[int]], dict[int, str]]) -> pl.DataFrame:
-        """Every listed row by file and line. ``fetch`` gives the text of lines of a file for the late ones."""
+    def rejects(self, fetch: Callable[[int, pl.Series], pl.DataFrame]) -> pl.DataFrame:
+        """Every listed row by file and line. ``fetch`` gives (line, raw) of lines of a file for the late ones."""
         frames = list(self.listed)
-        if self.late:
-            late = pl.concat(self.late)
-            for number in late["_file"].unique().sort().to_list():
-                mine = late.filter(pl.col("_file") == number)
-                texts = dict(self.texts.get(number, {}))
-                wanted = [n for n in mine["_line"].unique().sort().to_list() if n not in texts]
-                if wanted:
-                    texts |= fetch(number, wanted)
-                mine = mine.with_columns(
-                    file=pl.lit(self.files[number][2]),
-                    raw=pl.Series([texts.get(n, "") for n in mine["_line"].to_list()], dtype=pl.String),
-                )
-                mine = mine.rename({"_line": "line"})
-                frames.append(mine.with_columns(pl.col("code").replace(SHOWN)).select(list(REJECTS)))
-                self._examples(mine)
+        late = pl.concat(self.late) if self.late else pl.DataFrame(schema=LATE)
+        for number in late["_file"].unique().sort().to_list():
+            mine = late.filter(pl.col("_file") == number)
+            texts = pl.concat(self.texts.get(number) or [pl.DataFrame(schema={"_line": pl.Int64, "raw": pl.String})])
+            wanted = mine.join(texts, on="_line", how="anti")["_line"].unique().sort()
+            if len(wanted):
+                texts = pl.concat([texts, fetch(number, wanted)])
+            mine = mine.join(texts.unique("_line"), on="_line", how="left", maintain_order="left")
+            mine = mine.with_columns(pl.lit(self.files[number][2]).alias("file"), pl.col("raw").fill_null(""))
+            self._examples(mine)
+            mine = mine.rename({"_line": "line"}).with_columns(pl.col("code").replace(SHOWN))
+            frames.append(mine.select(list(REJECTS)))
         if not frames:
             return pl.DataFrame(schema=REJECTS)
         return pl.concat(frames).sort("file", "line", "code", maintain_order=True)

@@ -8,6 +8,7 @@ contradictions and every other one full of them.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -21,6 +22,8 @@ from aisle.types import DAY, Bools, Ints
 
 NOISE = 0.05
 """Share of rows that may contradict the rest of their file's shape before the file counts as mixed."""
+FEW = 0.01
+"""Share of rows in unproven shapes up to which they are rejected instead of refusing the source."""
 ORDERS: tuple[Order, ...] = ("dmy", "mdy", "ymd")
 WORDS = {"dmy": "day-first", "mdy": "month-first", "ymd": "year-first"}
 TESTS = ("dates after today", "dates after the last day", "returns before their sale", "breaks of the file's order")
@@ -46,6 +49,8 @@ class Proof:
 
     orders: dict[Group, Order]
     text: str
+    unclear: tuple[Group, ...] = ()
+    """Groups too small to refuse a file for, whose order nothing proves: their rows are rejected."""
 
     @property
     def name(self) -> str:
@@ -77,16 +82,29 @@ def prove(seen: Evidence, given: Order | None, now: datetime) -> Proof:
         else:
             orders[group] = settled[0]
             words.append(settled[1])
+    unclear: tuple[Group, ...] = ()
     if open_groups:
-        order, sentence = _by_readings(seen, orders, open_groups, now)
-        orders |= dict.fromkeys(open_groups, order)
-        words.append(sentence)
-    return Proof(orders, "; ".join(dict.fromkeys(words)) or "every date is year-first or typed: no order to prove")
+        try:
+            order, sentence = _by_readings(seen, orders, open_groups, now)
+            orders |= dict.fromkeys(open_groups, order)
+            words.append(sentence)
+        except DataError:
+            unclear = tuple(open_groups)
+            if _rows_of(seen, unclear).sum() > FEW * len(seen.shape):
+                raise
+    text = "; ".join(dict.fromkeys(words)) or "every date is year-first or typed: no order to prove"
+    return Proof(orders, text, unclear)
+
+
+def unclear_rows(seen: Evidence, proof: Proof) -> Bools:
+    """(N,) rows whose date could not be told."""
+    return _rows_of(seen, proof.unclear)
 
 
 def apply(seen: Evidence, orders: dict[Group, Order]) -> tuple[Ints, Bools]:
-    """(N,) microseconds of all dates, and True where the date exists in its group's order."""
-    time, exists = seen.ticks.copy(), np.ones(len(seen.ticks), dtype=bool)
+    """(N,) microseconds of all dates, and True where the date exists in its group's order (False without one)."""
+    exists = seen.shape <= EXACT
+    time = np.where(exists, seen.ticks, 0)
     for (file, shape), order in orders.items():
         rows = np.flatnonzero((seen.file == file) & (seen.shape == shape))
         time[rows], exists[rows] = resolve(seen.ticks[rows], order, SHAPES[shape][1])
@@ -142,9 +160,7 @@ def _checked(group: Group, ticks: Ints, given: Order) -> Order:
 def _by_readings(seen: Evidence, orders: dict[Group, Order], pending: list[Group], now: datetime) -> tuple[Order, str]:
     """The order under which the open groups contradict nothing, and the sentence that proves it."""
     candidates = ORDERS if all(SHAPES[s][1] == 2 for _, s in pending) else ORDERS[:2]
-    is_open = np.zeros(len(seen.file), dtype=bool)
-    for file, shape in pending:
-        is_open |= (seen.file == file) & (seen.shape == shape)
+    is_open = _rows_of(seen, pending)
     faults: dict[Order, list[int]] = {}
     for order in candidates:
         time, exists = apply(seen, orders | dict.fromkeys(pending, order))
@@ -210,6 +226,14 @@ def _breaks(seen: Evidence, time: Ints) -> int:
         up, down = int((steps > 0).sum()), int((steps < 0).sum())
         total += min(up, down)
     return total
+
+
+def _rows_of(seen: Evidence, groups: Sequence[Group]) -> Bools:
+    """(N,) rows of these groups."""
+    rows = np.zeros(len(seen.file), dtype=bool)
+    for file, shape in groups:
+        rows |= (seen.file == file) & (seen.shape == shape)
+    return rows
 
 
 def _count_sorting_only_if_sorted(faults: dict[Order, list[int]]) -> None:

@@ -19,7 +19,7 @@ from aisle.data.doctor.dates import EXACT, Order
 from aisle.data.doctor.leaks import after_the_fact
 from aisle.data.doctor.ledger import Ledger, raw_text
 from aisle.data.doctor.lines import LineTyper, out_of_time
-from aisle.data.doctor.order import Evidence, apply, prove
+from aisle.data.doctor.order import Evidence, apply, prove, unclear_rows
 from aisle.data.doctor.tables import KEYS, TableCleaner, clean_spans, complete, facts, from_lines
 from aisle.data.mapping import load_joins, shown
 from aisle.data.read import read_blocks
@@ -139,7 +139,12 @@ class Visit:
             self.ledger.note("DATE_ASSUMED", int(packed.sum()), column="timestamp", example=proof.text)
         time, exists = apply(seen, proof.orders)
         tomorrow = int(np.datetime64(self.now, "us").astype(np.int64)) + 86_400_000_000
-        issues = [Issue("DATE_INVALID", ~exists, "timestamp"), *out_of_time(time, packed & exists, tomorrow)]
+        unclear = unclear_rows(seen, proof)
+        issues = [
+            Issue("DATE_AMBIGUOUS", unclear, "timestamp"),
+            Issue("DATE_INVALID", ~exists, "timestamp"),
+            *out_of_time(time, packed & exists, tomorrow),
+        ]
         keep = self.ledger.judge_late(lines, issues)
         lines = lines.drop("ticks", "shape").with_columns(pl.Series("timestamp", time).cast(pl.Datetime("us")))
         return lines if keep.all() else lines.filter(pl.Series(keep))
@@ -231,19 +236,18 @@ class Visit:
         table = self._mapped("availability")
         return clean_spans(table, self._blocks(table), self.ledger, self.order, self.now)
 
-    def _fetch(self, number: int, lines: list[int]) -> dict[int, str]:
-        """The raw text of lines of a file, read once more."""
+    def _fetch(self, number: int, lines: pl.Series) -> pl.DataFrame:
+        """(line, raw) of some lines of a file, read once more."""
         table, path, name = self.ledger.files[number]
-        texts: dict[int, str] = {}
-        wanted = pl.Series(lines, dtype=pl.Int64)
+        found: list[pl.DataFrame] = [pl.DataFrame(schema={"_line": pl.Int64, "raw": pl.String})]
         for block in _read(path, self._mapped(table)):
             if block.file == name:
-                mask = block.line.cast(pl.Int64).is_in(wanted.implode())
-                found = block.line.filter(mask).to_list()
-                texts.update(zip(found, raw_text(block.frame.filter(mask)).to_list(), strict=True))
-            if len(texts) == len(lines):
+                line = block.line.cast(pl.Int64)
+                mask = line.is_in(lines.implode())
+                found.append(pl.DataFrame({"_line": line.filter(mask), "raw": raw_text(block.frame.filter(mask))}))
+            if sum(map(len, found)) == len(lines):
                 break
-        return texts
+        return pl.concat(found)
 
     def _report(self) -> DataReport:
         tallies = self.ledger.tallies

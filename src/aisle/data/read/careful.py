@@ -1,146 +1,153 @@
-"""The slow reader for chunks that need care: line by line, right line numbers, and a reason for every reject."""
+"""The slow reader for pieces that need care: record by record, right line numbers, and a reason for every reject."""
 
 from __future__ import annotations
 
-import csv
 import re
-from dataclasses import dataclass
+from collections import Counter
+from dataclasses import dataclass, field
 
 import polars as pl
 
-from aisle.data.read.dialect import Dialect, split
-from aisle.data.schema import REJECTS, TextBlock
+from aisle.data.read.dialect import Dialect
+from aisle.data.read.records import MAX_FIELD, Record, read_record
+from aisle.data.schema import REJECTS
 
-MAX_FIELD = 1 << 20
-"""Longest field accepted, in characters."""
-MAX_LINES = 200
-"""A quoted field spans at most this many lines; a longer one is an unclosed quote."""
 RAW = 200
-FOOTER = re.compile(r"^\W*(grand\s+)?(sub)?(total|sum|summe|gesamt|insgesamt|rows|records|eof|end of)\b", re.IGNORECASE)
+"""Most characters kept of a rejected row."""
+BLANKS = " \t\r"
+"""A line of these alone is no row."""
+SPACES = " \t\r\n\u00a0\ufeff"
+"""What may stand around a column name."""
+_DAMAGE = re.compile("[\ud800-\udfff]")
+"""What is left of bytes that are no UTF-8."""
 
-csv.field_size_limit(1 << 30)
 
-
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Reject:
     """One row that cannot be placed into columns."""
 
     line: int
     code: str
+    column: str
     raw: str
 
 
-class Careful:
-    """Reads chunks of one file with Python's csv rules."""
+@dataclass
+class Part:
+    """What a piece of a file came to."""
 
-    def __init__(self, file: str, dialect: Dialect) -> None:
-        self.file = file
-        self.dialect = dialect
-        self.width = len(dialect.columns)
+    frame: pl.DataFrame
+    """String columns, null = empty."""
+    line: pl.Series
+    """(rows,) Int64, the physical line on which each row begins."""
+    rejects: list[Reject] = field(default_factory=list)
+    used: int = 0
+    """Bytes read; the rest belongs to a record that the next piece completes."""
+    lines: int = 0
+    """Line ends in them."""
+    counts: Counter[str] = field(default_factory=Counter)
+    """Things worth a note: ``BLANK``, ``STRAY_QUOTE``."""
 
-    def block(self, chunk: bytes, line: int, *, last: bool) -> TextBlock:
-        """Rows and rejects of a chunk whose first line has the number ``line``; ``last`` = the file ends with it."""
-        lines = chunk.split(b"\n")
-        if lines and not lines[-1]:
-            lines.pop()
-        torn = last and not chunk.endswith(b"\n")
-        rows: list[list[str]] = []
-        numbers: list[int] = []
-        rejects: list[Reject] = []
-        at = 0
-        while at < len(lines):
-            used, fields, code = self._record(lines, at)
-            raw = b"\n".join(lines[at : at + used])
-            final = torn and at + used == len(lines)
-            if code is None and fields is not None:
-                code = self._shape(fields, final)
-            if code == "BLANK":
-                pass
-            elif code is not None:
-                rejects.append(Reject(line + at, code, raw[: 4 * RAW].decode("utf-8", errors="replace")[:RAW]))
-            else:
-                assert fields is not None
-                rows.append(fields)
-                numbers.append(line + at)
-            at += used
-        return self._frame(rows, numbers, rejects)
 
-    def _record(self, lines: list[bytes], at: int) -> tuple[int, list[str] | None, str | None]:
-        """(physical lines used, fields, reject code) of the record that starts at a line."""
-        raw = lines[at].rstrip(b"\r")
-        if b"\x00" in raw:
-            return 1, None, "NUL"
-        used = 1
-        if b'"' in raw:
-            while self._open(raw) and used < MAX_LINES and at + used < len(lines):
-                raw += b"\n" + lines[at + used].rstrip(b"\r")
-                used += 1
-            if self._open(raw):
-                return 1, None, "QUOTE"
-        try:
-            text = raw.decode("utf-8")
-        except UnicodeDecodeError:
-            return used, None, "ENC_ROW"
-        if len(text) > MAX_FIELD and max(map(len, self._fields(text))) > MAX_FIELD:
-            return used, None, "FIELD_TOO_LONG"
-        return used, self._fields(text), None
+def careful(piece: bytes, line: int, dialect: Dialect, *, last: bool, patient: bool) -> Part:
+    """Rows and rejects of a piece whose first line has the number ``line``.
 
-    def _fields(self, text: str) -> list[str]:
-        if self.dialect.delimiter == "::" or "\n" not in text:
-            return split(text, self.dialect.delimiter)
-        return next(csv.reader(text.splitlines(keepends=True), delimiter=self.dialect.delimiter), [])
+    ``last``: the file ends with it. ``patient``: leave a quoted field that is open at the end to the next piece.
+    """
+    text = piece.decode("utf-8", "surrogateescape")
+    judge = _Judge(dialect)
+    part = Part(pl.DataFrame(), pl.Series())
+    rows: list[list[str]] = []
+    numbers: list[int] = []
+    start = line
+    at = 0
+    while at < len(text):
+        record = read_record(text, at, dialect.delimiter)
+        if record.open and patient:
+            break
+        if record.lines > 1 and judge.swallows(record):
+            record = Record([], *first_line(text, at), fault=True)
+        raw = text[at : record.stop]
+        if not raw.strip(BLANKS):
+            part.counts["BLANK"] += 1
+        elif verdict := judge(record, raw, torn=last and record.end == record.stop):
+            part.rejects.append(Reject(line, *verdict, shown(raw)))
+        else:
+            part.counts["STRAY_QUOTE"] += record.stray
+            rows.append(record.fields)
+            numbers.append(line)
+        line += record.lines if record.end > record.stop else record.lines - 1
+        at = record.end
+    part.used = len(piece) - len(text[at:].encode("utf-8", "surrogateescape"))
+    part.lines = line - start
+    part.frame = _frame(rows, dialect.columns)
+    part.line = pl.Series("line", numbers, dtype=pl.Int64)
+    return part
 
-    def _open(self, raw: bytes) -> bool:
-        """Whether a quoted field that started in these bytes has not ended."""
-        if self.dialect.delimiter == "::":
-            return False
-        delimiter = self.dialect.delimiter.encode()
-        inside, start, i = False, True, 0
-        while i < len(raw):
-            char = raw[i : i + 1]
-            if inside:
-                if char == b'"':
-                    if raw[i + 1 : i + 2] == b'"':
-                        i += 1
-                    else:
-                        inside = False
-            elif char == b'"' and start:
-                inside = True
-            start = not inside and char == delimiter
-            i += 1
-        return inside
 
-    def _shape(self, fields: list[str], final: bool) -> str | None:
-        """Why a record of these fields is no row of the table; None where it is one."""
-        if not any(field.strip() for field in fields):
-            return "BLANK" if len(fields) <= 1 else "TOO_FEW" if len(fields) < self.width else None
-        if [f.strip().lower() for f in fields] == [c.lower() for c in self.dialect.columns]:
-            return "REPEAT_HEADER"
-        if (
-            FOOTER.match(fields[0] or next(f for f in fields if f.strip()))
-            and sum(bool(f.strip()) for f in fields) * 2 <= self.width
-        ):
-            return "FOOTER"
-        if len(fields) > self.width:
-            return "TOO_MANY"
-        if len(fields) < self.width:
-            return "TRUNCATED" if final else "TOO_FEW"
-        return None
+def first_line(text: str, at: int) -> tuple[int, int]:
+    """Offsets of the end of the physical line at ``at`` and of the next line."""
+    plain = read_record(text, at, "::")  # a delimiter without quotes
+    return plain.stop, plain.end
 
-    def _frame(self, rows: list[list[str]], numbers: list[int], rejects: list[Reject]) -> TextBlock:
-        schema = dict.fromkeys(self.dialect.columns, pl.String)
-        columns = list(zip(*rows, strict=True)) if rows else [()] * self.width
-        frame = pl.DataFrame(dict(zip(schema, map(list, columns), strict=True)), schema=schema)
-        frame = frame.with_columns(pl.when(pl.all() == "").then(None).otherwise(pl.all()).name.keep())
-        table = pl.DataFrame(
-            {
-                "file": [self.file] * len(rejects),
-                "line": [r.line for r in rejects],
-                "column": [""] * len(rejects),
-                "code": [r.code for r in rejects],
-                "action": ["rejected"] * len(rejects),
-                "raw": [r.raw for r in rejects],
-            },
-            schema=REJECTS,
-        )
-        return TextBlock(self.file, frame, pl.Series("line", numbers, dtype=pl.Int64), table)
+
+def shown(raw: str) -> str:
+    """At most 200 characters of a row, damage shown as U+FFFD."""
+    return _DAMAGE.sub("\ufffd", raw[:RAW])
+
+
+def rejects_frame(file: str, rejects: list[Reject]) -> pl.DataFrame:
+    """Rejects as a table."""
+    rows = [(file, r.line, r.column, r.code, "rejected", r.raw) for r in rejects]
+    return pl.DataFrame(rows, schema=REJECTS, orient="row")
+
+
+@dataclass(frozen=True)
+class _Judge:
+    """Says why a record is no row of the table."""
+
+    dialect: Dialect
+
+    def __call__(self, record: Record, raw: str, *, torn: bool) -> tuple[str, str] | None:
+        """(code, column to blame), or None for a good row."""
+        fields, columns = record.fields, self.dialect.columns
+        if "\0" in raw:
+            return "NUL", self._holder(fields, "\0")
+        if record.fault:
+            return "QUOTE", self._name(len(fields))
+        if not raw.isascii() and (damage := _DAMAGE.search(raw)):
+            return "ENC_ROW", self._holder(fields, damage[0])
+        if len(raw) > MAX_FIELD and max(map(len, fields)) > MAX_FIELD:
+            return "FIELD_TOO_LONG", self._name(max(range(len(fields)), key=lambda i: len(fields[i])))
+        if len(fields) == len(columns):
+            return ("REPEAT_HEADER", columns[0]) if self._is_header(fields) else None
+        if len(fields) > len(columns):
+            return "TOO_MANY", columns[-1]
+        return ("TRUNCATED", self._name(len(fields) - 1)) if torn else ("TOO_FEW", self._name(len(fields)))
+
+    def swallows(self, record: Record) -> bool:
+        """Whether a record over several lines is rather an unclosed quote: its width is wrong, or it holds rows."""
+        width = len(self.dialect.columns)
+        if len(record.fields) != width:
+            return True
+        inner = [line for f in record.fields for line in f.split("\n")[1:-1]]
+        return width > 2 and len(inner) > 1 and all(line.count(self.dialect.delimiter) == width - 1 for line in inner)
+
+    def _is_header(self, fields: list[str]) -> bool:
+        raw = self.dialect.raw_header
+        return bool(raw) and [f.strip(SPACES) for f in fields] == [f.strip(SPACES) for f in raw]
+
+    def _holder(self, fields: list[str], mark: str) -> str:
+        return self._name(next((i for i, value in enumerate(fields) if mark in value), len(fields)))
+
+    def _name(self, index: int) -> str:
+        return self.dialect.columns[min(index, len(self.dialect.columns) - 1)]
+
+
+def _frame(rows: list[list[str]], columns: tuple[str, ...]) -> pl.DataFrame:
+    values = zip(*rows, strict=True) if rows else ((),) * len(columns)
+    series = [
+        pl.Series(name, [v or None for v in column], dtype=pl.String)
+        for name, column in zip(columns, values, strict=True)
+    ]
+    return pl.DataFrame(series)

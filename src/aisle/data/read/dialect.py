@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
-import csv
 import re
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
+from aisle.data.read.records import Record, count_lines, read_record
 from aisle.errors import DataError
 
 DELIMITERS = (",", ";", "\t", "|", "::")
 MAX_COLUMNS = 2_000
-DATA_LIKE = re.compile(r"^\s*[-+(]?[\d.,/:\-T ]*\d[\d.,/:\-T Z)]*\s*$")
-LOOK_AHEAD = 200
-"""Lines looked at."""
+LOOK_AHEAD = 100
+"""Records looked at."""
+HEADER_WITHIN = 50
+"""The header stands among this many first records."""
+_DATA = re.compile(r"[-+(]?[\d.,/:\-T ]*\d[\d.,/:\-T Z)]*")
+_DAMAGE = re.compile("[\ud800-\udfff]")
+_SEP = re.compile(r'"?sep=(.)"?\Z', re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -23,79 +27,143 @@ class Dialect:
 
     delimiter: str
     columns: tuple[str, ...]
-    header_line: int
-    """0-based physical line of the header; -1 where the file has none and its names were given."""
-    raw_header: tuple[str, ...]
-    """The names as they stand in the file."""
+    """Names without stray spaces, in the spelling of the required ones; ``column_3`` where the third has none."""
+    raw_header: tuple[str, ...] = ()
+    """The names as they stand in the file; empty where the file has no header line."""
+    before: int = 0
+    """Physical lines before the header."""
+    lines: int = 0
+    """Physical lines up to the first data row."""
+    skip: int = 0
+    """Bytes up to the first data row."""
+    expected: str = ","
+    """The delimiter that the file's name promises."""
 
 
 def sniff(
-    path: Path, start: bytes, required: frozenset[str], *, header: tuple[str, ...] = (), separator: str = ""
+    name: str, start: bytes, required: frozenset[str] = frozenset(), header: Sequence[str] = (), separator: str = ""
 ) -> Dialect:
-    """The dialect of a file from its first bytes (UTF-8); a ``header`` given names the columns of a file without one.
+    """The dialect of a file from its first bytes (UTF-8, whole lines).
 
-    Raises DataError: TOO_MANY_COLUMNS, NO_HEADER, DUP_COLUMN, MISSING_COLUMN, NOT_CSV.
+    ``header`` names the columns of a file that has no header line; ``separator`` forces the delimiter.
+    Raises DataError: TOO_MANY_COLUMNS, NO_HEADER, DUP_COLUMN, MISSING_COLUMN.
     """
-    lines = start.decode("utf-8", errors="replace").split("\n")[:LOOK_AHEAD]
-    lines = [line.rstrip("\r") for line in lines]
-    if max((line.count(d) for line in lines[:5] for d in DELIMITERS), default=0) > MAX_COLUMNS:
-        raise DataError(f"TOO_MANY_COLUMNS: {path.name} has more than {MAX_COLUMNS} columns; check the delimiter")
-    delimiter, width = _delimiter(lines)
-    delimiter = separator or delimiter
+    text = start[: 4 << 20].decode("utf-8", "surrogateescape")
+    expected = _expected(name)
+    hint = None if header else _SEP.match(text.split("\n", 1)[0].strip())
+    delimiter = separator or (hint[1] if hint else _delimiter(text, expected, required))
     if header:
-        return Dialect(delimiter, header, -1, header)
-    at = _header_line(lines, delimiter, width, required)
-    raw = tuple(split(lines[at], delimiter))
-    names = tuple(re.sub(r"\s+", " ", name.strip().strip("\ufeff")) for name in raw)
-    if sum(bool(DATA_LIKE.match(name)) for name in names) * 3 >= len(names) or not any(names):
+        check_names(name, header, required, line=0)
+        return Dialect(delimiter, tuple(header), expected=delimiter)
+    records = _records(text, delimiter)
+    if not records:
         raise DataError(
-            f"NO_HEADER: {path.name} line {at + 1} looks like data ({delimiter.join(raw)[:80]!r}); put a line with "
-            "the column names first"
+            f"EMPTY: {name} holds nothing but spaces; a table begins with its column names; export it again"
         )
-    _check_names(path, names, at, required)
-    return Dialect(delimiter, names, at, raw)
+    number = _header([record for _, record in records], required)
+    at, record = records[number]
+    line = count_lines(text[:at]) + 1
+    raw = tuple(_DAMAGE.sub("\ufffd", name) for name in record.fields)
+    check_width(name, len(raw))
+    columns = tidy_names(raw, required)
+    if not required <= set(columns) and looks_like_data(raw):
+        found = delimiter.join(raw)[:80]
+        raise DataError(
+            f"NO_HEADER: {name} line {line} looks like data ({found!r}), not like column names; put a line with the "
+            "column names first"
+        )
+    check_names(name, columns, required, line=line)
+    skip = len(text[: record.end].encode("utf-8", "surrogateescape"))
+    return Dialect(delimiter, columns, raw, line - 1 if number else 0, line - 1 + record.lines, skip, expected)
 
 
-def split(line: str, delimiter: str) -> list[str]:
-    """Fields of one line without quoted line ends."""
-    if delimiter == "::":
-        return line.split("::")
-    return next(csv.reader([line], delimiter=delimiter), [])
+def tidy_names(raw: Sequence[str], required: frozenset[str]) -> tuple[str, ...]:
+    """Names without stray spaces; a required one is spelt as required whatever its case in the file."""
+    spelling = {name.strip().casefold(): name for name in required}
+    names = [re.sub(r"\s+", " ", name.strip("\ufeff \t\r\n\u00a0")) for name in raw]
+    tidy = [name if name in required else spelling.get(name.casefold(), name) for name in names]
+    return tuple(name or f"column_{i}" for i, name in enumerate(tidy, start=1))
 
 
-def _delimiter(lines: list[str]) -> tuple[str, int]:
-    """The delimiter that gives most lines the same, largest number of fields; comma where nothing does."""
-    best = (0.0, 0, ",")
-    filled = [line for line in lines if line.strip()]
-    for delimiter in reversed(DELIMITERS):
-        widths = Counter(len(split(line, delimiter)) for line in filled)
-        width, lines_with = max(widths.items(), key=lambda item: (item[1], item[0]), default=(1, 0))
-        if width > 1:
-            best = max(best, (lines_with / len(filled), width, delimiter), key=lambda b: (round(b[0], 1), b[1]))
-    return best[2], max(best[1], 1)
+def looks_like_data(names: Sequence[str]) -> bool:
+    """Whether a third of the names or more are numbers or dates."""
+    return sum(bool(_DATA.fullmatch(name.strip())) for name in names) * 3 >= len(names) or not any(names)
 
 
-def _header_line(lines: list[str], delimiter: str, width: int, required: frozenset[str]) -> int:
-    """The line with the required names, else the first one as wide as most."""
-    wanted = {name.strip().lower() for name in required}
-    first = None
-    for number, line in enumerate(lines[:50]):
-        names = {name.strip().lower() for name in split(line, delimiter)}
-        if wanted and wanted <= names:
-            return number
-        if first is None and line.strip() and len(split(line, delimiter)) >= width:
-            first = number
-    return first or 0
+def check_width(name: str, width: int) -> None:
+    """Raise DataError TOO_MANY_COLUMNS beyond the limit."""
+    if width > MAX_COLUMNS:
+        raise DataError(
+            f"TOO_MANY_COLUMNS: {name} line 1 has {width:,} columns; at most {MAX_COLUMNS:,} are read; check the "
+            "delimiter, or leave out columns"
+        )
 
 
-def _check_names(path: Path, names: tuple[str, ...], header: int, required: frozenset[str]) -> None:
-    folded = [name.lower() for name in names]
-    twice = [name for name, count in Counter(folded).items() if count > 1 and name]
+def check_names(name: str, columns: Sequence[str], required: frozenset[str], line: int) -> None:
+    """Raise DataError DUP_COLUMN for names that differ at most in case, MISSING_COLUMN for required ones not there."""
+    where = f"{name} line {line}" if line else name
+    twice = [column for column, count in Counter(c.casefold() for c in columns).items() if count > 1]
     if twice:
-        raise DataError(f"DUP_COLUMN: {path.name} line {header + 1} names the column {twice[0]!r} twice; rename one")
-    missing = sorted(name for name in required if name.strip().lower() not in folded)
+        raise DataError(f"DUP_COLUMN: {where} names the column {twice[0]!r} twice; names must differ; rename one")
+    missing = sorted(required - set(columns))
     if missing:
         raise DataError(
-            f"MISSING_COLUMN: {path.name} has no column {missing[0]!r}; its columns are {', '.join(names)[:300]}; add "
+            f"MISSING_COLUMN: {where} has no column {missing[0]!r}; its columns are {', '.join(columns)[:300]}; add "
             "the column or pin the mapping in the [data] section of aisle.toml"
         )
+
+
+def _expected(name: str) -> str:
+    plain = name.lower().removesuffix(".gz")
+    return "\t" if plain.endswith(".tsv") else ","
+
+
+def _records(text: str, delimiter: str) -> list[tuple[int, Record]]:
+    """The first records that hold anything, with their offsets."""
+    found: list[tuple[int, Record]] = []
+    at = 0
+    while at < len(text) and len(found) < LOOK_AHEAD:
+        record = read_record(text, at, delimiter)
+        if record.fault:
+            record.fields = text[at : record.stop].split(delimiter)
+        if text[at : record.stop].strip():
+            found.append((at, record))
+        at = record.end
+    return found
+
+
+def _width(records: Sequence[Record]) -> tuple[int, float]:
+    """The most common number of fields, and the share of records with it; the first record decides ties."""
+    counts = Counter(len(r.fields) for r in records)
+    first = len(records[0].fields)
+    width = max(counts, key=lambda w: (counts[w], w == first, w))
+    return width, counts[width] / len(records)
+
+
+def _delimiter(text: str, expected: str, required: frozenset[str]) -> str:
+    """The delimiter under which the required names stand in a line, else the one that cuts most records alike.
+
+    The first record counts most, and the expected delimiter wins ties.
+    """
+    best, best_score = expected, (0.0, False, 0)
+    for delimiter in DELIMITERS:
+        records = [record for _, record in _records(text, delimiter)] if delimiter in text else []
+        if not records:
+            continue
+        if required and any(required <= set(tidy_names(r.fields, required)) for r in records[:HEADER_WITHIN]):
+            return delimiter
+        width, share = _width(records)
+        starts_well = 0.25 * (len(records[0].fields) == width)
+        score = (share + starts_well, delimiter == expected, width)
+        if width > 1 and score > best_score:
+            best, best_score = delimiter, score
+    return best
+
+
+def _header(records: Sequence[Record], required: frozenset[str]) -> int:
+    """The record with the required names, else the first one as wide as most."""
+    for number, record in enumerate(records[:HEADER_WITHIN]):
+        if required and required <= set(tidy_names(record.fields, required)):
+            return number
+    width, _ = _width(records)
+    return next((n for n, r in enumerate(records[:HEADER_WITHIN]) if len(r.fields) == width), 0)

@@ -2,43 +2,53 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from contextlib import closing
 from pathlib import Path
 
 import polars as pl
-import pyarrow.parquet as pq
 
-from aisle.data.read.text import read_text
-from aisle.data.schema import REJECTS, TextBlock
-from aisle.errors import DataError, UsageError
+from aisle.data.read.parquet import parquet_columns, read_parquet_blocks
+from aisle.data.read.text import header_of, read_text
+from aisle.data.read.workbook import read_workbook, workbook_columns
+from aisle.data.schema import TextBlock
+from aisle.errors import UsageError
 
-SUFFIXES = (".csv", ".tsv", ".txt", ".dat", ".data", ".item", ".user", ".gz", ".parquet", ".xlsx", ".xls")
+TEXT = (".csv", ".tsv", ".txt", ".dat", ".data", ".item", ".user", ".csv.gz", ".tsv.gz", ".txt.gz", ".dat.gz")
+SUFFIXES = (*TEXT, ".parquet", ".xlsx", ".xls")
+BLOCK = 250_000
+"""Rows of a block."""
 
 
 def list_files(source: Path) -> list[Path]:
-    """Data files of a folder (one level deep) or the file itself, sorted; raises UsageError where there are none."""
+    """Data files of a folder and of the folders in it, sorted, or the file itself; hidden and lock files left out.
+
+    Raises UsageError where the path does not exist or holds no data file.
+    """
+    if not source.exists():
+        raise UsageError(f"there is no {source}; give a folder or a file with transactions")
     if source.is_file():
         return [source]
     found = sorted(p for p in (*source.glob("*"), *source.glob("*/*")) if p.is_file())
-    found = [p for p in found if p.name.lower().endswith(SUFFIXES) and not p.name.startswith(".")]
+    found = [p for p in found if p.name.lower().endswith(SUFFIXES) and not _is_hidden(p, source)]
     if not found:
         raise UsageError(f"no data files in {source}; aisle reads {', '.join(SUFFIXES)}")
     return found
 
 
 def columns_of(path: Path) -> list[str]:
-    """Column names of a file."""
-    if path.suffix == ".parquet":
-        return list(_parquet(path).schema_arrow.names)
-    return sample_of(path, 50).columns
+    """Column names of a file (of its first sheet), read off its start; raises DataError as ``read_blocks``."""
+    kind = _kind(path)
+    if kind == "parquet":
+        return list(parquet_columns(path))
+    return list(workbook_columns(path) if kind == "workbook" else header_of(path))
 
 
 def sample_of(path: Path, rows: int = 1_000) -> pl.DataFrame:
-    """At most the first ``rows`` rows of a file (of its first sheet)."""
+    """At most the first ``rows`` rows of a file (of its first sheet), rejects left out."""
     frames: list[pl.DataFrame] = []
     file = ""
-    with closing(read_blocks(path, rows=min(rows, 250_000))) as blocks:
+    with closing(read_blocks(path, rows=min(rows, BLOCK))) as blocks:
         for block in blocks:
             if frames and block.file != file:
                 break
@@ -52,35 +62,40 @@ def sample_of(path: Path, rows: int = 1_000) -> pl.DataFrame:
 def read_blocks(
     path: Path,
     *,
-    rows: int = 250_000,
+    rows: int = BLOCK,
     required: frozenset[str] = frozenset(),
-    header: tuple[str, ...] = (),
+    header: Sequence[str] = (),
     separator: str = "",
 ) -> Generator[TextBlock, None, None]:
-    """The rows of a file in blocks of at most ``rows``; raises DataError for a file that cannot be trusted.
+    """The rows of a file in blocks of at most ``rows``; every row is in a block's frame or among its rejects.
 
-    Of a text file, ``required`` columns help to find the header line; ``header`` names the columns of a file that has
-    none; a ``separator`` given is not looked for.
+    Args:
+        path: A text file, Parquet file or workbook.
+        rows: Most rows of a block.
+        required: Names that must be in the header, whatever their case there; the frames spell them as given here.
+        header: Column names of a text file that has no header line.
+        separator: Column separator of a text file, of any length; empty = found by looking.
+
+    Raises:
+        DataError: The file cannot be trusted as a whole; the text starts with a reason code.
+        UsageError: The file cannot be opened.
+
     """
-    if path.suffix == ".parquet":
-        line = 1
-        for batch in _parquet(path).iter_batches(batch_size=rows):
-            frame = pl.from_arrow(batch)
-            assert isinstance(frame, pl.DataFrame)
-            lines = pl.Series("line", range(line, line + frame.height), dtype=pl.Int64)
-            line += frame.height
-            yield TextBlock(path.name, frame, lines, pl.DataFrame(schema=REJECTS))
-    elif path.suffix.lower() in (".xlsx", ".xls"):
-        sheets = pl.read_excel(path, sheet_id=0, infer_schema_length=0)
-        for name, frame in sheets.items():
-            lines = pl.Series("line", range(2, frame.height + 2), dtype=pl.Int64)
-            yield TextBlock(f"{path.name}#{name}", frame, lines, pl.DataFrame(schema=REJECTS))
+    if rows < 1:
+        raise UsageError(f"rows is {rows}; a block has at least 1")
+    kind = _kind(path)
+    if kind == "parquet":
+        yield from read_parquet_blocks(path, rows=rows, required=required)
+    elif kind == "workbook":
+        yield from read_workbook(path, rows=rows, required=required)
     else:
         yield from read_text(path, rows=rows, required=required, header=header, separator=separator)
 
 
-def _parquet(path: Path) -> pq.ParquetFile:
-    try:
-        return pq.ParquetFile(path, page_checksum_verification=True)
-    except (OSError, ValueError) as error:
-        raise DataError(f"NOT_PARQUET: {path.name} cannot be read as Parquet: {error}; export it again") from error
+def _kind(path: Path) -> str:
+    suffix = path.suffix.lower()
+    return "parquet" if suffix == ".parquet" else "workbook" if suffix in (".xlsx", ".xls") else "text"
+
+
+def _is_hidden(path: Path, root: Path) -> bool:
+    return any(part.startswith((".", "~$", "__MACOSX")) for part in path.relative_to(root).parts)

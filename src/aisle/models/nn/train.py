@@ -14,6 +14,8 @@ log = logging.getLogger(__name__)
 SCALAR_SPEED = 10.0
 """Gates, scales and other few-number parameters learn this much faster and without decay."""
 SCALAR_SIZE = 32
+GAIN = 1.002
+"""Less progress than this does not buy another epoch; the best weights are kept all the same."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,7 +27,7 @@ class Schedule:
     learning_rate: float
     weight_decay: float
     patience: int
-    """Epochs without a better validation before stopping."""
+    """Epochs without a clearly better validation before stopping."""
     seed: int
     speeds: dict[str, float] = field(default_factory=dict)
     """Start of a parameter's name -> its share of the learning rate."""
@@ -58,7 +60,7 @@ def train(
     generator = torch.Generator().manual_seed(schedule.seed)
     optimizer = torch.optim.AdamW(_groups(net, schedule), lr=schedule.learning_rate)
     curve = [validate()] if validate else []
-    best, kept, losses = 0, _copy(net) if validate else {}, []
+    best, gained, kept, losses = 0, 0, _copy(net) if validate else {}, []
     for epoch in range(1, schedule.epochs + 1):
         net.train()
         total = 0.0
@@ -74,9 +76,11 @@ def train(
             continue
         curve.append(validate())
         log.debug("epoch=%d loss=%.4f validation=%.4f", epoch, losses[-1], curve[-1])
+        if curve[-1] > curve[gained] * GAIN:
+            gained = epoch
         if curve[-1] > curve[best]:
             best, kept = epoch, _copy(net)
-        elif epoch - best >= schedule.patience:
+        if epoch - gained >= schedule.patience:
             break
     if validate:
         net.load_state_dict(kept)
