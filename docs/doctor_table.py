@@ -20,7 +20,12 @@ def table() -> str:
     """One table an action; the codes in alphabetical order."""
     lines: list[str] = []
     for action, heading in HEADINGS.items():
-        lines += [f"### {heading}", "", "| code | severity | meaning | listed by row | to undo |", "|---|---|---|---|---|"]
+        lines += [
+            f"### {heading}",
+            "",
+            "| code | severity | meaning | listed by row | to undo |",
+            "|---|---|---|---|---|",
+        ]
         for code, rule in sorted(RULES.items()):
             if rule.action == action:
                 shown, listed = rule.shown or code, "yes" if rule.listed else "no, counted"
