@@ -142,6 +142,30 @@ def test_help_is_quick_and_imports_nothing_heavy() -> None:
     assert "aisle run exports/" in aisle("run", "--help").stdout
 
 
+def test_check_prints_the_data_section_and_writes_clean_tables(shop: Path, result: Path, tmp_path: Path) -> None:
+    done = aisle("check", shop, "--json", "--out", tmp_path / "clean", "--quiet")
+    told = json.loads(done.stdout)
+    assert told == json.loads((result / "certificate.json").read_text())["data"]
+    lines = pl.read_parquet(tmp_path / "clean" / "transactions.parquet")
+    assert lines.height == told["rows_accepted"]
+    again = json.loads(aisle("check", tmp_path / "clean", "--json", "--quiet").stdout)
+    assert again["rows_accepted"] == again["rows_read"] == lines.height, "clean tables must be clean"
+    assert "rejected" in aisle("check", shop, "--quiet").stdout
+
+
+def test_evaluate_explain_and_similar_answer(shop: Path, result: Path, tmp_path: Path) -> None:
+    names = "random,popularity,personal_frequency"
+    done = aisle("evaluate", shop, "--models", names, "--budget", "quick", "--out", tmp_path / "c.json", "--quiet")
+    assert "NDCG@10" in done.stdout
+    certificate = json.loads((tmp_path / "c.json").read_text())
+    assert set(certificate["models"]) == set(names.split(","))
+    lists = pl.read_parquet(result / "recommendations.parquet")
+    customer, product = str(lists["customer_id"][0]), str(lists["product_id"][0])
+    assert product in aisle("explain", result / "model", customer).stdout
+    assert "Similar to" in aisle("similar", result / "model", product, "-k", "3").stdout
+    assert "not a known customer" in aisle("explain", result / "model", "nobody", code=2).stderr
+
+
 def test_the_python_face(shop: Path, tmp_path: Path) -> None:
     import aisle as library
 

@@ -17,7 +17,7 @@ from aisle.types import DAY, NEVER, UNKNOWN, Clock, Codes, Floats, Ints, Sparse,
 
 MAX_CATEGORIES = 1_000
 """A text attribute with more distinct values than this is a name, not a category."""
-SPECIAL = {"name", "valid_from", "no_profile", "in_stock", "variant_of"}
+SPECIAL = {"name", "valid_from", "no_profile", "in_stock"}
 
 
 @dataclass(frozen=True, eq=False)

@@ -36,7 +36,8 @@ def clean_source(source: str | Path, config: RunConfig, progress: Progress) -> C
     path = existing(source)
     mapping, files = resolve(path, pinned=from_toml(config.data) if config.data else None)
     with progress.step("Reading and checking") as tick:
-        return clean(path, mapping, files, date_order=config.date_order, progress=tick)
+        order, at = config.date_order, config.at_moment
+        return clean(path, mapping, files, date_order=order, at=at, progress=tick)
 
 
 def existing(source: str | Path) -> Path:

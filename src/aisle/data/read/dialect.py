@@ -51,7 +51,7 @@ def sniff(
     text = start[: 4 << 20].decode("utf-8", "surrogateescape")
     expected = _expected(name)
     hint = None if header else _SEP.match(text.split("\n", 1)[0].strip())
-    delimiter = separator or (hint[1] if hint else _delimiter(text, expected))
+    delimiter = separator or (hint[1] if hint else _delimiter(text, expected, required))
     if header:
         check_names(name, header, required, line=0)
         return Dialect(delimiter, tuple(header), expected=delimiter)
@@ -140,13 +140,18 @@ def _width(records: Sequence[Record]) -> tuple[int, float]:
     return width, counts[width] / len(records)
 
 
-def _delimiter(text: str, expected: str) -> str:
-    """The delimiter that cuts most records alike, the first one too; the expected one where none does better."""
+def _delimiter(text: str, expected: str, required: frozenset[str]) -> str:
+    """The delimiter under which the required names stand in a line, else the one that cuts most records alike.
+
+    The first record counts most, and the expected delimiter wins ties.
+    """
     best, best_score = expected, (0.0, False, 0)
     for delimiter in DELIMITERS:
         records = [record for _, record in _records(text, delimiter)] if delimiter in text else []
         if not records:
             continue
+        if required and any(required <= set(tidy_names(r.fields, required)) for r in records[:HEADER_WITHIN]):
+            return delimiter
         width, share = _width(records)
         starts_well = 0.25 * (len(records[0].fields) == width)
         score = (share + starts_well, delimiter == expected, width)

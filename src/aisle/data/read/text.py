@@ -6,6 +6,7 @@ import re
 from collections import Counter
 from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import chain
 from pathlib import Path
 
 import polars as pl
@@ -19,8 +20,8 @@ from aisle.data.schema import Finding, Severity, TextBlock
 
 MAX_ROW = 16 << 20
 """Bytes of the longest line held in memory; a longer one is rejected and passed over."""
-SMALL = 1 << 18
-"""A piece that cannot be read fast is cut into pieces of about this many bytes, most of which can."""
+SMALL = 1 << 14
+"""A piece that cannot be read fast is halved down to about this many bytes; most of its parts can."""
 _FOOTER = re.compile(
     r"\W*(grand\s+)?(sub)?(totals?|sum|summe|gesamt|insgesamt|rows|records|eof|end of)\b", re.IGNORECASE
 )
@@ -39,7 +40,7 @@ def read_text(
     Raises DataError for files that cannot be trusted; rows that cannot be placed into columns are in ``rejects``.
     """
     reader = _Reader.open(path, required, header, separator)
-    reader.text.size = max(FIRST, min(CHUNK, rows * reader.bytes_a_line))
+    reader.text.size = min(CHUNK, max(FIRST, rows * reader.bytes_a_line))
     held: TextBlock | None = None
     tail = ""
     findings = reader.shape_findings()
@@ -85,7 +86,7 @@ class _Reader:
     @classmethod
     def open(cls, path: Path, required: frozenset[str], header: Sequence[str], separator: str) -> _Reader:
         """Read the first bytes and find the shape of the table."""
-        text = Text(path)
+        text = Text(path, size=FIRST)
         pieces = text.pieces()
         start = b""
         for piece in pieces:
@@ -96,7 +97,8 @@ class _Reader:
         start = text.recode(start) if whole is None else start
         dialect = sniff(path.name, start[: start.rfind(b"\n") + 1] or start, required, header, separator)
         average = len(start) // (start.count(b"\n") + 1) + 1
-        return cls(text, pieces, start[dialect.skip :], dialect, dialect.lines + 1, average)
+        begun = (start[at : at + CHUNK] for at in range(dialect.skip, len(start), CHUNK))
+        return cls(text, chain(begun, pieces), b"", dialect, dialect.lines + 1, average)
 
     def parts(self) -> Iterator[tuple[Part, str]]:
         """Pieces read, each with the raw text of its last line."""
@@ -110,7 +112,8 @@ class _Reader:
             used = 0
             if cut:
                 piece = self.buffer[:cut]
-                part = self._read(piece, last, patient=not last and len(self.buffer) < MAX_ROW)
+                patient = not last and len(self.buffer) < MAX_ROW
+                part = _merged(self._read(piece, last=last, patient=patient), self.dialect)
                 used = part.used
                 self.counts["LF"] += part.lines
                 self.counts["CRLF"] += piece.count(b"\r\n", 0, used) if b"\r" in piece else 0
@@ -124,27 +127,22 @@ class _Reader:
                 yield self._pass_over(following)
                 following = next(self.pieces, None)
 
-    def _read(self, piece: bytes, last: bool, patient: bool) -> Part:
-        whole = fast(piece, self.line, self.dialect)
-        if whole is not None and (patient or whole.used == len(piece)):
-            self.line += whole.lines
-            return whole
-        parts: list[Part] = []
-        at, size = 0, SMALL
-        while at < len(piece):
-            end = piece.find(b"\n", at + size) + 1 or len(piece)
-            final = end == len(piece)
-            small, wait = piece[at:end], patient or not final
-            part = fast(small, self.line, self.dialect)
-            if part is None or (part.used < len(small) and not wait):
-                part = careful(small, self.line, self.dialect, last=last and final, patient=wait)
-            if not part.used and final:
-                break
-            size = SMALL if part.used else size * 2
-            self.line += part.lines
-            at += part.used
-            parts.append(part)
-        return _merged(parts, self.dialect)
+    def _read(self, piece: bytes, *, last: bool, patient: bool) -> list[Part]:
+        """Read a piece fast; one that cannot be is halved until the careful reader has only what surrounds the damage.
+
+        ``last``: the file ends with it. ``patient``: a quoted field that is open at its end is left unread.
+        """
+        part = fast(piece, self.line, self.dialect)
+        if part is None or (part.used < len(piece) and not patient):
+            middle = piece.find(b"\n", len(piece) // 2) + 1
+            if len(piece) > SMALL and 0 < middle < len(piece):
+                parts = self._read(piece[:middle], last=False, patient=True)
+                used = sum(p.used for p in parts)
+                if used:
+                    return [*parts, *self._read(piece[used:], last=last, patient=patient)]
+            part = careful(piece, self.line, self.dialect, last=last, patient=patient)
+        self.line += part.lines
+        return [part]
 
     def _pass_over(self, following: bytes | None) -> tuple[Part, str]:
         """Reject a line that is too long to hold, reading on to its end."""
