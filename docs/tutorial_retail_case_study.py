@@ -143,8 +143,9 @@ for cells in ("positive", "bought"):
 print("the tutorial prints 0.90 at 80: the level of chance, far below one list of the most positive columns for all")
 
 # Measured outside this library on such splits, the tutorial's own network reaches .887 at 80, against .869 by chance
-# and .992 by the most positive columns; on cells really bought .105 at 10, against .102 by chance. It cannot do better:
-# its item features are the category alone, and it normalises them, so that all materials of a category share one vector.
+# and .992 by the most positive columns; on cells really bought .105 at 10, against .102 by chance. It cannot do
+# better: its item features are the category alone, and it normalises them, so that all materials of a category share
+# one vector.
 
 # ---------------------------------------------------------------------------------------------------------------------
 # 4. The honest question

@@ -143,7 +143,10 @@ def demo(
         signal=not no_signal,
         progress=_progress(quiet),
     )
-    typer.echo(str(summary))
+    typer.echo(
+        f"{summary.lines:,} lines of {summary.orders:,} orders, {summary.customers:,} customers, {summary.products:,} "
+        f"products written to {summary.folder}; the planted truth lies in {summary.folder / 'truth'}"
+    )
 
 
 @app.command()

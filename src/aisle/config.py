@@ -6,7 +6,7 @@ import difflib
 import re
 import tomllib
 from dataclasses import asdict, dataclass, field, fields, replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -49,12 +49,23 @@ class RunConfig:
             value = getattr(self, name)
             if value is not None and value not in get_args(allowed):
                 raise UsageError(f"{name} is {value!r}; allowed: {', '.join(get_args(allowed))}")
-        for name in ("k", "horizon"):
+        for name, least in (("k", 1), ("horizon", 1), ("seed", 0)):
             value = getattr(self, name)
-            if value is not None and (not isinstance(value, int) or value < 1):
-                raise UsageError(f"{name} is {value!r}; give a whole number of at least 1")
+            if value is not None and (not isinstance(value, int) or isinstance(value, bool) or value < least):
+                raise UsageError(f"{name} is {value!r}; give a whole number of at least {least}")
         if self.k > 1000:
             raise UsageError(f"k is {self.k}; lists may have at most 1000 rows")
+        if self.seed >= 1 << 32:
+            raise UsageError(f"seed is {self.seed}; give a whole number below 2^32")
+        for name in ("at", "memory", "only_products", "only_customers", "no_profile"):
+            value = getattr(self, name)
+            if value is not None and not isinstance(value, str):
+                raise UsageError(f"{name} is {value!r}; write it as text in quotes")
+        if not isinstance(self.list_gone, bool):
+            raise UsageError(f"list_gone is {self.list_gone!r}; allowed: true, false")
+        models: Any = self.models
+        if not isinstance(models, tuple) or not all(isinstance(name, str) for name in models):
+            raise UsageError(f'models is {models!r}; write a list of names such as ["popularity", "ease"]')
         self.memory_bytes  # noqa: B018  (validates)
         self.at_moment  # noqa: B018
 
@@ -73,11 +84,11 @@ class RunConfig:
             return None
         try:
             moment = datetime.fromisoformat(self.at)
-        except ValueError as error:
+            if len(self.at) <= len("2011-11-09"):
+                return moment + timedelta(days=1)
+            return moment.astimezone(UTC).replace(tzinfo=None) if moment.tzinfo else moment
+        except (ValueError, OverflowError) as error:
             raise UsageError(f"at is {self.at!r}; write an ISO date such as 2011-11-09 or 2011-11-09T18:00") from error
-        if len(self.at) <= len("2011-11-09"):
-            return moment + timedelta(days=1)
-        return moment.astimezone(UTC).replace(tzinfo=None) if moment.tzinfo else moment
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON values by name."""
@@ -93,8 +104,10 @@ def load_config(path: Path | None, **options: Any) -> RunConfig:
     if path is not None:
         values = _read(path)
     given = {name: value for name, value in options.items() if value is not None}
-    if "models" in values:
+    if isinstance(values.get("models"), list):
         values["models"] = tuple(values["models"])
+    if isinstance(values.get("at"), date):  # TOML has dates of its own; a datetime is a date too
+        values["at"] = values["at"].isoformat()
     return replace(RunConfig(**values), **given) if values else RunConfig(**given)
 
 
@@ -103,12 +116,16 @@ def _read(path: Path) -> dict[str, Any]:
         document = tomllib.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
         raise UsageError(f"no configuration file {path}; give --config the path of an aisle.toml") from error
+    except OSError as error:
+        raise UsageError(f"{path} cannot be read: {error.strerror}; give --config the path of an aisle.toml") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise UsageError(f"{path} is not valid TOML: {error}") from error
     sections = {"run", "data"}
     for name in document:
         if name not in sections:
             raise UsageError(f"{path}: unknown section [{name}]{_hint(name, sections)}; allowed: [run], [data]")
+        if not isinstance(document[name], dict):
+            raise UsageError(f"{path}: {name} must be a section, written [{name}] on a line of its own")
     run: dict[str, Any] = document.get("run", {})
     known = {f.name for f in fields(RunConfig)} - {"data"}
     for name in run:

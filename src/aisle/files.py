@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import polars as pl
+import pyarrow as pa
 import pyarrow.parquet as pq
 
 from aisle.errors import BundleError
@@ -35,15 +36,16 @@ def atomic(path: Path) -> Iterator[Path]:
 def atomic_dir(path: Path) -> Iterator[Path]:
     """A fresh temporary folder that takes the place of folder ``path`` when the block ends without an error."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.tmp")
+    temporary, old = (path.with_name(f".{path.name}.{end}") for end in ("tmp", "old"))
     shutil.rmtree(temporary, ignore_errors=True)
+    if old.exists() and not path.exists():  # an earlier job was killed between the two renames below
+        os.replace(old, path)
     temporary.mkdir()
     try:
         yield temporary
         for file in sorted(temporary.rglob("*")):
             sync(file)
         sync(temporary)
-        old = path.with_name(f".{path.name}.old")
         shutil.rmtree(old, ignore_errors=True)
         if path.exists():
             os.replace(path, old)
@@ -74,21 +76,35 @@ def write_json(path: Path, value: Any) -> None:
     write_text(path, json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
 
 
+SHAPE = b"aisle.shape"
+"""Key of the Parquet metadata that repeats rows, names and types: page checksums do not cover the footer."""
+
+
 def write_parquet(path: Path, frame: pl.DataFrame) -> None:
     """Write Parquet atomically with page checksums."""
+    table = frame.to_arrow()
+    table = table.replace_schema_metadata({SHAPE: _shape(table)})
     with atomic(path) as temporary:
-        pq.write_table(frame.to_arrow(), temporary, compression="zstd", write_page_checksum=True)
+        pq.write_table(table, temporary, compression="zstd", write_page_checksum=True)
 
 
 def read_parquet(path: Path) -> pl.DataFrame:
-    """Read Parquet of ours, page checksums verified; raises BundleError naming the file when it is torn or altered."""
+    """Read Parquet of ours, checksums verified; raises BundleError naming the file when it is torn or altered."""
     try:
-        table = pq.read_table(path, page_checksum_verification=True)
-    except (OSError, ValueError) as error:
+        table = pq.ParquetFile(path, page_checksum_verification=True).read()
+        whole = (table.schema.metadata or {}).get(SHAPE) == _shape(table)
+    except (OSError, ValueError, MemoryError, pa.ArrowException) as error:
         raise BundleError(f"{path} cannot be read: {error}; restore it or write it again") from error
+    if not whole:
+        raise BundleError(f"{path} was altered after it was written; restore it or write it again")
     frame = pl.from_arrow(table)
     assert isinstance(frame, pl.DataFrame)
     return frame
+
+
+def _shape(table: pa.Table) -> bytes:
+    kinds = [str(field.type).replace("large_string", "string") for field in table.schema]  # one kind in dictionaries
+    return fingerprint([table.num_rows, table.column_names, kinds]).encode()
 
 
 def sha256(path: Path) -> str:
@@ -109,18 +125,20 @@ class Receipts:
         self.folder = folder
 
     def get(self, key: Any) -> dict[str, Any] | None:
-        """The stored result of a key, or None; a torn receipt counts as none."""
+        """The stored result of a key, or None; a torn or altered receipt counts as none."""
         path = self._path(key)
         try:
             stored = json.loads(path.read_text(encoding="utf-8"))
-        except (FileNotFoundError, ValueError):
+            value: dict[str, Any] = stored["value"]
+            whole = stored["hash"] == fingerprint([key, value])
+        except (FileNotFoundError, ValueError, KeyError, TypeError):
             return None
-        value: dict[str, Any] = stored["value"]
-        return value
+        return value if whole else None
 
     def put(self, key: Any, value: dict[str, Any]) -> None:
         """Store a result; it is on disk when this returns."""
-        write_json(self._path(key), {"key": key, "value": value})
+        value = json.loads(json.dumps(value))  # as it will be read back
+        write_json(self._path(key), {"key": key, "value": value, "hash": fingerprint([key, value])})
 
     def _path(self, key: Any) -> Path:
         return self.folder / f"{fingerprint(key)}.json"

@@ -46,9 +46,12 @@ class TextProgress(Progress):
 
         if self.live:
             self._write(name)
-        yield tick
-        took = time.monotonic() - start
-        self._write(f"{name}  done in {_clock(took)}", end="\n")
+        try:
+            yield tick
+        except BaseException:
+            self._write(f"{name}  stopped", end="\n")
+            raise
+        self._write(f"{name}  done in {_clock(time.monotonic() - start)}", end="\n")
 
     def _write(self, text: str, end: str = "") -> None:
         self.stream.write(f"\r\x1b[K{text}{end}" if self.live else f"{text}\n")

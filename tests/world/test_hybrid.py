@@ -142,7 +142,7 @@ def test_habits_are_found_as_well_as_by_counting() -> None:
     ours: list[float] = []
     counted: list[float] = []
     popular: list[float] = []
-    for seed in range(3):
+    for seed in range(2):
         data = habits(seed)
         past = data.before(data.end - 40 * data.unit)
         batch = past.batch(everyone(past))
@@ -252,3 +252,36 @@ def test_misuse_is_told() -> None:
         create("hybrid_factorization", loss="rmse")
     with pytest.raises(UsageError, match="dim"):
         HybridFactorization(dim=0)
+
+
+def test_little_data_is_no_accident() -> None:
+    data = habits()
+    first = int(data.all_events.time.min())
+    for past in (data.before(0), data.before(first + data.unit), data.before(first + 5 * data.unit)):
+        model = HybridFactorization(dim=8).fit(past)
+        assert np.isfinite(model.score(past.batch(np.array([0, 5, UNKNOWN], dtype=np.int32)))).all()
+        assert model.score(past.batch(np.array([], dtype=np.int32))).shape == (0, data.shape[1])
+    one = dataset(
+        [("a", "x", day) for day in (1, 9, 30)],
+        pl.DataFrame({"product_id": ["x"]}),
+        pl.DataFrame({"customer_id": ["a"]}),
+    )
+    assert HybridFactorization().fit(one).score(one.batch(everyone(one))).shape == (1, 1)
+
+
+def test_baskets_without_dates_are_windows_of_one_basket() -> None:
+    random = np.random.default_rng(0)
+    lines = pl.DataFrame(
+        {
+            "customer_id": [f"c{n % 40}" for n in range(800)],
+            "product_id": [f"p{n}" for n in random.integers(0, 30, 800)],
+            "sequence": [n // 80 for n in range(800)],
+            "quantity": np.ones(800),
+        }
+    )
+    products = pl.DataFrame({"product_id": [f"p{n}" for n in range(30)]})
+    customers = pl.DataFrame({"customer_id": [f"c{n}" for n in range(40)]})
+    data = Dataset.of(CleanTables(transactions=lines, products=products, customers=customers))
+    model = HybridFactorization(dim=8, epochs=2).fit(data)
+    assert model.target_days_ == 1
+    assert np.isfinite(model.score(data.batch(everyone(data)))).all()

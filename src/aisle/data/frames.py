@@ -6,21 +6,26 @@ from typing import Any
 
 import polars as pl
 
-from aisle.errors import UsageError
+from aisle.errors import DataError, UsageError
 
 
 def as_polars(frame: Any) -> pl.DataFrame:
-    """A Polars frame of a pandas, Polars or Arrow one; raises UsageError for anything else."""
+    """A Polars frame of a pandas, Polars or Arrow one.
+
+    Raises UsageError for anything else, DataError for a column that mixes kinds of values.
+    """
     if isinstance(frame, pl.DataFrame):
         return frame
     if isinstance(frame, pl.LazyFrame):
         return frame.collect()
     module = type(frame).__module__.split(".")[0]
-    if module == "pandas":
-        converted: pl.DataFrame = pl.from_pandas(frame)
-        return converted
-    if module == "pyarrow" or hasattr(frame, "__arrow_c_stream__"):
-        return pl.DataFrame(frame)
+    if module in ("pandas", "pyarrow") or hasattr(frame, "__arrow_c_stream__"):
+        try:
+            converted = pl.from_pandas(frame) if module == "pandas" else pl.DataFrame(frame)
+        except (ValueError, TypeError) as error:  # what Arrow raises for a column of numbers and texts
+            raise DataError(f"a column mixes kinds of values ({error}); make it text with .astype(str)") from error
+        if isinstance(converted, pl.DataFrame):
+            return converted
     raise UsageError(f"cannot read a {type(frame).__name__}; give a path, or a pandas, Polars or Arrow frame")
 
 

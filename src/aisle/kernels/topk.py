@@ -12,6 +12,8 @@ from aisle.types import Codes, Floats, Ints
 
 NOTHING = -1
 """Fills the places of a list for which no product could be scored."""
+CELLS = 1_000_000
+"""Scores worked on at once; their keys and places take some 30 bytes each."""
 
 
 def top_k(scores: Floats, k: int, tie_rank: Codes) -> tuple[Codes, Floats]:
@@ -21,7 +23,18 @@ def top_k(scores: Floats, k: int, tie_rank: Codes) -> tuple[Codes, Floats]:
     counts as -inf. Ties go to the smaller ``tie_rank`` (I,), which must be a permutation of 0 … I-1.
     """
     n_rows, n_columns = scores.shape
-    width = min(k, n_columns)
+    codes = np.full((n_rows, k), NOTHING, dtype=np.int32)
+    values = np.full((n_rows, k), -np.inf, dtype=np.float32)
+    step = max(1, CELLS // max(n_columns, 1))
+    for at in range(0, n_rows, step):
+        found = _top_k(scores[at : at + step], min(k, n_columns), tie_rank)
+        codes[at : at + step, :n_columns], values[at : at + step, :n_columns] = found
+    return codes, values
+
+
+def _top_k(scores: Floats, width: int, tie_rank: Codes) -> tuple[Codes, Floats]:
+    """The best ``width`` columns of each row, ``width`` at most the number of columns."""
+    n_rows, n_columns = scores.shape
     keys = _keys(scores, tie_rank)
     if width < n_columns:
         best = np.argpartition(keys, n_columns - width, axis=1)[:, n_columns - width :]
@@ -32,10 +45,6 @@ def top_k(scores: Floats, k: int, tie_rank: Codes) -> tuple[Codes, Floats]:
     values = np.take_along_axis(scores, codes, axis=1).astype(np.float32)
     nothing = ~(values > -np.inf)
     codes[nothing], values[nothing] = NOTHING, -np.inf
-    if width < k:
-        pad = ((0, 0), (0, k - width))
-        codes = np.pad(codes, pad, constant_values=NOTHING)
-        values = np.pad(values, pad, constant_values=-np.inf)
     return codes, values
 
 

@@ -13,7 +13,7 @@ counts ``c_t(i)`` of the customer's own products at several half-lives::
 
 The towers are heirs of the hybrid of Kula (LightFM, 2015) and of TensorRec, with the customer's identity replaced by
 the history; dropping ids at random so that content learns to stand in is DropoutNet (Volkovs et al., NeurIPS 2017).
-Windows of the training data give the questions; the last one decides when to stop, then all of them are learned.
+Windows of the training data give the questions; the latest decides when to stop, then all of them are learned.
 Cost: an epoch is about ``6 · questions · I · dim`` flops with the full softmax; memory is ``batch · I`` floats.
 """
 
@@ -41,7 +41,7 @@ from aisle.models.nn.sampling import is_pair, keep_mask, uniform_negatives
 from aisle.models.nn.start import level_means, taste_vectors
 from aisle.models.nn.train import Schedule, Trained, train
 from aisle.models.nn.windows import Question, questions, sales_before, spread, window_ticks
-from aisle.types import Bools, Floats, Ints, Sparse
+from aisle.types import Bools, Doubles, Floats, Ints, Sparse
 
 BATCH = 256
 STEPS = 40
@@ -324,23 +324,37 @@ class Tasks:
 
 
 def judged(net: HybridNet, tasks: Tasks) -> float:
-    """Mean NDCG@10 on the latest window."""
-    size, gains = tasks.n_products, []
-    discount = 1.0 / np.log2(np.arange(min(10, size)) + 2.0)
-    ideal = np.cumsum(discount)
+    """NDCG@10 on the latest window plus NDCG@10 of products new to the customer.
+
+    Repeats decide the first alone; without the second, learning would stop before taste has settled.
+    """
+    every: list[Doubles] = []
+    fresh: list[Doubles] = []
     with torch.no_grad():
-        vectors = net.product_vectors(torch.ones(size))
+        vectors = net.product_vectors(torch.ones(tasks.n_products))
         for rows in np.split(tasks.latest, range(BATCH, len(tasks.latest), BATCH)):
             ask = tensors(tasks.inputs.take(rows))
             customers = net.customer_vectors(vectors, ask, torch.ones(len(rows)))
             scores = all_scores(net, vectors, customers, tasks.shares, ask)
             scores = scores.masked_fill(tasks.absent[ask["cut"]], -torch.inf)
-            best = torch.topk(scores, len(discount), dim=1).indices.numpy()
-            truth = tasks.bought[rows]
-            hits = np.take_along_axis(truth.toarray() > 0, best, axis=1)
-            n_true = np.diff(truth.indptr)
-            gains.append((hits * discount).sum(axis=1) / ideal[np.minimum(n_true, len(discount)) - 1])
-    return float(np.concatenate(gains).mean())
+            real = tasks.bought[rows].toarray() > 0
+            every.append(ndcg_at_10(scores, real))
+            own = ask["row"].numpy(), ask["product"].numpy()
+            scores[own] = -torch.inf
+            real[own] = False
+            fresh.append(ndcg_at_10(scores, real))
+    new = np.concatenate(fresh)
+    return float(np.concatenate(every).mean() + (new.mean() if len(new) else 0.0))
+
+
+def ndcg_at_10(scores: Tensor, real: Bools) -> Doubles:
+    """(N,) NDCG@10 of the rows of ``scores`` (B, I) with at least one product in ``real`` (B, I)."""
+    best = torch.topk(scores, min(10, scores.shape[1]), dim=1).indices.numpy()
+    discount = 1.0 / np.log2(np.arange(best.shape[1]) + 2.0)
+    n_true = real.sum(axis=1)
+    some = n_true > 0
+    gain = (np.take_along_axis(real, best, axis=1) * discount).sum(axis=1)[some]
+    return np.asarray(gain / np.cumsum(discount)[np.minimum(n_true[some], len(discount)) - 1])
 
 
 def purchase_numbers(batch: Batch) -> dict[str, Floats]:

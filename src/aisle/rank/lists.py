@@ -20,7 +20,9 @@ from aisle.rank.rules import Rules
 from aisle.types import Bools, Codes, Floats
 
 BYTES_PER_SCORE = 40
-"""Peak bytes a cell of the (B, I) block: scores, masks, and the int64 keys of top-k."""
+"""Peak bytes a cell of the (B, I) block: scores of model and fallback, what the model holds meanwhile, masks."""
+MAX_ROWS = 512
+"""Customers a block at most: larger ones gain no speed."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,8 +40,8 @@ class Lists:
 
 
 def block_rows(n_products: int, memory_bytes: int) -> int:
-    """Customers a block so that the dense (B, I) work stays within the budget; between 16 and 4096."""
-    return int(np.clip(memory_bytes // (BYTES_PER_SCORE * max(n_products, 1)), 16, 4096))
+    """Customers a block so that the dense (B, I) work stays within the budget; between 16 and 512."""
+    return int(np.clip(memory_bytes // (BYTES_PER_SCORE * max(n_products, 1)), 16, MAX_ROWS))
 
 
 def recommend_block(model: Model, dataset: Dataset, fallback: Fallback, batch: Batch, rules: Rules, k: int) -> Lists:
@@ -75,7 +77,8 @@ def _fill(codes: Codes, values: Floats, filled: Bools, short: Bools, scores: Flo
     empty = place >= have
     take = np.where(empty, place - have, 0)
     bottom = np.where(have[:, 0] > 0, values[rows, np.maximum(have[:, 0] - 1, 0)], 0.0)
-    floor = np.minimum(bottom, 0.0)[:, None] - 1.0 - (place - have)
+    step = np.maximum(1.0, np.abs(bottom) * 1e-6)[:, None]  # large enough to show in float32
+    floor = np.minimum(bottom, 0.0)[:, None] - step * (1.0 + place - have)
     new_codes = np.where(empty, np.take_along_axis(extra, take, axis=1), codes[rows])
     nothing = empty & ~(np.take_along_axis(worth, take, axis=1) > -np.inf)
     new_codes[nothing] = NOTHING

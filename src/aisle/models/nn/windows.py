@@ -28,7 +28,7 @@ class Question:
     bought: Sparse
     """(N, I) number of purchase lines in the window, products first sold in it left out."""
     sold: Floats
-    """(S, I) baskets that held the product before the cut: within the last 1 and 4 windows, and ever."""
+    """(3, I) purchase lines of the product before the cut: of the last 1 and 4 windows, and all."""
 
 
 def usual_gap(data: Dataset) -> float:
