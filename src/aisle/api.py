@@ -69,8 +69,11 @@ def recommend(
     """
     if k < 1:
         raise UsageError(f"k is {k}; give a whole number of at least 1")
-    ids = recommender.dataset.customers.vocab.ids if customer_ids is None else pl.Series(_ids(customer_ids))
-    only = None if only_products is None else recommender.dataset.products.vocab.codes(list(only_products))
+    dataset = recommender.dataset
+    ids = dataset.customers.vocab.ids if customer_ids is None else pl.Series(_ids(customer_ids), dtype=pl.String)
+    only = None if only_products is None else dataset.products.vocab.codes(_ids(only_products))
+    if only is not None and not (only >= 0).any():
+        raise UsageError(f"none of the {len(only)} ids in only_products is a known product")
     frame = lists_for(recommender, ids, k, recommender.rules(repeats=repeats, only=only))
     return like(frame, customer_ids)
 
@@ -93,7 +96,15 @@ def run(source: str | Path, out: str | Path, **settings: Any) -> RunResult:
 
 
 def _ids(values: Any) -> list[str]:
+    """Ids as text: 17850 and 17850.0 (what pandas makes of ids with gaps) are "17850"; blanks are left out."""
     if isinstance(values, str):
         raise UsageError(f"give a list of ids, not the text {values!r}: [{values!r}]")
+    if hasattr(values, "columns"):
+        raise UsageError(f"give one column of ids, not a whole {type(values).__name__}")
     tolist = getattr(values, "to_list", None) or getattr(values, "to_pylist", None) or getattr(values, "tolist", None)
-    return [str(value) for value in (tolist() if tolist else values)]
+    listed = list(tolist() if tolist else values)
+    return [
+        str(int(value) if isinstance(value, float) and value.is_integer() else value)
+        for value in listed
+        if value is not None and value == value  # NaN is a blank too
+    ]

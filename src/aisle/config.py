@@ -63,8 +63,9 @@ class RunConfig:
                 raise UsageError(f"{name} is {value!r}; write it as text in quotes")
         if not isinstance(self.list_gone, bool):
             raise UsageError(f"list_gone is {self.list_gone!r}; allowed: true, false")
-        if not all(isinstance(name, str) for name in self.models):
-            raise UsageError(f'models is {self.models!r}; write a list of names such as ["popularity", "ease"]')
+        models: Any = self.models
+        if not isinstance(models, tuple) or not all(isinstance(name, str) for name in models):
+            raise UsageError(f'models is {models!r}; write a list of names such as ["popularity", "ease"]')
         self.memory_bytes  # noqa: B018  (validates)
         self.at_moment  # noqa: B018
 

@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from typing import get_args
 
 import numpy as np
 import polars as pl
 
 from aisle.data.dataset import Dataset
 from aisle.data.events import Batch
+from aisle.errors import UsageError
 from aisle.explain.reasons import Evidence
 from aisle.kernels.topk import NOTHING
 from aisle.models.base import Model
@@ -55,7 +57,12 @@ class Recommender:
         return cls(model, dataset, Fallback.fit(dataset, seed), Evidence.fit(dataset), on_sale, memory_bytes)
 
     def rules(self, *, repeats: Repeats = "mixed", only: Codes | None = None, list_gone: bool = False) -> Rules:
-        """The rules of a call; ``only`` (N,) product codes limits what is listed."""
+        """The rules of a call; ``only`` (N,) product codes limits what is listed.
+
+        Raises UsageError for an unknown repeat policy.
+        """
+        if repeats not in get_args(Repeats):
+            raise UsageError(f"repeats is {repeats!r}; allowed: {', '.join(get_args(Repeats))}")
         listed = self.dataset.known.copy() if list_gone else self.on_sale.copy()
         if only is not None:
             allowed = np.zeros(len(listed), dtype=bool)

@@ -2,8 +2,8 @@
 
     model/
       products/   manifest.json · model.json · weights.safetensors · rank.safetensors · evidence.safetensors
-                  products.parquet · stores.parquet
-      customers/  manifest.json · customers.parquet · part-000.parquet …   histories, by hash of the customer id
+                  products.parquet · stores.parquet · channels.parquet
+      customers/  manifest.json · customers.json · customers.parquet · part-000.parquet …   histories, by hash of the id
 
 Each manifest names every file beside it with its SHA-256; a missing, extra or altered file is refused.
 """
@@ -60,7 +60,7 @@ def load(path: Path | str) -> Recommender:
     for part in ("products", "customers"):
         _check_manifest(folder / part)
     meta = _read_json(folder / "products" / "model.json")
-    if len(missing := {"model", "settings", "dataset", "fallback"} - set(meta)):
+    if len(missing := {"model", "settings", "values", "dataset", "fallback", "evidence"} - set(meta)):
         raise BundleError(f"{folder}/products/model.json lacks {sorted(missing)}; write the bundle again")
     model = _load_model(folder, meta)
     rank = _tensors(folder / "products" / "rank.safetensors")
@@ -201,11 +201,11 @@ def _read_json(path: Path) -> dict[str, Any]:
 
 
 def _tensors(path: Path) -> dict[str, Any]:
-    with path.open("rb") as file:
-        header = int.from_bytes(file.read(8), "little")
-    if header > MAX_HEADER:
-        raise BundleError(f"{path} has a header of {header} bytes, at most {MAX_HEADER} are allowed")
     try:
+        with path.open("rb") as file:
+            header = int.from_bytes(file.read(8), "little")
+        if header > MAX_HEADER:
+            raise BundleError(f"{path} has a header of {header} bytes, at most {MAX_HEADER} are allowed")
         return dict(load_file(path))
     except (SafetensorError, OSError) as error:
         raise BundleError(f"{path} cannot be read: {error}; restore it or write it again") from error

@@ -10,7 +10,10 @@ from aisle.errors import DataError, UsageError
 
 
 def as_polars(frame: Any) -> pl.DataFrame:
-    """A Polars frame of a pandas, Polars or Arrow one; UsageError for anything else, DataError for mixed columns."""
+    """A Polars frame of a pandas, Polars or Arrow one.
+
+    Raises UsageError for anything else, DataError for a column that mixes kinds of values.
+    """
     if isinstance(frame, pl.DataFrame):
         return frame
     if isinstance(frame, pl.LazyFrame):

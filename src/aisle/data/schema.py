@@ -170,8 +170,9 @@ class CleanTables:
 class TextBlock:
     """Up to some hundred thousand rows of one file under their source column names.
 
-    From text files every column is String exactly as written (null = empty field); from Parquet, Excel and SQL the
-    columns keep their types. ``line`` (rows,) holds the 1-based line (or row) number in the file, header included.
+    From text files every column is String exactly as written (null = empty field), from Excel as the cell shows without
+    formats (ISO dates, plain numbers); from Parquet and SQL the columns keep their types. ``line`` (rows,) holds the
+    1-based line (or row) number in the file, header included; a row of several lines counts by its first.
     ``rejects`` are rows the reader itself could not place into columns; they count as read and rejected.
     """
 

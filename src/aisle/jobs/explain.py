@@ -12,12 +12,15 @@ from aisle.errors import UsageError
 def explain(recommender: Recommender, customer_id: str, *, k: int = 10) -> tuple[pl.DataFrame, pl.DataFrame]:
     """(history, list) of one customer: products with times bought and last time; the list with names and reasons.
 
-    Raises UsageError for an id that is not known.
+    Raises UsageError for an id that is not known, and for k below 1.
     """
     dataset = recommender.dataset
     codes = dataset.customers.vocab.codes([customer_id])
     if codes[0] < 0:
-        raise UsageError(f"{customer_id!r} is not a known customer; ids look like {dataset.customers.vocab.ids[0]!r}")
+        example = dataset.customers.vocab.ids[0] if len(dataset.customers) else "none"
+        raise UsageError(f"{customer_id!r} is not a known customer; ids look like {example!r}")
+    if k < 1:
+        raise UsageError(f"k is {k}; give a whole number of at least 1")
     batch = dataset.batch(codes)
     products = batch.history.indices
     last = np.full(dataset.shape[1], np.iinfo(np.int64).min)

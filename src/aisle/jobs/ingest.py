@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import re
 from dataclasses import asdict, replace
 from datetime import datetime
 from pathlib import Path
@@ -21,6 +23,7 @@ from aisle.errors import UsageError
 from aisle.files import read_parquet, write_json, write_parquet
 from aisle.progress import Progress
 
+HEADERS = {"id", "customer", "customerid", "product", "productid", "stockcode"}
 TABLES = ("transactions", "products", "customers", "stores", "availability", "rejects")
 
 
@@ -85,12 +88,30 @@ def build_dataset(tables: CleanTables, config: RunConfig) -> Dataset:
     """The Dataset of a run: opted-out customers marked, everything at or after ``--at`` forgotten."""
     if config.no_profile:
         tables = replace(tables, customers=_opt_out(tables, read_ids(Path(config.no_profile))))
-    dataset = Dataset.of(tables)
     if config.at_moment is None:
-        return dataset
-    if dataset.clock == "sequence":
+        return Dataset.of(tables)
+    return Dataset.of(_forget(tables, config.at_moment)).until(ticks(config.at_moment))
+
+
+def _forget(tables: CleanTables, moment: datetime) -> CleanTables:
+    """The tables without lines at or after a moment, and without products that only such lines speak of.
+
+    Customers stay, since every customer gets a list.
+    """
+    if "timestamp" not in tables.transactions.columns:
         raise UsageError("--at needs timestamps; this source orders baskets by a sequence number")
-    return dataset.until(ticks(config.at_moment))
+    lines = tables.transactions.filter(pl.col("timestamp") < moment)
+    if not lines.height:
+        first = tables.transactions.select(pl.col("timestamp").min().dt.to_string()).item()
+        raise UsageError(f"--at {moment} lies before the first line ({first}); give a later date")
+    if "void_at" in lines.columns:
+        lines = lines.with_columns(pl.when(pl.col("void_at") < moment).then(pl.col("void_at")).alias("void_at"))
+    # A product is listed by its table or known from lines; all nulls mean that it stands on lines alone.
+    later = tables.transactions.select(pl.col("product_id").unique().cast(pl.String))
+    later = later.join(lines.select(pl.col("product_id").unique().cast(pl.String)), on="product_id", how="anti")
+    told = pl.any_horizontal(pl.lit(value=False), *(pl.col(c).is_not_null() for c in tables.products.columns[1:]))
+    unknown = ~told & pl.col("product_id").cast(pl.String).is_in(later["product_id"].to_list())
+    return replace(tables, transactions=lines, products=tables.products.filter(~unknown))
 
 
 def ticks(moment: datetime) -> int:
@@ -99,21 +120,24 @@ def ticks(moment: datetime) -> int:
 
 
 def read_ids(path: Path) -> pl.Series:
-    """Ids of a text or CSV file: one a line, first column, a header ``customer_id`` or ``product_id`` skipped."""
+    """Ids of a text or CSV file: one a line, first column, a header such as ``customer_id`` skipped."""
     try:
-        lines = path.read_text(encoding="utf-8-sig").splitlines()
+        text = path.read_text(encoding="utf-8-sig")
     except OSError as error:
         raise UsageError(f"{path} cannot be read: {error.strerror}; give a text file with one id a line") from error
-    ids = [line.split(",")[0].strip().strip('"') for line in lines]
-    ids = [i for i in ids if i]
-    if ids and ids[0].lower() in ("customer_id", "product_id", "id"):
+    except UnicodeDecodeError as error:
+        raise UsageError(f"{path} is not UTF-8 text ({error.reason}); save it as text or CSV in UTF-8") from error
+    head = text.split("\n", 1)[0]
+    separator = next((s for s in "\t;," if s in head), ",")
+    ids = [row[0].strip() for row in csv.reader(text.splitlines(), delimiter=separator) if row and row[0].strip()]
+    if ids and re.sub("[^a-z]", "", ids[0].lower()) in HEADERS:
         ids = ids[1:]
     return pl.Series("id", ids, dtype=pl.String)
 
 
 def _opt_out(tables: CleanTables, ids: pl.Series) -> pl.DataFrame:
     customers = tables.customers.with_columns(pl.col("customer_id").cast(pl.String))
-    extra = pl.DataFrame({"customer_id": ids}).unique().join(customers, on="customer_id", how="anti")
-    customers = pl.concat([customers, extra], how="diagonal")
+    buyers = tables.transactions.select(pl.col("customer_id").drop_nulls().unique().cast(pl.String))
+    customers = pl.concat([customers, buyers.join(customers, on="customer_id", how="anti")], how="diagonal")
     given = pl.col("no_profile").fill_null(value=False) if "no_profile" in customers.columns else pl.lit(value=False)
     return customers.with_columns(no_profile=given | pl.col("customer_id").is_in(ids.to_list()))

@@ -10,7 +10,7 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from aisle.bundle import Recommender
+from aisle.bundle import RECOMMENDATIONS, Recommender
 from aisle.errors import BundleError
 from aisle.features.customers import RFMV, rfmv
 from aisle.files import atomic, read_parquet, write_parquet
@@ -19,8 +19,10 @@ from aisle.rank.rules import Rules
 from aisle.types import Codes
 
 CUSTOMERS_A_PART = 50_000
-FORMULA = r"^([=+\-@\t\r])"
-"""A text cell that starts like this would be run by a spreadsheet."""
+FORMULA = r"^[=+\-@\t\r\n]"
+"""A text cell that starts like this would be run by a spreadsheet …"""
+NUMBER = r"^[+-]?\d+(?:[.,]\d+)?$"
+"""… unless it is a number, which an id may be."""
 
 
 def write_parts(
@@ -59,21 +61,24 @@ def publish_lists(parts: list[Path], out: Path, k: int) -> int:
         atomic(out / "recommendations.csv") as csv,
         atomic(out / "recommendations_wide.csv") as wide,
     ):
-        writer: pq.ParquetWriter | None = None
-        with csv.open("wb") as long_file, wide.open("wb") as wide_file:
+        schema: pa.Schema = pl.DataFrame(schema=RECOMMENDATIONS).to_arrow().schema
+        with (
+            csv.open("wb") as long_file,
+            wide.open("wb") as wide_file,
+            pq.ParquetWriter(parquet, schema, compression="zstd", write_page_checksum=True) as writer,
+        ):
             for index, frame in enumerate(_frames(parts)):
-                table: pa.Table = frame.to_arrow()
-                writer = writer or pq.ParquetWriter(parquet, table.schema, compression="zstd", write_page_checksum=True)
-                writer.write_table(table)
+                writer.write_table(frame.to_arrow())
                 escape_formulas(frame).write_csv(long_file, include_header=index == 0)
                 escape_formulas(one_row_each(frame, k)).write_csv(wide_file, include_header=index == 0)
                 rows += frame.height
-        if writer is not None:
-            writer.close()
     return rows
 
 
 def _frames(parts: list[Path]) -> Iterator[pl.DataFrame]:
+    """The parts one after the other; an empty frame where there are none, so that every file has its columns."""
+    if not parts:
+        yield pl.DataFrame(schema=RECOMMENDATIONS)
     for path in parts:
         yield read_parquet(path)
 
@@ -89,7 +94,9 @@ def one_row_each(frame: pl.DataFrame, k: int) -> pl.DataFrame:
 
 def escape_formulas(frame: pl.DataFrame) -> pl.DataFrame:
     """Text cells that a spreadsheet would run as a formula get a leading apostrophe; numbers stay as they are."""
-    return frame.with_columns(pl.col(pl.String).str.replace(FORMULA, "'${1}"))
+    text = pl.col(pl.String)
+    hostile = text.str.contains(FORMULA) & ~text.str.contains(NUMBER)
+    return frame.with_columns(pl.when(hostile).then("'" + text).otherwise(text).name.keep())
 
 
 def customers_frame(recommender: Recommender, lists: list[Path]) -> pl.DataFrame:

@@ -8,6 +8,7 @@ import numpy as np
 import polars as pl
 
 from aisle.bundle import RECOMMENDATIONS, Recommender, load
+from aisle.data.dataset import Dataset
 from aisle.errors import UsageError
 from aisle.files import atomic, write_parquet
 from aisle.jobs.ingest import read_ids
@@ -35,7 +36,7 @@ def recommend(
         raise UsageError(f"--out is {out}; it must end in .parquet or .csv")
     recommender = load(bundle)
     ids = recommender.dataset.customers.vocab.ids if customers is None else read_ids(customers)
-    rules = recommender.rules(repeats=repeats, only=only_codes(recommender, only_products))
+    rules = recommender.rules(repeats=repeats, only=only_codes(recommender.dataset, only_products))
     with (progress or Progress()).step("Writing lists") as tick:
         frame = lists_for(recommender, ids, k, rules)
         tick(1, 1)
@@ -59,13 +60,13 @@ def lists_for(recommender: Recommender, ids: pl.Series, k: int, rules: Rules) ->
     return pl.concat(frames) if frames else pl.DataFrame(schema=RECOMMENDATIONS)
 
 
-def only_codes(recommender: Recommender, path: Path | None) -> Codes | None:
+def only_codes(dataset: Dataset, path: Path | None) -> Codes | None:
     """Codes of the product ids in a file; raises UsageError when none of them is known."""
     if path is None:
         return None
     ids = read_ids(path)
-    codes = recommender.dataset.products.vocab.codes(ids)
+    codes = dataset.products.vocab.codes(ids)
     if not np.any(codes >= 0):
-        example = recommender.dataset.products.vocab.ids[0] if len(recommender.dataset.products) else "none"
+        example = dataset.products.vocab.ids[0] if len(dataset.products) else "none"
         raise UsageError(f"none of the {len(ids)} ids in {path} is a known product; ids look like {example!r}")
     return codes

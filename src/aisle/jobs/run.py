@@ -24,12 +24,16 @@ from aisle.jobs.assess import Assessment, assess_dataset
 from aisle.jobs.check import data_summary
 from aisle.jobs.ingest import build_dataset, clean_source, existing, load_tables, read_ids, save_tables
 from aisle.jobs.output import customers_frame, publish_lists, write_parts
+from aisle.jobs.recommend import only_codes
 from aisle.jobs.samples import sales_by_period, sample_customers
-from aisle.models import create
+from aisle.models import create, model_class
 from aisle.progress import Progress
 from aisle.report import write_report
 from aisle.types import Codes
 from aisle.version import VERSION
+
+ID_FILES = ("only_products", "only_customers", "no_profile")
+"""Settings that name files of ids."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,30 +50,29 @@ def run(source: str | Path, out: Path, config: RunConfig | None = None, progress
     config, progress = config or RunConfig(), progress or Progress()
     work = _work_folder(source, out, config)
     tables = _tables(source, work, config, progress)
-    dataset = build_dataset(tables, config)
-    assessment = assess_dataset(
-        dataset, config, store=Receipts(work / "cells"), progress=progress, report=tables.report
-    )
+    dataset, data, rejects, report = build_dataset(tables, config), data_summary(tables), tables.rejects, tables.report
+    del tables  # frees the transactions, which stand coded in the dataset now
+    only = only_codes(dataset, Path(config.only_products) if config.only_products else None)
+    customers = _customer_codes(dataset, config)
+    assessment = assess_dataset(dataset, config, store=Receipts(work / "cells"), progress=progress, report=report)
     recommender = _recommender(dataset, assessment, work, config, progress)
-    rules = recommender.rules(
-        repeats=config.repeats, only=_product_codes(recommender, config), list_gone=config.list_gone
-    )
-    customers = _customer_codes(recommender, config)
+    rules = recommender.rules(repeats=config.repeats, only=only, list_gone=config.list_gone)
     with progress.step(f"Writing lists for {len(customers):,} customers") as tick:
         parts = write_parts(recommender, customers, config.k, rules, work / "lists", tick)
     certificate = assessment.certificate
-    certificate["data"] = data_summary(tables)
+    certificate["data"] = data
     with progress.step("Publishing"):
+        (out / "certificate.json").unlink(missing_ok=True)  # of an earlier run: it would speak for the new files
         rows = publish_lists(parts, out, config.k)
         certificate["lists"] = _lists_summary(recommender, customers, rows, config, rules.listed)
         write_parquet(out / "customers.parquet", customers_frame(recommender, parts))
-        write_parquet(out / "rejects.parquet", tables.rejects)
+        write_parquet(out / "rejects.parquet", rejects)
         write_report(
             out,
             certificate,
             sales=sales_by_period(dataset),
             samples=sample_customers(recommender, config.k, rules),
-            rejects=tables.rejects,
+            rejects=rejects,
         )
         shutil.rmtree(out / "model", ignore_errors=True)
         (work / "model").rename(out / "model")
@@ -79,17 +82,24 @@ def run(source: str | Path, out: Path, config: RunConfig | None = None, progress
 
 
 def _work_folder(source: str | Path, out: Path, config: RunConfig) -> Path:
-    """``OUT/.work``, emptied unless it belongs to the same version, settings and input files."""
+    """``OUT/.work``, emptied unless it belongs to the same version, settings and input files.
+
+    Whatever is wrong with settings, paths and id files is told before anything is written.
+    """
     if out.exists() and not out.is_dir():
         raise UsageError(f"--out {out} is a file; give a folder")
+    for name in config.models:
+        model_class(name)
+    ids = {o: read_ids(Path(p)).to_list() for o in ID_FILES if (p := getattr(config, o)) is not None}
     files: list[Any] = []
     if "://" not in str(source):
-        path = existing(source)
+        path, mine = existing(source).resolve(), out.resolve()
         found = sorted(path.rglob("*")) if path.is_dir() else [path]
         files = [
-            (str(f), f.stat().st_size, f.stat().st_mtime_ns) for f in found if f.is_file() and out not in f.parents
+            (str(f), f.stat().st_size, f.stat().st_mtime_ns) for f in found if f.is_file() and mine not in f.parents
         ]
-    key = fingerprint({"version": VERSION, "config": config.to_dict(), "files": files, "source": str(source)})
+    known = {"version": VERSION, "config": config.to_dict(), "ids": ids, "files": files, "source": str(source)}
+    key = fingerprint(known)
     work = out / ".work"
     if not (work / key).exists() or "://" in str(source):
         shutil.rmtree(work, ignore_errors=True)
@@ -114,30 +124,23 @@ def _recommender(
     dataset: Dataset, assessment: Assessment, work: Path, config: RunConfig, progress: Progress
 ) -> Recommender:
     """The shipped model refitted on everything before ``as_of``, read back from its bundle: both answer alike."""
-    if not (work / "model").exists():
+    try:
+        return load(work / "model").limited(config.memory_bytes // 4)
+    except BundleError:  # not there yet, or torn
         with progress.step(f"Fitting {assessment.ship} on everything"):
             model = create(assessment.ship, **assessment.settings).fit(dataset)
             save(Recommender.prepare(model, dataset, seed=config.seed), work / "model")
     return load(work / "model").limited(config.memory_bytes // 4)
 
 
-def _product_codes(recommender: Recommender, config: RunConfig) -> Codes | None:
-    if config.only_products is None:
-        return None
-    ids = read_ids(Path(config.only_products))
-    codes = recommender.dataset.products.vocab.codes(ids)
-    if not (codes >= 0).any():
-        raise UsageError(f"none of the {len(ids)} ids in {config.only_products} is a known product")
-    return codes
-
-
-def _customer_codes(recommender: Recommender, config: RunConfig) -> Codes:
-    vocab = recommender.dataset.customers.vocab
+def _customer_codes(dataset: Dataset, config: RunConfig) -> Codes:
+    vocab = dataset.customers.vocab
     if config.only_customers is None:
         return np.arange(len(vocab), dtype=np.int32)
     codes = np.unique(vocab.codes(read_ids(Path(config.only_customers))))
     if not (codes >= 0).any():
-        raise UsageError(f"no id in {config.only_customers} is a known customer; ids look like {vocab.ids[0]!r}")
+        example = vocab.ids[0] if len(vocab) else "none"
+        raise UsageError(f"no id in {config.only_customers} is a known customer; ids look like {example!r}")
     return codes[codes >= 0].astype(np.int32)
 
 
@@ -154,4 +157,5 @@ def _lists_summary(
         "listed_products": int(listed.sum()),
         "gone_products": int((recommender.dataset.known & ~recommender.on_sale).sum()),
         "repeats": config.repeats,
+        "opted_out": int(recommender.dataset.flag("no_profile").sum()),
     }

@@ -23,7 +23,7 @@ def sales_by_period(dataset: Dataset) -> pl.DataFrame:
             schema={"period": pl.Date, "lines": pl.UInt32, "amount": pl.Float64, "customers": pl.UInt32}
         )
     lines = dataset.lines
-    span = (int(lines.time[-1:].max(initial=0)) - int(lines.time.min(initial=0))) / DAY if len(lines) else 0
+    span = (int(lines.time.max()) - int(lines.time.min())) / DAY if len(lines) else 0
     frame = pl.DataFrame({"time": lines.time, "amount": lines.amount, "customer": lines.customer})
     every = "1w" if span <= 2 * 365 else "1mo"
     return (

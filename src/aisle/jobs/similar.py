@@ -16,8 +16,10 @@ SIMILAR = pl.Schema({"product_id": pl.String, "rank": pl.Int32, "similar_id": pl
 def similar(recommender: Recommender, product_ids: Sequence[str], *, k: int = 10) -> pl.DataFrame:
     """Up to k products a query by the cosine of who bought them; products gone from sale are not listed.
 
-    Raises UsageError for an id that is not in the catalogue.
+    Raises UsageError for an id that is not in the catalogue, and for k below 1.
     """
+    if k < 1:
+        raise UsageError(f"k is {k}; give a whole number of at least 1")
     vocab = recommender.dataset.products.vocab
     codes = vocab.codes(product_ids)
     if (codes < 0).any():

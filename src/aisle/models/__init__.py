@@ -18,6 +18,7 @@ MODELS: dict[str, str] = {
     "item_knn": "aisle.models.item_knn:ItemKNN",
     "ease": "aisle.models.ease:EASE",
     "tifu_knn": "aisle.models.tifu_knn:TIFUKNN",
+    "repeat_hazard": "aisle.models.repeat_hazard:RepeatHazard",
     "hybrid_factorization": "aisle.models.hybrid_factorization:HybridFactorization",
 }
 """registry name -> "module:Class"; lazy, so that asking for the names imports no model."""
