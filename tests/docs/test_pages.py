@@ -7,8 +7,8 @@ import shlex
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
-import click
 import pytest
 import typer
 from benchmarks import readme_table
@@ -48,7 +48,7 @@ def shop(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.parametrize("page", RUNNABLE, ids=lambda path: path.name)
 def test_every_python_block_runs(page: Path, shop: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(shop)
-    monkeypatch.setitem(assess.BUDGETS, "standard", BUDGETS["quick"])  # the same code with less tuning
+    monkeypatch.setitem(BUDGETS, "standard", BUDGETS["quick"])  # the same code with less tuning
     monkeypatch.setitem(assess.LEFT_OUT, "standard", assess.LEFT_OUT["quick"])
     found = blocks(page)
     assert found
@@ -77,10 +77,10 @@ def named() -> list[tuple[str, str]]:
 
 
 ROOT_COMMAND = typer.main.get_command(app)
-COMMANDS: dict[str, click.Command] = ROOT_COMMAND.commands  # type: ignore[attr-defined]
+COMMANDS: dict[str, Any] = ROOT_COMMAND.commands  # type: ignore[attr-defined]
 
 
-def options(command: click.Command) -> set[str]:
+def options(command: Any) -> set[str]:
     return {name for parameter in command.params for name in (*parameter.opts, *parameter.secondary_opts)}
 
 
