@@ -184,6 +184,12 @@ def test_every_model_has_a_card_with_all_its_settings(name: str) -> None:
     assert [setting for setting in model_class(name).settings() if f"`{setting}`" not in card] == []
 
 
+def test_the_readme_counts_the_models() -> None:
+    words = ("ten", "eleven", "twelve", "thirteen", "fourteen", "fifteen", "sixteen")
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert f"{words[len(MODELS) - 10]} models" in text
+
+
 @pytest.mark.parametrize("page", PAGES, ids=lambda path: str(path.relative_to(ROOT)))
 def test_links_and_scripts_of_a_page_exist(page: Path) -> None:
     text = page.read_text(encoding="utf-8")
@@ -227,6 +233,12 @@ def test_a_row_of_the_results(tmp_path: Path) -> None:
     }
     (tmp_path / "main_job_shop.json").write_text(json.dumps(job), encoding="utf-8")
     (tmp_path / "main_job_broken.json").write_text(json.dumps({"exit_code": 1}), encoding="utf-8")
+    quiet = {"seeds": 20, "claims": 1, "claimed_by": [3], "bar": 2}
+    demo_job = {"command": "cmd", "commit": "abc", "summary": {"standard": quiet}}
+    (tmp_path / "demo_no_signal.json").write_text(json.dumps(demo_job), encoding="utf-8")
+    assert "On 20 generated shops *without* personal signal the certificate claimed one 1 times" in (
+        readme_table.results(tmp_path)
+    )
     row = next(line for line in readme_table.results(tmp_path).splitlines() if line.startswith("| shop"))
     minus = "\N{MINUS SIGN}"
     assert row == (
