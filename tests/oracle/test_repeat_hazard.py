@@ -32,7 +32,7 @@ from aisle.models.repeat_hazard import (
     logistic,
     window,
 )
-from aisle.types import DAY
+from aisle.types import DAY, Sparse
 from tests.contract.worlds import PRODUCTS
 from tests.oracle.loops import Array, baskets, data, everyone, few, naive_counts, seeds
 
@@ -134,15 +134,16 @@ def test_first_times_are_counted_in_the_windows() -> None:
 
 def test_newton_agrees_with_scikit_learn_and_with_the_slope_of_the_loss() -> None:
     rng = np.random.default_rng(5)
-    x = sp.csr_array(rng.random((500, 6)) * (rng.random((500, 6)) < 0.5))
-    y = rng.random(500) < 1 / (1 + np.exp(-(x @ rng.normal(0, 2, 6))))
-    other = LogisticRegression(C=0.5, fit_intercept=False, tol=1e-10, max_iter=1000).fit(x.toarray(), y)
+    dense = (rng.random((500, 6)) * (rng.random((500, 6)) < 0.5)).astype(np.float32)
+    x: Sparse = sp.csr_array(dense)
+    y = rng.random(500) < 1 / (1 + np.exp(-(dense @ rng.normal(0, 2, 6))))
+    other = LogisticRegression(C=0.5, fit_intercept=False, tol=1e-10, max_iter=1000).fit(dense.astype(np.float64), y)
     np.testing.assert_allclose(logistic(x, y, np.zeros(6), 2.0), other.coef_[0], atol=1e-4)
     prior = rng.normal(0, 1, 6)
     found = logistic(x, y, prior, 2.0)
-    slope = x.T @ (1 / (1 + np.exp(-(x @ found))) - y) + 2.0 * (found - prior)
+    slope = dense.T @ (1 / (1 + np.exp(-(dense @ found))) - y) + 2.0 * (found - prior)
     np.testing.assert_allclose(slope, 0, atol=1e-3)
-    np.testing.assert_array_equal(logistic(x[:0], y[:0], prior, 2.0), prior)
+    np.testing.assert_array_equal(logistic(sp.csr_array(dense[:0]), y[:0], prior, 2.0), prior)
 
 
 def rhythm_shop(seed: int = 0) -> Dataset:

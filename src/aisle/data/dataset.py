@@ -133,9 +133,10 @@ class Dataset:
 
     def batch(self, customers: Codes) -> Batch:
         """The inputs of a score for these customers (B,), -1 giving a blank one, as of ``as_of``."""
-        starts = np.where(customers >= 0, self.indptr[np.maximum(customers, 0)], 0)
-        stops = np.where(customers >= 0, self.indptr[np.maximum(customers, 0) + 1], 0)
-        sizes = stops - starts
+        known = customers >= 0
+        starts, sizes = np.zeros((2, len(customers)), dtype=np.int64)
+        starts[known] = self.indptr[customers[known]]
+        sizes[known] = self.indptr[customers[known] + 1] - starts[known]
         indptr = np.concatenate(([0], np.cumsum(sizes)))
         rows = np.repeat(starts - indptr[:-1], sizes) + np.arange(int(indptr[-1]))
         return Batch(

@@ -6,6 +6,8 @@ than independent products would, are left out, so that "often bought with" is ne
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 
 from aisle.types import UNKNOWN, Bools, Codes, Doubles, Floats, Ints, Sparse
@@ -50,8 +52,8 @@ def co_purchases(counts: Sparse, tie_rank: Codes, n: int, min_support: int) -> t
 def _blocks(work: Doubles) -> list[tuple[int, int]]:
     """Spans of products whose work adds up to at most the limit (or a single product)."""
     block = ((np.cumsum(work) - work) // MAX_WORK).astype(np.int64)
-    edges = np.flatnonzero(np.append(True, np.diff(block) > 0)) if len(work) else np.zeros(0, dtype=np.int64)
-    return list(zip(edges.tolist(), [*edges[1:].tolist(), len(work)], strict=True))
+    edges = np.append(np.flatnonzero(np.diff(block, prepend=-1) > 0), len(work))
+    return list(pairwise(edges.tolist()))
 
 
 def strongest_link(neighbours: Codes, history: Sparse, row: Ints, code: Codes) -> Codes:

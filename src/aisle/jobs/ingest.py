@@ -19,7 +19,7 @@ from aisle.data.doctor import clean
 from aisle.data.mapping import from_toml, resolve
 from aisle.data.read.sql import export_tables
 from aisle.data.schema import CleanTables, DataReport, FileCount, Finding
-from aisle.errors import UsageError
+from aisle.errors import DataError, UsageError
 from aisle.files import read_parquet, write_json, write_parquet
 from aisle.progress import Progress
 
@@ -85,7 +85,12 @@ def load_tables(folder: Path, report: dict[str, Any]) -> CleanTables:
 
 
 def build_dataset(tables: CleanTables, config: RunConfig) -> Dataset:
-    """The Dataset of a run: opted-out customers marked, everything at or after ``--at`` forgotten."""
+    """The Dataset of a run: opted-out customers marked, everything at or after ``--at`` forgotten.
+
+    Raises DataError where no line was accepted, UsageError for an ``--at`` before the first line.
+    """
+    if not tables.transactions.height:
+        raise DataError("no transaction line was accepted; aisle check SOURCE shows what is wrong with each")
     if config.no_profile:
         tables = replace(tables, customers=_opt_out(tables, read_ids(Path(config.no_profile))))
     if config.at_moment is None:
