@@ -93,8 +93,8 @@ def _demo(job: dict[str, Any]) -> str:
     for budget, found in job["summary"].items():
         if "claims" in found:
             said.append(
-                f"On {found['seeds']} generated shops *without* personal signal the certificate claimed one "
-                f"{found['claims']} times (budget {budget.replace('_', ' ')})."
+                f"Of {found['seeds']} generated shops *without* personal signal, {found['claims']} got a certificate "
+                f"that claims one (budget {budget.replace('_', ' ')})."
             )
         else:
             said.append(
