@@ -45,9 +45,9 @@ def moment(hour: int) -> int:
 
 def tables_of(lines: Sequence[Line], *, categorical: bool = False, sequence: bool = False, **more: Any) -> CleanTables:
     kind = pl.Categorical if categorical else pl.String
-    ids = {
+    ids: dict[str, list[str | None]] = {
         "customer_id": [x.customer for x in lines],
-        "product_id": [x.product for x in lines],
+        "product_id": [*(x.product for x in lines)],
         "order_id": [x.order for x in lines],
         "store_id": [x.store for x in lines],
         "channel": [x.channel for x in lines],
