@@ -312,3 +312,21 @@ def test_half_a_pair_in_utf16_costs_one_row(tmp_path: Path) -> None:
     rows, _, rejects = all_of(list(read_blocks(path)))
     assert rows == [("a", "1")]
     assert [(line, code) for line, code, _ in rejects] == [(3, "ENC_ROW")]
+
+
+@pytest.mark.parametrize("eol", [b"\n", b"\r\n"])
+@pytest.mark.parametrize("every", [11, 997])
+def test_odd_lines_among_plain_ones_cost_no_others(every: int, eol: bytes, tmp_path: Path) -> None:
+    odd = [b"", b"1,2", b"1,2,3,4,5", b"  ", b",", b"one,two,three,four,"]
+    lines = [odd[i // every % len(odd)] if i % every == 7 else b"%d,b,,d" % i for i in range(5000)]
+    body = b"".join(line + eol for line in lines)
+    path = write(tmp_path, b"one,two,three,four" + eol + body)
+    blocks = list(read_blocks(path, rows=1234))
+    slow = careful(body, 2, DIALECT, last=True, patient=False)
+    rows, numbers, rejects = all_of(blocks)
+    assert rows == slow.frame.rows()
+    assert numbers == slow.line.to_list()
+    assert rejects == [(r.line, r.code, r.raw) for r in slow.rejects]
+    blank = sum(f.rows for b in blocks for f in b.findings if f.code == "BLANK")
+    assert blank == slow.counts["BLANK"] > 0
+    assert len(rows) + len(rejects) + blank == 5000

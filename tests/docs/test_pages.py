@@ -7,8 +7,8 @@ import shlex
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
-import click
 import pytest
 import typer
 from benchmarks import readme_table
@@ -48,7 +48,7 @@ def shop(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.parametrize("page", RUNNABLE, ids=lambda path: path.name)
 def test_every_python_block_runs(page: Path, shop: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(shop)
-    monkeypatch.setitem(assess.BUDGETS, "standard", BUDGETS["quick"])  # the same code with less tuning
+    monkeypatch.setitem(BUDGETS, "standard", BUDGETS["quick"])  # the same code with less tuning
     monkeypatch.setitem(assess.LEFT_OUT, "standard", assess.LEFT_OUT["quick"])
     found = blocks(page)
     assert found
@@ -77,10 +77,10 @@ def named() -> list[tuple[str, str]]:
 
 
 ROOT_COMMAND = typer.main.get_command(app)
-COMMANDS: dict[str, click.Command] = ROOT_COMMAND.commands  # type: ignore[attr-defined]
+COMMANDS: dict[str, Any] = ROOT_COMMAND.commands  # type: ignore[attr-defined]
 
 
-def options(command: click.Command) -> set[str]:
+def options(command: Any) -> set[str]:
     return {name for parameter in command.params for name in (*parameter.opts, *parameter.secondary_opts)}
 
 
@@ -184,6 +184,12 @@ def test_every_model_has_a_card_with_all_its_settings(name: str) -> None:
     assert [setting for setting in model_class(name).settings() if f"`{setting}`" not in card] == []
 
 
+def test_the_readme_counts_the_models() -> None:
+    words = ("ten", "eleven", "twelve", "thirteen", "fourteen", "fifteen", "sixteen")
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert f"{words[len(MODELS) - 10]} models" in text
+
+
 @pytest.mark.parametrize("page", PAGES, ids=lambda path: str(path.relative_to(ROOT)))
 def test_links_and_scripts_of_a_page_exist(page: Path) -> None:
     text = page.read_text(encoding="utf-8")
@@ -227,6 +233,12 @@ def test_a_row_of_the_results(tmp_path: Path) -> None:
     }
     (tmp_path / "main_job_shop.json").write_text(json.dumps(job), encoding="utf-8")
     (tmp_path / "main_job_broken.json").write_text(json.dumps({"exit_code": 1}), encoding="utf-8")
+    quiet = {"seeds": 20, "claims": 1, "claimed_by": [3], "bar": 2}
+    demo_job = {"command": "cmd", "commit": "abc", "summary": {"standard": quiet}}
+    (tmp_path / "demo_no_signal.json").write_text(json.dumps(demo_job), encoding="utf-8")
+    assert "Of 20 generated shops *without* personal signal, 1 got a certificate that claims one" in (
+        readme_table.results(tmp_path)
+    )
     row = next(line for line in readme_table.results(tmp_path).splitlines() if line.startswith("| shop"))
     minus = "\N{MINUS SIGN}"
     assert row == (

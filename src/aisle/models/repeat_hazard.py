@@ -92,13 +92,15 @@ class RepeatHazard(Model):
         """Ask the past windows what came true, and learn the curves from the answers."""
         ticks = window(data, self.target_days)
         asked = questions(data, ticks, self.windows, self.max_customers, self.seed)
-        designs, answers = [sp.csr_array((0, len(PRIOR)))], [np.zeros(0, dtype=bool)]
+        designs: list[Sparse] = [sp.csr_array(np.zeros((0, len(PRIOR)), dtype=np.float32))]
+        answers: list[Bools] = [np.zeros(0, dtype=bool)]
         for question in asked:
             self._look(data.before(question.window.cut))
             own = repeats(batch := data.before(question.window.cut).batch(question.customers))
             designs.append(self._design(batch, own))
             answers.append(_came_true(question.bought, own))
-        x, y = sp.csr_array(sp.vstack(designs, format="csr")), np.concatenate(answers)
+        x: Sparse = sp.csr_array(sp.vstack(designs, format="csr"))
+        y = np.concatenate(answers)
         if len(y) > self.max_pairs:
             kept = np.sort(np.random.default_rng(self.seed).choice(len(y), self.max_pairs, replace=False))
             x, y = x[kept], y[kept]
@@ -186,14 +188,16 @@ def logistic(x: Sparse, y: Bools, prior: Doubles, ridge: float) -> Doubles:
     target = y.astype(np.float64)
 
     def loss(at: Doubles) -> float:
-        odds = x @ at
+        odds: Doubles = np.asarray(x @ at)
         return float(np.logaddexp(0, odds).sum() - odds @ target + ridge / 2 * ((at - prior) ** 2).sum())
 
     now = loss(weights)
     for _ in range(NEWTON_STEPS):
-        chance = 1 / (1 + np.exp(-(x @ weights)))
+        odds: Doubles = np.asarray(x @ weights)
+        chance = 1 / (1 + np.exp(-odds))
         slope = across @ (chance - target) + ridge * (weights - prior)
-        bend = (across @ x.multiply((chance * (1 - chance))[:, None]).tocsr()).toarray()
+        spread = sp.csr_array(x.multiply((chance * (1 - chance))[:, None]))
+        bend = (across @ spread).toarray()
         step = np.linalg.solve(bend + ridge * np.eye(len(prior)), slope)
         size = 1.0
         while (then := loss(weights - size * step)) > now and size > TOLERANCE:

@@ -19,6 +19,7 @@ MODEL_NAMES = {
     "item_knn": "Similar products (item kNN)",
     "ease": "Product regression (EASE)",
     "tifu_knn": "Similar baskets (TIFU-KNN)",
+    "repeat_hazard": "Due again (repeat hazard)",
     "hybrid_factorization": "Hybrid factorization",
 }
 SIMPLE = {"popularity", "recent_popularity", "seasonal_popularity", "group_popularity", "personal_frequency", "random"}

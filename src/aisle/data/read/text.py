@@ -14,7 +14,7 @@ import polars as pl
 from aisle.data.read.bytes import CHUNK, FIRST, Text
 from aisle.data.read.careful import RAW, Part, Reject, careful, rejects_frame
 from aisle.data.read.dialect import Dialect, sniff
-from aisle.data.read.fast import fast
+from aisle.data.read.fast import fast, without_odd_lines
 from aisle.data.read.records import MAX_FIELD
 from aisle.data.schema import Finding, Severity, TextBlock
 
@@ -132,7 +132,7 @@ class _Reader:
 
         ``last``: the file ends with it. ``patient``: a quoted field that is open at its end is left unread.
         """
-        part = fast(piece, self.line, self.dialect)
+        part = fast(piece, self.line, self.dialect) or self._read_around(piece)
         if part is None or (part.used < len(piece) and not patient):
             middle = piece.find(b"\n", len(piece) // 2) + 1
             if len(piece) > SMALL and 0 < middle < len(piece):
@@ -143,6 +143,19 @@ class _Reader:
             part = careful(piece, self.line, self.dialect, last=last, patient=patient)
         self.line += part.lines
         return [part]
+
+    def _read_around(self, piece: bytes) -> Part | None:
+        """Read a piece fast but for its few lines of another width; None where that is not certain."""
+        split = without_odd_lines(piece, self.dialect)
+        part = split and fast(split[0], 0, self.dialect)
+        if not split or not part:
+            return None
+        part.line = pl.Series("line", split[1] + self.line, dtype=pl.Int64)
+        odd = [careful(raw, self.line + n, self.dialect, last=False, patient=False) for n, raw in split[2]]
+        lines = part.lines + len(odd)
+        part = _merged([part, *odd], self.dialect)
+        part.used, part.lines = len(piece), lines
+        return part
 
     def _pass_over(self, following: bytes | None) -> tuple[Part, str]:
         """Reject a line that is too long to hold, reading on to its end."""

@@ -136,7 +136,7 @@ def customer_table(catalogue: Catalogue, people: People, stores: pl.DataFrame) -
     age = np.clip(rng.normal(np.array([39, 23, 70, 48, 42, 35])[segment], 9), 18, 95).astype(np.int64)
     household = 1 + rng.poisson(np.array([2.4, 0.6, 0.5, 0.9, 1.3, 0.8])[segment])
     gender = rng.choice(np.array(["f", "m"]), size)
-    loyalty = rng.choice(np.array(["none", "silver", "gold"]), size, p=[0.5, 0.3, 0.2])
+    loyalty = rng.choice(np.array(["bronze", "silver", "gold"]), size, p=[0.5, 0.3, 0.2])
     blank = rng.random(size) < 0.03
     opted_out = rng.random(size) < NO_PROFILE
     joined = np.where(people.arrival > 0, people.arrival, -rng.integers(1, 1500, size))

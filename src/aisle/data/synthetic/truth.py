@@ -25,7 +25,6 @@ from aisle.data.synthetic.catalogue import SEGMENTS, Catalogue
 from aisle.data.synthetic.people import People
 from aisle.data.synthetic.shop import DEPTH, HORIZONS, LAST_DAY, ORACLE_CUSTOMERS, Shop
 from aisle.errors import DataError, UsageError
-from aisle.files import read_parquet
 from aisle.types import Ints
 
 FOLDER = "truth"
@@ -44,7 +43,7 @@ def oracle(folder: Path, horizon_days: int) -> pl.DataFrame:
     if horizon_days not in HORIZONS:
         raise UsageError(f"no oracle for {horizon_days} days; stored horizons: {', '.join(map(str, HORIZONS))}")
     planted(folder)
-    frame = read_parquet(folder / FOLDER / "oracle.parquet")
+    frame = pl.read_parquet(folder / FOLDER / "oracle.parquet")
     return frame.filter(pl.col("horizon_days") == horizon_days).drop("horizon_days")
 
 
