@@ -299,7 +299,7 @@ def test_truth_is_what_was_bought_and_kept_in_the_window(lines: list[Line], star
 
 
 def test_weights_that_cancel_are_no_purchase() -> None:
-    parts = [Line("a", "x", 30, q) for q in (0.1, 0.2, 0.3, -0.3, -0.2, -0.1)]
+    parts = [Line("a", "x", 30, q) for q in (0.3, -0.1, -0.2)]  # 7e-9 is left
     found = truth(shop([*parts, Line("a", "y", 31, 0.05)]), Window(moment(24), moment(48)))
     assert found.bought.toarray().tolist() == [[0.0, 1.0]]
 

@@ -68,13 +68,16 @@ def test_segments_are_the_same_for_the_same_data_in_any_order() -> None:
 
 
 def test_the_number_of_threads_does_not_change_segments() -> None:
-    code = (
-        "import numpy as np, hashlib\n"
-        "from aisle.features.customers import Segments\n"
-        "from tests.contract.worlds import world\n"
-        "s = Segments.fit(world())\n"
-        "print(hashlib.sha256(s.centers.tobytes()).hexdigest())"
-    )
+    code = """
+import hashlib
+import numpy as np
+from aisle.features.customers import Segments
+from tests.data.shops import Line, shop
+rng = np.random.default_rng(0)
+lines = [Line(f"c{i % 3000}", f"p{rng.integers(9)}", int(h), 1, float(a))
+         for i, (h, a) in enumerate(zip(rng.integers(0, 4000, 9000), rng.gamma(2, 9, 9000)))]
+print(hashlib.sha256(Segments.fit(shop(lines)).centers.tobytes()).hexdigest())
+"""
     found = set()
     for threads in ("1", "4"):
         env = {**os.environ, "OMP_NUM_THREADS": threads, "POLARS_MAX_THREADS": "1"}
