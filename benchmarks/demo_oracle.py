@@ -86,7 +86,10 @@ def one_seed(seed: int, budget: str, without: str, signal: bool) -> dict[str, An
         truth = oracle_figures(shop, certificate)
     cost = {"cpu_seconds": round(sum(step["cpu_seconds"] for step in steps), 1), "peak_mb": steps[1]["peak_mb"]}
     what = {"seed": seed, "budget": budget, "without": without, "commit": commit()}
-    return {**what, **_figures(certificate, truth), **cost}
+    figures = _figures(certificate, truth)
+    if not signal:
+        del figures["ratio"]  # there is no way to go
+    return {**what, **figures, **cost}
 
 
 def _figures(certificate: dict[str, Any], truth: dict[str, float]) -> dict[str, Any]:
@@ -139,7 +142,7 @@ def table(cells: list[dict[str, Any]]) -> pl.DataFrame:
             "shipped": [cell["shipped"]["ndcg@10"] for cell in cells],
             "model": [cell["shipped"]["model"] for cell in cells],
             "oracle": [cell["oracle"]["ndcg@10"] for cell in cells],
-            "ratio": [cell["ratio"] for cell in cells],
+            "ratio": [cell.get("ratio") for cell in cells],
             "signal": [cell["personal_signal"] for cell in cells],
         }
     )

@@ -38,7 +38,8 @@ def results(folder: Path = RESULTS) -> str:
             "the certificate decides: a model that learns only where it provably beats the best simple one."
         )
         parts.append(_footnote(done))
-    parts.extend(_demo(_read(path)) for path in sorted(folder.glob("demo_*.json")))
+    demos = [_read(path) for path in sorted(folder.glob("demo_*.json"))]
+    parts.extend(_demo(job) if "summary" in job else _demo_speed(job) for job in demos)
     speed = folder / "check_speed.json"
     if speed.exists():
         parts.append(_speed(_read(speed)))
@@ -103,6 +104,15 @@ def _demo(job: dict[str, Any]) -> str:
                 f"budget {budget.replace('_', ' ')})."
             )
     return f"{' '.join(said)} `{job['command']}`, commit {job['commit']}."
+
+
+def _demo_speed(job: dict[str, Any]) -> str:
+    """Cost of the largest generated shop."""
+    shop = max(job["retailers"], key=lambda found: found["lines"])
+    return (
+        f"`{shop['command']}` writes {shop['lines'] / 1e6:.1f} million lines in {shop['cpu_seconds']:.0f} CPU seconds "
+        f"with {shop['peak_mb']} MB at the peak. `{job['command']}`, commit {job['commit']}."
+    )
 
 
 def _speed(job: dict[str, Any]) -> str:

@@ -56,9 +56,9 @@ class RepeatHazard(Model):
     """Own products by the learned chance that they are due again; what sells below or between them."""
 
     name: ClassVar[str] = "repeat_hazard"
-    space: ClassVar[dict[str, tuple[Any, ...]]] = {"windows": (8, 4), "ridge": (1.0, 10.0)}
+    space: ClassVar[dict[str, tuple[Any, ...]]] = {"windows": (4, 8)}
 
-    windows: int = 8
+    windows: int = 4
     """Past windows to learn from, at most."""
     ridge: float = 1.0
     """Penalty on the curves, in purchases."""
@@ -66,7 +66,7 @@ class RepeatHazard(Model):
     """Length of the windows in days (baskets); None = from the usual gap between baskets."""
     max_customers: int = 2_000
     """Customers asked in each window, at most."""
-    max_pairs: int = 60_000
+    max_pairs: int = 100_000
     """Pairs of customer and product that the curves are learned from, at most."""
     seed: int = 0
 
@@ -94,17 +94,15 @@ class RepeatHazard(Model):
         asked = questions(data, ticks, self.windows, self.max_customers, self.seed)
         designs: list[Sparse] = [sp.csr_array(np.zeros((0, len(PRIOR)), dtype=np.float32))]
         answers: list[Bools] = [np.zeros(0, dtype=bool)]
+        rng = np.random.default_rng(self.seed)
         for question in asked:
             self._look(data.before(question.window.cut))
             own = repeats(batch := data.before(question.window.cut).batch(question.customers))
-            designs.append(self._design(batch, own))
-            answers.append(_came_true(question.bought, own))
+            kept = _some(len(own), self.max_pairs // len(asked), rng)
+            designs.append(self._design(batch, own)[kept])
+            answers.append(_came_true(question.bought, own)[kept])
         x: Sparse = sp.csr_array(sp.vstack(designs, format="csr"))
-        y = np.concatenate(answers)
-        if len(y) > self.max_pairs:
-            kept = np.sort(np.random.default_rng(self.seed).choice(len(y), self.max_pairs, replace=False))
-            x, y = x[kept], y[kept]
-        self.weights_ = logistic(x, y, PRIOR, self.ridge)
+        self.weights_ = logistic(x, np.concatenate(answers), PRIOR, self.ridge)
         self._look(data)
         self.first_time_ = _first_times(data, asked, sales_before(data, data.as_of, ticks)[-1])
         return self
@@ -219,6 +217,11 @@ def _hat(value: Doubles, knots: Doubles, at: int) -> tuple[Ints, Doubles]:
 def _switched(place: Ints, height: Doubles, on: Bools) -> tuple[Ints, Doubles]:
     """A curve that only some pairs have."""
     return place, height * on[:, None]
+
+
+def _some(size: int, limit: int, rng: np.random.Generator) -> Ints:
+    """All of ``size`` rows, or a random sample of ``limit`` of them, in order."""
+    return np.arange(size) if size <= limit else np.sort(rng.choice(size, limit, replace=False))
 
 
 def _came_true(bought: Sparse, own: Repeats) -> Bools:
