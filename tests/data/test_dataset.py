@@ -216,6 +216,20 @@ def test_a_batch_takes_strangers_repeats_and_any_order() -> None:
     assert data.batch(np.zeros(0, dtype=np.int32)).history.shape == (0, 2)
 
 
+@given(lines=lines_of_shops(), first=st.integers(-1, 3), size=st.integers(0, 4))
+@many
+def test_neighbours_asked_together_are_answered_as_one_by_one(lines: list[Line], first: int, size: int) -> None:
+    data = shop(lines)
+    asked = np.arange(first, min(first + size, data.shape[0]), dtype=np.int32)
+    together = data.batch(asked)
+    alone = [data.batch(code[None]) for code in asked]
+    assert np.diff(together.indptr).tolist() == [len(one.lines) for one in alone]
+    for field in fields(Events):
+        pieces = [getattr(one.lines, field.name) for one in alone]
+        expected = np.concatenate(pieces) if pieces else np.zeros(0)
+        np.testing.assert_array_equal(getattr(together.lines, field.name), expected, err_msg=field.name)
+
+
 # -- tables
 
 
