@@ -222,7 +222,7 @@ def test_neighbours_asked_together_are_answered_as_one_by_one(lines: list[Line],
     data = shop(lines)
     asked = np.arange(first, min(first + size, data.shape[0]), dtype=np.int32)
     together = data.batch(asked)
-    alone = [data.batch(code[None]) for code in asked]
+    alone = [data.batch(asked[i : i + 1]) for i in range(len(asked))]
     assert np.diff(together.indptr).tolist() == [len(one.lines) for one in alone]
     for field in fields(Events):
         pieces = [getattr(one.lines, field.name) for one in alone]
