@@ -34,7 +34,8 @@ def results(folder: Path = RESULTS) -> str:
         order = sorted(done, key=lambda name: (list(NAMES).index(name) if name in NAMES else len(NAMES), name))
         parts.append("\n".join([HEAD, *(_row(name, done[name]) for name in order)]))
         parts.append(
-            "*Best popularity* is the best of the family on that very window. One row is one `aisle run` on the last window of the data, full ranking, repeats allowed. *Ships* is what "
+            "*Best popularity* is the best of the family on that very window. "
+            "One row is one `aisle run` on the last window of the data, full ranking, repeats allowed. *Ships* is what "
             "the certificate decides: a model that learns only where it provably beats the best simple one."
         )
         parts.append(_footnote(done))
