@@ -33,7 +33,7 @@ from aisle.models.repeat_hazard import (
     window,
 )
 from aisle.types import DAY, Sparse
-from tests.contract.worlds import PRODUCTS
+from tests.contract.worlds import CUT, PRODUCTS
 from tests.oracle.loops import Array, baskets, data, everyone, few, naive_counts, seeds
 
 
@@ -109,16 +109,17 @@ def naive_product_facts(dataset: Dataset) -> tuple[tuple[Array, Array], Array]:
     return ((loyal + 5 * usual) / (buyers + 5), mean), silence
 
 
-def test_first_times_are_counted_in_the_windows() -> None:
-    dataset = data(1)
+@pytest.mark.parametrize("days_ago", [0, 285])
+def test_first_times_are_counted_in_the_windows_in_which_the_product_was_there(days_ago: int) -> None:
+    dataset = data(1).before(CUT - days_ago * DAY)  # 45 days after the opening not everything has been sold
     model = RepeatHazard(windows=2, target_days=20).fit(dataset)
     first, people, asked = np.zeros(PRODUCTS), np.zeros(PRODUCTS), 0
     for step in range(2):
         cut = dataset.as_of - 20 * (step + 1) * DAY
         past = baskets(dataset.before(cut))
-        sold = {p for rows in past.values() for _, inside in rows for p in inside}
         now: dict[int, set[int]] = {}
         events = dataset.purchases
+        sold = set(events.product[events.time < cut].tolist())  # and not brought back since
         for who, product, time in zip(events.customer, events.product, events.time, strict=True):
             if who >= 0 and cut <= time < cut + 20 * DAY and product in sold:
                 now.setdefault(int(who), set()).add(int(product))
@@ -127,6 +128,7 @@ def test_first_times_are_counted_in_the_windows() -> None:
             first[list(bought - {p for _, inside in past.get(who, []) for p in inside})] += 1
         people[list(sold)] += len(now)
     assert first.sum() > 10
+    assert (people < asked).any() == (days_ago > 0)
     share = np.bincount(dataset.purchases.product, minlength=PRODUCTS) / len(dataset.purchases)
     expected = (first + 50 * share * (first.sum() + 1e-3) / asked) / (people + 50)
     np.testing.assert_allclose(model.first_time_, expected, rtol=1e-5)
