@@ -4,6 +4,11 @@ import os
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
+
+# No deadline: a busy machine is no fault of the code. Derandomised: a red check can be repeated.
+settings.register_profile("check", deadline=None, derandomize=True)
+settings.load_profile("check")
 
 
 @pytest.fixture

@@ -222,7 +222,7 @@ def explain(
 @app.command()
 def recommend(
     bundle: Annotated[Path, typer.Argument(help="The model/ folder of a run.")],
-    out: OutOption = Path("recommendations.parquet"),
+    out: Annotated[Path, typer.Option("--out", help="A .parquet or .csv file.")] = Path("recommendations.parquet"),
     customers: Annotated[Path | None, typer.Option(help="File of customer ids. [everybody]")] = None,
     k: Annotated[int, typer.Option("-k", help="Products a customer.")] = 10,
     repeats: Annotated[str, typer.Option(help="mixed, new or only.")] = "mixed",

@@ -92,6 +92,7 @@ def read_parquet(path: Path) -> pl.DataFrame:
     """Read Parquet of ours, checksums verified; raises BundleError naming the file when it is torn or altered."""
     try:
         table = pq.ParquetFile(path, page_checksum_verification=True).read()
+        table.validate(full=True)  # page headers have no checksum
         whole = (table.schema.metadata or {}).get(SHAPE) == _shape(table)
     except (OSError, ValueError, MemoryError, pa.ArrowException) as error:
         raise BundleError(f"{path} cannot be read: {error}; restore it or write it again") from error
@@ -103,8 +104,10 @@ def read_parquet(path: Path) -> pl.DataFrame:
 
 
 def _shape(table: pa.Table) -> bytes:
+    """A hash of rows, names, types and what Polars notes about its own types."""
     kinds = [str(field.type).replace("large_string", "string") for field in table.schema]  # one kind in dictionaries
-    return fingerprint([table.num_rows, table.column_names, kinds]).encode()
+    notes = [sorted((k, v) for k, v in (f.metadata or {}).items() if b"PARQUET" not in k) for f in table.schema]
+    return fingerprint([table.num_rows, table.column_names, kinds, notes]).encode()
 
 
 def sha256(path: Path) -> str:

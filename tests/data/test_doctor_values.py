@@ -129,3 +129,8 @@ def test_typed_floats_become_whole_ids_or_are_refused() -> None:
 def test_labels_keep_hostile_text_as_it_is() -> None:
     hostile = ["=1+1", "<script>", "\u202eRBM", "MBR\r\nERROR", " x ", "null"]
     assert parse_text(pl.Series("channel", hostile)).cast(pl.String).to_list() == [*hostile[:4], "x", None]
+
+
+def test_a_leading_zero_proves_a_decimal_comma() -> None:
+    values, _ = parse_numbers(pl.Series(["0,750", "0,500", "1,250"]), "QTY", "quantity")
+    assert values.to_list() == [0.75, 0.5, 1.25]

@@ -236,7 +236,7 @@ def test_a_row_of_the_results(tmp_path: Path) -> None:
     quiet = {"seeds": 20, "claims": 1, "claimed_by": [3], "bar": 2}
     demo_job = {"command": "cmd", "commit": "abc", "summary": {"standard": quiet}}
     (tmp_path / "demo_no_signal.json").write_text(json.dumps(demo_job), encoding="utf-8")
-    assert "On 20 generated shops *without* personal signal the certificate claimed one 1 times" in (
+    assert "Of 20 generated shops *without* personal signal, 1 got a certificate that claims one" in (
         readme_table.results(tmp_path)
     )
     row = next(line for line in readme_table.results(tmp_path).splitlines() if line.startswith("| shop"))

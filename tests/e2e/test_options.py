@@ -12,6 +12,7 @@ import polars as pl
 import pytest
 
 from aisle.errors import DataError, UsageError
+from aisle.jobs.check import check
 from aisle.jobs.demo import demo
 from aisle.jobs.run import run as run_job
 from aisle.jobs.train import train
@@ -178,3 +179,25 @@ def test_bad_data_leaves_no_output(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="date-order"):
         run_job(tmp_path / "shop", tmp_path / "out", few_models())
     assert not [p for p in (tmp_path / "out").glob("*") if p.name != ".work"]
+
+
+def test_results_are_never_written_over_the_source_or_anything_else_of_the_user(shop: Path, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="is the source or holds it"):
+        run_job(shop, shop, few_models())
+    with pytest.raises(UsageError, match="is the source or holds it"):
+        check(shop, out=shop.parent)
+    kept = tmp_path / "kept"
+    (kept / "model").mkdir(parents=True)
+    (kept / "model" / "notes.txt").write_text("mine")
+    with pytest.raises(UsageError, match="no model of ours"):
+        run_job(shop, kept, few_models())
+    with pytest.raises(UsageError, match=r"notes\.txt"):
+        train(shop, kept / "model", "popularity")
+    assert (kept / "model" / "notes.txt").read_text() == "mine"
+
+
+def test_a_horizon_without_a_rolling_window_decides_nothing(shop: Path, tmp_path: Path) -> None:
+    run_job(shop, tmp_path / "out", few_models(horizon=200))
+    verdict = json.loads((tmp_path / "out" / "certificate.json").read_text())["verdict"]
+    assert verdict["personal_signal"] is False
+    assert "nothing could be chosen" in verdict["reason"]

@@ -1,9 +1,11 @@
 """Top-k against a plain sort, with ties, blanks and odd sizes."""
 
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from aisle.kernels import topk
 from aisle.kernels.topk import NOTHING, top_k
 
 
@@ -35,3 +37,21 @@ def test_a_row_does_not_depend_on_its_neighbours() -> None:
     whole, _ = top_k(scores, 7, tie_rank)
     alone = np.concatenate([top_k(scores[i : i + 1], 7, tie_rank)[0] for i in range(40)])
     assert np.array_equal(whole, alone)
+
+
+@pytest.mark.parametrize("cells", [1, 7, 64, 10**6])
+def test_the_size_of_the_blocks_does_not_matter(cells: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = np.random.default_rng(1)
+    scores = rng.integers(0, 5, (23, 11)).astype(np.float32)
+    tie_rank = rng.permutation(11).astype(np.int32)
+    whole, values = top_k(scores, 14, tie_rank)
+    monkeypatch.setattr(topk, "CELLS", cells)
+    again, values_again = top_k(scores, 14, tie_rank)
+    assert np.array_equal(whole, again)
+    assert np.array_equal(values, values_again)
+
+
+def test_no_products_or_no_rows_give_empty_lists() -> None:
+    nothing = np.zeros(0, dtype=np.int32)
+    assert top_k(np.zeros((2, 0), dtype=np.float32), 3, nothing)[0].tolist() == [[NOTHING] * 3] * 2
+    assert top_k(np.zeros((0, 4), dtype=np.float32), 3, np.arange(4, dtype=np.int32))[0].shape == (0, 3)

@@ -26,7 +26,7 @@ from aisle.data.build import Assortment
 from aisle.data.dataset import Dataset
 from aisle.data.events import Events, order_by
 from aisle.data.vocab import Vocab
-from aisle.errors import BundleError
+from aisle.errors import BundleError, UsageError
 from aisle.explain.reasons import Evidence
 from aisle.files import atomic_dir, read_parquet, sha256, write_json, write_parquet
 from aisle.models import create
@@ -45,11 +45,23 @@ SNAPSHOT = ("popularity", "tie_rank", "known")
 
 def save(recommender: Recommender, path: Path | str) -> None:
     """Write a bundle folder; it appears whole or not at all, and takes the place of an earlier one."""
+    _check_free(Path(path))
     with atomic_dir(Path(path)) as folder:
         _save_products(recommender, folder / "products")
         _save_customers(recommender.dataset, folder / "customers")
         for part in ("products", "customers"):
             _write_manifest(folder / part)
+
+
+def _check_free(path: Path) -> None:
+    """Raise UsageError unless the path is new, an empty folder, or an earlier bundle: nothing else is overwritten."""
+    if not path.exists():
+        return
+    if not path.is_dir():
+        raise UsageError(f"{path} is a file; give a new folder for the bundle")
+    found = {entry.name for entry in path.iterdir()}
+    if found and found != {"products", "customers"}:
+        raise UsageError(f"{path} holds other files ({sorted(found)[0]}); give a new folder for the bundle")
 
 
 def load(path: Path | str) -> Recommender:
@@ -181,12 +193,15 @@ def _check_manifest(folder: Path) -> None:
         raise BundleError(
             f"{folder} has bundle format {manifest.get('format')!r}, this version reads {FORMAT}; upgrade aisle"
         )
-    listed: dict[str, str] = manifest["files"]
+    listed = manifest.get("files")
+    if not isinstance(listed, dict):
+        raise BundleError(f"{folder / 'manifest.json'} names no files; restore the bundle or run again")
     present = {file.name for file in folder.iterdir()} - {"manifest.json"}
     if wrong := sorted(present ^ set(listed)):
         raise BundleError(f"{folder}: {wrong[0]} is {'missing' if wrong[0] in listed else 'not in the manifest'}")
     for name, digest in listed.items():
-        if (folder / name).is_symlink() or sha256(folder / name) != digest:
+        whole = (folder / name).is_file() and not (folder / name).is_symlink()
+        if not whole or sha256(folder / name) != digest:
             raise BundleError(f"{folder / name} was altered after it was written; restore the bundle or run again")
 
 

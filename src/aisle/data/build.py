@@ -9,7 +9,7 @@ import polars as pl
 import scipy.sparse as sp
 
 from aisle.data.entities import ALWAYS, Entities, Level
-from aisle.data.events import Events, new_in, order_by
+from aisle.data.events import Events, new_in, order_by, sorted_set
 from aisle.data.hierarchy import levels
 from aisle.data.schema import KINDS
 from aisle.data.vocab import Vocab
@@ -111,10 +111,10 @@ def _count_back(customer: Codes, time: Times, void: Times) -> tuple[Times, Times
 
     The same for the basket that undoes a sale; a number beyond the last basket becomes 1.
     """
-    numbers = np.unique(time)
+    numbers = sorted_set(time)
     width = len(numbers) + 1
     start = (customer.astype(np.int64) + 1) * width
-    visits = np.unique(start + np.searchsorted(numbers, time))
+    visits = sorted_set(start + np.searchsorted(numbers, time))
     last = np.searchsorted(visits, start + width) - 1
     undone = void != NEVER
     void = void.copy()

@@ -80,15 +80,15 @@ class Dataset:
 
     @cached_property
     def lines(self) -> Events:
-        """Purchases and returns before ``as_of``, anonymous ones included; ``void_at`` hides later returns."""
-        return _visible(self.all_events, self.all_events.time < self.as_of)
+        """Purchases and returns before ``as_of``, anonymous ones included; ``void_at`` knows of no later return."""
+        return _visible(self.all_events, self.all_events.time < self.as_of, self.as_of)
 
     @cached_property
     def purchases(self) -> Events:
         """Purchases before ``as_of`` that no return before ``as_of`` has undone, anonymous ones included."""
         events = self.all_events
         seen = (events.time < self.as_of) & (events.quantity > 0) & (events.void_at >= self.as_of)
-        return _visible(events, seen)
+        return _visible(events, seen, self.as_of)
 
     @cached_property
     def indptr(self) -> Ints:
@@ -138,7 +138,11 @@ class Dataset:
         starts[known] = self.indptr[customers[known]]
         sizes[known] = self.indptr[customers[known] + 1] - starts[known]
         indptr = np.concatenate(([0], np.cumsum(sizes)))
-        rows = np.repeat(starts - indptr[:-1], sizes) + np.arange(int(indptr[-1]))
+        rows: Ints | slice
+        if len(customers) and known.all() and (np.diff(customers) == 1).all():
+            rows = slice(int(starts[0]), int(starts[0] + indptr[-1]))  # neighbours lie together: nothing is copied
+        else:
+            rows = np.repeat(starts - indptr[:-1], sizes) + np.arange(int(indptr[-1]))
         return Batch(
             customers=customers,
             indptr=indptr,
@@ -162,9 +166,11 @@ class Dataset:
         )
 
 
-def _visible(events: Events, seen: Bools) -> Events:
-    """The lines that are seen; the same arrays where all of them are."""
-    return events if seen.all() else events.take(seen)
+def _visible(events: Events, seen: Bools, as_of: int) -> Events:
+    """The lines that are seen, without a trace of returns to come; the same arrays where nothing is left out."""
+    found = events if seen.all() else events.take(seen)
+    later = (found.void_at >= as_of) & (found.void_at != NEVER)
+    return replace(found, void_at=np.where(later, NEVER, found.void_at)) if later.any() else found
 
 
 def _vocab(lines: pl.DataFrame, column: str) -> Vocab:

@@ -9,6 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from aisle.errors import UsageError
 from aisle.evaluate.compare import Interval, paired
 from aisle.evaluate.protocol import HEADLINE, Scores
@@ -67,6 +69,12 @@ def decide(selection: Selection, scores: dict[str, Scores], seed: int = 0) -> Ve
     simple = selection.pick([n for n in names if model_class(n).simple])
     if champion is None or simple is None:
         raise UsageError(f"no simple model among {', '.join(names) or 'none'}; add popularity or personal_frequency")
+    if all(np.isnan(selection.best[n].mean) for n in names):
+        reason = (
+            "No rolling window had a customer with an earlier purchase, so nothing could be chosen or tested and "
+            f"{simple}, a simple model, ships. Shorten the horizon or bring more history."
+        )
+        return Verdict(simple, simple, simple, SAME, False, None, None, None, reason)
     personal = selection.pick([n for n in names if model_class(n).personal])
     impersonal = selection.pick([n for n in names if not model_class(n).personal])
     lift = SAME if champion == simple else difference(scores, champion, simple, seed)

@@ -25,7 +25,7 @@ import numpy.typing as npt
 
 from aisle.data.dataset import Dataset
 from aisle.data.entities import Entities, leaf
-from aisle.data.events import Batch
+from aisle.data.events import Batch, unique_pairs
 from aisle.errors import BundleError, UsageError
 from aisle.explain.cadence import bought
 from aisle.explain.copurchase import co_purchases, strongest_link
@@ -179,9 +179,9 @@ def _often_from(batch: Batch, category: Codes, row: Ints, code: Codes) -> Bools:
     inside = of_line >= 0
     sizes = np.bincount(category[category >= 0], minlength=n_categories)
     narrow = (category >= 0) & (sizes[np.maximum(category, 0)] <= BROAD_SHARE * len(category))
-    baskets = np.unique(np.stack((batch.row[inside], of_line[inside], batch.lines.basket[inside])), axis=1)
-    keys, counts = np.unique(baskets[0].astype(np.int64) * n_categories + baskets[1], return_counts=True)
-    total = np.bincount(np.unique(np.stack((batch.row, batch.lines.basket)), axis=1)[0], minlength=len(batch))
+    owner = batch.row[inside] * n_categories + of_line[inside]
+    keys, counts = np.unique(unique_pairs(owner, batch.lines.basket[inside])[0], return_counts=True)
+    total = np.bincount(unique_pairs(batch.row, batch.lines.basket)[0], minlength=len(batch))
     asked = row * n_categories + category[code]
     at = np.minimum(np.searchsorted(keys, asked), max(len(keys) - 1, 0))
     if len(keys) == 0:

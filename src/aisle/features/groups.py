@@ -8,7 +8,7 @@ import numpy as np
 
 from aisle.data.dataset import Dataset
 from aisle.data.entities import Features
-from aisle.data.events import Batch
+from aisle.data.events import Batch, unique_pairs
 from aisle.errors import UsageError
 from aisle.features.customers import Segments
 from aisle.types import UNKNOWN, Codes
@@ -79,7 +79,7 @@ def usual(values: Codes, batch: Batch) -> Codes:
         return out
     width = int(values.max()) + 1
     pair = batch.row[known].astype(np.int64) * width + values[known]
-    visit = np.unique(np.stack((pair, batch.lines.basket[known])), axis=1)[0]
+    visit = unique_pairs(pair, batch.lines.basket[known])[0]
     pairs, latest_of = np.unique(pair, return_inverse=True)
     visits = np.bincount(np.searchsorted(pairs, visit), minlength=len(pairs))
     latest = np.full(len(pairs), np.iinfo(np.int64).min)

@@ -9,7 +9,7 @@ from typing import Any
 from aisle.config import RunConfig
 from aisle.data.schema import CleanTables
 from aisle.files import write_parquet
-from aisle.jobs.ingest import clean_source
+from aisle.jobs.ingest import check_out, clean_source
 from aisle.progress import Progress
 
 
@@ -17,6 +17,8 @@ def check(
     source: str | Path, *, out: Path | None = None, config: RunConfig | None = None, progress: Progress | None = None
 ) -> CleanTables:
     """Clean a source and, with ``out``, write the canonical tables and ``rejects.parquet`` there."""
+    if out is not None:
+        check_out(source, out)
     tables = clean_source(source, config or RunConfig(), progress or Progress())
     if out is not None:
         for name in ("transactions", "products", "customers", "rejects"):

@@ -51,6 +51,17 @@ def existing(source: str | Path) -> Path:
     return path
 
 
+def check_out(source: str | Path, out: Path) -> None:
+    """Raise UsageError where results would be written over, or around, the files they are made from."""
+    if "://" in str(source):
+        return
+    given, target = Path(source).resolve(), out.resolve()
+    if target == given or target in given.parents:
+        raise UsageError(
+            f"--out {out} is the source or holds it; give a folder of its own, for example {out / 'results'}"
+        )
+
+
 def clean_frames(frames: dict[str, pl.DataFrame], config: RunConfig) -> CleanTables:
     """Clean canonical tables given as frames; they take the same road as Parquet files."""
     with TemporaryDirectory(prefix="aisle-frames-") as folder:

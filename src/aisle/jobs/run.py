@@ -22,7 +22,7 @@ from aisle.errors import BundleError, UsageError
 from aisle.files import Receipts, fingerprint, write_json, write_parquet
 from aisle.jobs.assess import Assessment, assess_dataset
 from aisle.jobs.check import data_summary
-from aisle.jobs.ingest import build_dataset, clean_source, existing, load_tables, read_ids, save_tables
+from aisle.jobs.ingest import build_dataset, check_out, clean_source, existing, load_tables, read_ids, save_tables
 from aisle.jobs.output import customers_frame, publish_lists, write_parts
 from aisle.jobs.recommend import only_codes
 from aisle.jobs.samples import sales_by_period, sample_customers
@@ -88,6 +88,9 @@ def _work_folder(source: str | Path, out: Path, config: RunConfig) -> Path:
     """
     if out.exists() and not out.is_dir():
         raise UsageError(f"--out {out} is a file; give a folder")
+    if (out / "model").exists() and not (out / "model" / "products" / "manifest.json").exists():
+        raise UsageError(f"{out / 'model'} is no model of ours and would be replaced; give another --out")
+    check_out(source, out)
     for name in config.models:
         model_class(name)
     ids = {o: read_ids(Path(p)).to_list() for o in ID_FILES if (p := getattr(config, o)) is not None}
@@ -123,13 +126,21 @@ def _tables(source: str | Path, work: Path, config: RunConfig, progress: Progres
 def _recommender(
     dataset: Dataset, assessment: Assessment, work: Path, config: RunConfig, progress: Progress
 ) -> Recommender:
-    """The shipped model refitted on everything before ``as_of``, read back from its bundle: both answer alike."""
+    """The shipped model refitted on everything before ``as_of``, read back from its bundle: both answer alike.
+
+    A bundle that a killed run left is kept only if it holds this very model.
+    """
+    wanted = create(assessment.ship, **assessment.settings)
     try:
-        return load(work / "model").limited(config.memory_bytes // 4)
+        kept = load(work / "model")
+        if (kept.model.name, kept.model.params()) == (wanted.name, wanted.params()):
+            return kept.limited(config.memory_bytes // 4)
     except BundleError:  # not there yet, or torn
-        with progress.step(f"Fitting {assessment.ship} on everything"):
-            model = create(assessment.ship, **assessment.settings).fit(dataset)
-            save(Recommender.prepare(model, dataset, seed=config.seed), work / "model")
+        pass
+    for stale in ("model", "lists"):
+        shutil.rmtree(work / stale, ignore_errors=True)
+    with progress.step(f"Fitting {assessment.ship} on everything"):
+        save(Recommender.prepare(wanted.fit(dataset), dataset, seed=config.seed), work / "model")
     return load(work / "model").limited(config.memory_bytes // 4)
 
 

@@ -19,7 +19,7 @@ import scipy.sparse as sp
 from aisle.data.dataset import Dataset
 from aisle.data.events import Batch
 from aisle.errors import NotFittedError
-from aisle.types import Floats, Sparse
+from aisle.types import Floats
 
 Array: TypeAlias = "np.ndarray[Any, np.dtype[Any]]"
 CSR_PARTS = ("data", "indices", "indptr", "shape")
@@ -92,14 +92,3 @@ def without_empty(scores: Floats, batch: Batch) -> Floats:
     """Scores (B, I) with the rows of customers without purchases set to -inf, in place."""
     scores[batch.empty] = -np.inf
     return scores
-
-
-def top_per_row(matrix: Sparse, k: int) -> Sparse:
-    """CSR with at most the k largest stored values of each row; ties go to the smaller column."""
-    rows = np.repeat(np.arange(matrix.shape[0]), np.diff(matrix.indptr))
-    order = np.lexsort((matrix.indices, -matrix.data, rows))
-    place = np.arange(len(order)) - np.repeat(matrix.indptr[:-1], np.diff(matrix.indptr))
-    keep = np.sort(order[place < k])
-    kept = sp.csr_array((matrix.data[keep], (rows[keep], matrix.indices[keep])), shape=matrix.shape)
-    kept.sort_indices()
-    return kept

@@ -141,13 +141,14 @@ class _Work:
         digits = np.where((wide_a <= 2) & (wide_c == 4), 4, np.where((wide_a <= 2) & (wide_c == 2), 2, 0))
         packed = pack(a, b, c, clock)
         for code, (separator, width) in SHAPES.items():
-            mine = (g["2"] == separator).to_numpy() & (digits == width) & clock_ok
+            mine = (g["2"] == separator).to_numpy() & (digits == width) & clock_ok & (shift == 0)
             orders: tuple[Order, ...] = ("dmy", "mdy") if width == 4 else ("dmy", "mdy", "ymd")
             some = np.zeros(len(rows), dtype=bool)
             for order in orders:
                 some |= valid(packed, order, width)
             self.ticks[rows[mine & some]] = packed[mine & some]
             self.shape[rows[mine & some]] = code
+            self.notes["DATE_TZ"][rows[mine & some & zoned]] = True
             if width == 2:
                 self.notes["DATE_YY"][rows[mine & some]] = True
 

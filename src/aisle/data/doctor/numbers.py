@@ -15,7 +15,7 @@ FOREIGN_DIGIT = r"[\p{Nd}&&[^0-9]]"
 MISSING = ["", "null", "none", "n/a", "#n/a", "nil", r"\n", "-", "--", "?", "."]
 """What people write for nothing, in small letters. ``na`` is not among them: it can be an id."""
 CURRENCY = r"(?i)(?:[$€£¥₹₽₺]|\b(?:usd|eur|gbp|inr|chf|jpy|cny|aud|cad)\b|\brs\.?|\bkr\.?)"
-COMMA_DECIMAL = r"^[-+]?(?:\d+,(?:\d{1,2}|\d{4,})|\d{1,3}(?:\.\d{3})+,\d+)$"
+COMMA_DECIMAL = r"^[-+]?(?:0\d*,\d+|\d+,(?:\d{1,2}|\d{4,})|\d{1,3}(?:\.\d{3})+,\d+)$"
 DOT_GROUPS = r"^[-+]?\d{1,3}(?:\.\d{3})+$"
 
 

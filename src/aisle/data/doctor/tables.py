@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import datetime
+from typing import Literal
 
 import numpy as np
 import polars as pl
@@ -103,7 +104,11 @@ def facts(lines: pl.DataFrame, name: TableName) -> dict[str, str]:
 
 
 def from_lines(lines: pl.DataFrame, name: TableName, clock: str, ledger: Ledger) -> pl.DataFrame | None:
-    """One row for each id on the lines with its facts: the newest value that is not empty; None without facts."""
+    """One row for each id on the lines with its facts; None without facts.
+
+    Names are only shown, so the newest one is taken. All else may become a feature: the oldest value is taken, since
+    a newer one may have been written after a cut that models are judged at.
+    """
     wanted = facts(lines, name)
     if not wanted:
         return None
@@ -112,12 +117,14 @@ def from_lines(lines: pl.DataFrame, name: TableName, clock: str, ledger: Ledger)
     table = picked.select(pl.col(key).unique().sort())
     for column in wanted:
         pairs = picked.select(key, clock, column).drop_nulls(column)
-        pairs = pairs.group_by(key, column, maintain_order=True).agg(pl.col(clock).max())
+        shown = column == "name"
+        pairs = pairs.group_by(key, column, maintain_order=True).agg(pl.max(clock) if shown else pl.min(clock))
         several = pairs.group_by(key).len().filter(pl.col("len") > 1).height
-        if column == "name":
+        if shown:
             ledger.note("PROD_CONFLICT", several, column=column, example=_several(pairs, key))
-        newest = pairs.sort(clock, maintain_order=True).unique(key, keep="last", maintain_order=True)
-        table = table.join(newest.drop(clock), on=key, how="left", maintain_order="left")
+        keep: Literal["first", "last"] = "last" if shown else "first"
+        taken = pairs.sort(clock, maintain_order=True).unique(key, keep=keep, maintain_order=True)
+        table = table.join(taken.drop(clock), on=key, how="left", maintain_order="left")
     return table.with_columns(pl.all().cast(pl.String)).rename(wanted)
 
 

@@ -101,4 +101,6 @@ def _is_hidden(path: Path, root: Path) -> bool:
     """Hidden and lock files, and whatever lies in a folder of results of ours (the default one is below the source)."""
     if any(part.startswith((".", "~$", "__MACOSX")) for part in path.relative_to(root).parts):
         return True
-    return path.parent != root and any((path.parent / mark).exists() for mark in ("certificate.json", ".work"))
+    return path.parent != root and any(
+        (path.parent / mark).exists() for mark in ("certificate.json", "rejects.parquet", ".work")
+    )

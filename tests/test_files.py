@@ -1,0 +1,186 @@
+"""Files are whole or absent, and what was altered is refused."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+
+from aisle import files
+from aisle.errors import BundleError
+from aisle.files import Receipts, atomic, atomic_dir, fingerprint, read_parquet, write_json, write_parquet, write_text
+
+
+class Stop(Exception):
+    """What a killed job looks like from inside."""
+
+
+def write_half(path: Path) -> None:
+    path.write_text("half")
+    raise Stop
+
+
+def frame() -> pl.DataFrame:
+    rows = range(200)
+    return pl.DataFrame(
+        {
+            "customer_id": pl.Series([f"c{i % 17}" for i in rows], dtype=pl.Categorical),
+            "text": [None if i % 7 == 0 else f"t{i}" for i in rows],
+            "number": [i / 7 for i in rows],
+            "whole": pl.Series(rows, dtype=pl.Int32),
+            "time": pl.Series(rows).cast(pl.Datetime("us")),
+            "flag": [i % 3 == 0 for i in rows],
+        }
+    )
+
+
+def test_a_failing_block_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> None:
+    path = tmp_path / "deep" / "x.txt"
+    write_text(path, "old")
+    with pytest.raises(Stop), atomic(path) as temporary:
+        write_half(temporary)
+    assert path.read_text() == "old"
+    assert [p.name for p in path.parent.iterdir()] == ["x.txt"]
+    write_text(path, "new")
+    assert path.read_text() == "new"
+
+
+def test_a_failing_block_leaves_the_old_folder_and_nothing_else(tmp_path: Path) -> None:
+    path = tmp_path / "model"
+    with atomic_dir(path) as temporary:
+        (temporary / "a").write_text("old")
+    with pytest.raises(Stop), atomic_dir(path) as temporary:
+        write_half(temporary / "b")
+    assert [p.name for p in path.iterdir()] == ["a"]
+    assert [p.name for p in tmp_path.iterdir()] == ["model"]
+    with atomic_dir(path) as temporary:
+        (temporary / "sub").mkdir()
+        (temporary / "sub" / "c").write_text("new")
+    assert [p.name for p in path.iterdir()] == ["sub"], "nothing of the old folder stays"
+    assert [p.name for p in tmp_path.iterdir()] == ["model"]
+
+
+def test_a_folder_swap_killed_half_way_is_undone_by_the_next(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "model"
+    with atomic_dir(path) as temporary:
+        (temporary / "a").write_text("old")
+    rename = os.replace
+
+    def killed(source: Path, target: Path) -> None:
+        if Path(target) == path:
+            raise Stop
+        rename(source, target)
+
+    monkeypatch.setattr(os, "replace", killed)
+    with pytest.raises(Stop), atomic_dir(path) as temporary:
+        (temporary / "b").write_text("new")
+    monkeypatch.undo()
+    with pytest.raises(Stop), atomic_dir(path):
+        raise Stop
+    assert (path / "a").read_text() == "old"
+
+
+@pytest.mark.parametrize("folder", [False, True])
+def test_contents_reach_the_disk_before_the_name_and_the_name_before_the_end(
+    folder: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    done: list[str] = []
+    rename = os.replace
+
+    def record(source: Path, target: Path) -> None:
+        done.append(f"name {Path(target).name}")
+        rename(source, target)
+
+    sync = files.sync
+
+    def record_sync(path: Path) -> None:
+        done.append(f"sync {path.name}")
+        sync(path)
+
+    monkeypatch.setattr(files, "sync", record_sync)
+    monkeypatch.setattr(os, "replace", record)
+    if folder:
+        with atomic_dir(tmp_path / "x") as temporary:
+            (temporary / "a").write_text("a")
+        assert done == ["sync a", "sync .x.tmp", "name x", f"sync {tmp_path.name}"]
+    else:
+        write_text(tmp_path / "x", "a")
+        assert done == ["sync .x.tmp", "name x", f"sync {tmp_path.name}"]
+
+
+def test_parquet_comes_back_as_it_was(tmp_path: Path) -> None:
+    for number, given in enumerate([frame(), frame().head(0), pl.DataFrame()]):
+        path = tmp_path / "year=2024" / f"{number}.parquet"  # a folder that looks like a partition
+        write_parquet(path, given)
+        found = read_parquet(path)
+        assert found.schema == given.schema
+        assert found.equals(given)
+
+
+def test_no_flipped_byte_of_a_parquet_file_goes_unseen(tmp_path: Path) -> None:
+    path = tmp_path / "x.parquet"
+    write_parquet(path, frame())
+    whole = path.read_bytes()
+    rng = np.random.default_rng(0)
+    footer = len(whole) - int.from_bytes(whole[-8:-4], "little") - 8
+    places = [*rng.integers(0, footer, 100), *rng.integers(footer, len(whole), 200)]
+    refused = 0
+    for place in map(int, places):
+        harmed = bytearray(whole)
+        harmed[place] ^= 1 << int(rng.integers(8))
+        path.write_bytes(harmed)
+        try:
+            found = read_parquet(path)
+        except BundleError:
+            refused += 1
+        else:
+            assert found.schema == frame().schema
+            assert found.equals(frame()), f"byte {place} was altered and another frame came back"
+    assert refused > 200
+    for length in (0, 4, len(whole) // 2, len(whole) - 1):
+        path.write_bytes(whole[:length])
+        with pytest.raises(BundleError, match=r"x\.parquet"):
+            read_parquet(path)
+    with pytest.raises(BundleError, match="none"):
+        read_parquet(tmp_path / "none.parquet")
+
+
+def test_parquet_of_others_is_not_taken_for_ours(tmp_path: Path) -> None:
+    frame().write_parquet(tmp_path / "x.parquet")
+    with pytest.raises(BundleError, match="altered"):
+        read_parquet(tmp_path / "x.parquet")
+
+
+def test_receipts_come_back_by_key_and_torn_ones_count_as_none(tmp_path: Path) -> None:
+    store = Receipts(tmp_path / "cells")
+    key = {"model": "ease", "settings": {"l2": 0.5}, "window": (1, 2)}
+    assert store.get(key) is None
+    store.put(key, {"ndcg": 0.25, "list": (1, 2)})
+    assert Receipts(tmp_path / "cells").get(key) == {"ndcg": 0.25, "list": [1, 2]}
+    assert store.get({**key, "model": "knn"}) is None
+    (path,) = (tmp_path / "cells").iterdir()
+    whole = path.read_text()
+    for torn in ("", whole[: len(whole) // 2], "[]", "{}", "7", whole.replace("0.25", "0.26"), '{"value": {}}'):
+        path.write_text(torn)
+        assert store.get(key) is None, torn
+    path.write_bytes(b"\xff\xfe")
+    assert store.get(key) is None
+    store.put(key, {"ndcg": 0.5})
+    assert store.get(key) == {"ndcg": 0.5}
+
+
+def test_json_holds_no_nan_and_keeps_the_order(tmp_path: Path) -> None:
+    write_json(tmp_path / "x.json", {"b": 1, "a": "ü"})
+    assert (tmp_path / "x.json").read_text() == '{\n  "b": 1,\n  "a": "ü"\n}\n'
+    with pytest.raises(ValueError, match="JSON"):
+        write_json(tmp_path / "x.json", {"a": float("nan")})
+    assert json.loads((tmp_path / "x.json").read_text())["b"] == 1
+
+
+def test_fingerprints_do_not_depend_on_the_order_of_keys() -> None:
+    assert fingerprint({"a": 1, "b": 2}) == fingerprint({"b": 2, "a": 1})
+    assert fingerprint({"a": 1}) != fingerprint({"a": 2})
