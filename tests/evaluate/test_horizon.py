@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import numpy as np
 import pytest
 
 from aisle.data.dataset import Dataset
 from aisle.errors import DataError
-from aisle.evaluate.horizon import choose_horizon, choose_windows, median_gap_days
+from aisle.evaluate.horizon import choose_horizon, choose_windows
+from aisle.features.customers import usual_gap
 from aisle.types import DAY
 from tests.evaluate.shops import lines_of, random_shop, shop_of
 
@@ -39,8 +39,9 @@ def test_horizon_follows_the_median_gap(every: int, days: int, customers: int, e
 
 def test_gap_counts_shopping_days_of_one_customer_only() -> None:
     rows = [("a", "x", 0, 1.0), ("a", "y", 0, 1.0), ("a", "x", 4, 1.0), ("b", "x", 1, 1.0), ("b", "x", 11, 1.0)]
-    assert median_gap_days(shop_of(lines_of(rows))) == 7.0
-    assert np.isnan(median_gap_days(shop_of(lines_of(rows[:2]))))
+    shop = shop_of(lines_of(rows))
+    assert usual_gap(shop) == 7.0 * shop.unit
+    assert usual_gap(shop_of(lines_of(rows[:2]))) == 0.0
 
 
 @pytest.mark.parametrize(("days", "count"), [(8, 3), (14, 3), (30, 3), (31, 2), (40, 2), (41, 1)])

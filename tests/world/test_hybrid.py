@@ -207,6 +207,17 @@ def test_the_future_is_not_seen(world: Dataset, target_days: int) -> None:
     assert scores[0] == scores[1] == scores[2]
 
 
+def test_what_is_not_yet_known_does_not_bend_the_features_of_what_is(world: Dataset) -> None:
+    cut = world.before(world.end - 60 * world.unit)
+    assert not cut.known.all()
+    price = cut.products.numbers["price"].copy()
+    price[~cut.known] *= 1_000
+    later = replace(cut, products=replace(cut.products, numbers={"price": price}))
+    model = HybridFactorization(dim=16, epochs=2)
+    one, two = (model.fit(d).score(d.batch(everyone(d)))[:, cut.known] for d in (cut, later))
+    assert one.tobytes() == two.tobytes()
+
+
 def test_saved_and_restored_it_scores_the_same_bytes(world: Dataset, fitted: HybridFactorization) -> None:
     arrays, values = fitted.state()
     assert all(isinstance(array, np.ndarray) for array in arrays.values())

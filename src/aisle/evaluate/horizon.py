@@ -7,6 +7,7 @@ import numpy as np
 from aisle.data.dataset import Dataset
 from aisle.data.split import Window, rolling_windows
 from aisle.errors import DataError
+from aisle.features.customers import usual_gap
 from aisle.types import DAY
 
 CANDIDATES = (7, 14, 30, 60, 90, 180)
@@ -31,8 +32,8 @@ def choose_horizon(dataset: Dataset) -> tuple[int, str]:
     if not fitting:
         days = max(1, min(CANDIDATES[0], span // 4))
         return days, f"{days} days: the whole history is {span} days"
-    gap = median_gap_days(dataset)
-    if np.isnan(gap):
+    gap = usual_gap(dataset) / dataset.unit
+    if not gap:
         target, why = fitting[-1], "no customer came on two days"
     else:
         target = min(CANDIDATES, key=lambda days: (abs(np.log(days / gap)), days))
@@ -62,18 +63,6 @@ def choose_windows(dataset: Dataset, horizon: int) -> tuple[tuple[Window, ...], 
     count = fits[0] if fits else 1
     windows = rolling_windows(dataset.as_of, horizon * dataset.unit, count + 1)
     return windows[:-1], windows[-1]
-
-
-def median_gap_days(dataset: Dataset) -> float:
-    """Median days between consecutive shopping days of a customer; NaN where no customer has two."""
-    events = dataset.purchases
-    some = events.customer >= 0
-    customer, day = events.customer[some].astype(np.int64), events.time[some] // DAY
-    new = np.ones(len(day), dtype=bool)  # lines are sorted by customer and time
-    new[1:] = (customer[1:] != customer[:-1]) | (day[1:] != day[:-1])
-    customer, day = customer[new], day[new]
-    gaps = np.diff(day)[customer[1:] == customer[:-1]]
-    return float(np.median(gaps)) if len(gaps) else float("nan")
 
 
 def _span_days(dataset: Dataset) -> int:

@@ -43,6 +43,15 @@ def rfmv(batch: Batch) -> Floats:
     return values.astype(np.float32)
 
 
+def usual_gap(data: Dataset) -> float:
+    """Median time in clock ticks from a customer's basket to the next one on a later day; 0 where nobody came back."""
+    lines = data.purchases
+    day = lines.time // data.unit
+    known = lines.customer[1:] >= 0
+    same = known & (lines.customer[1:] == lines.customer[:-1]) & (day[1:] > day[:-1])
+    return float(np.median((day[1:] - day[:-1])[same])) * data.unit if same.any() else 0.0
+
+
 @dataclass(frozen=True, eq=False)
 class Segments:
     """Clusters of customers by RFMV, best customers (highest monetary value) first."""

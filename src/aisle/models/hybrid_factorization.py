@@ -179,10 +179,12 @@ class HybridFactorization(Model):
         )
 
     def _freeze(self, data: Dataset) -> None:
-        """Remember what the features look like today."""
+        """Remember what the features look like today, over whom and what purchases so far have shown."""
         everyone = data.batch(np.arange(data.shape[0], dtype=np.int32))
-        self.customer_form_ = Form.of(everyone.features, purchase_numbers(everyone)).save()
-        self.product_form_ = Form.of(data.products.features, data.products.numbers).save()
+        people = {name: values[~everyone.empty] for name, values in purchase_numbers(everyone).items()}
+        goods = {name: values[data.popularity > 0] for name, values in data.products.numbers.items()}
+        self.customer_form_ = Form.of(everyone.features, people).save()
+        self.product_form_ = Form.of(data.products.features, goods).save()
         self.customers_ = data.shape[0] if self.identity else 0
 
     def _start(self, data: Dataset) -> None:

@@ -26,10 +26,11 @@ import scipy.sparse as sp
 from aisle.data.dataset import Dataset
 from aisle.data.events import Batch
 from aisle.errors import UsageError
+from aisle.features.customers import usual_gap
 from aisle.features.pairs import basket_places, decayed_counts, everyone
 from aisle.features.repeats import Repeats, repeats
 from aisle.models.base import Model, without_empty
-from aisle.models.nn.windows import Question, questions, sales_before, usual_gap
+from aisle.models.nn.windows import Question, questions, sales_before
 from aisle.types import Bools, Doubles, Floats, Ints, Sparse, Times
 
 HALF_LIVES = (28.0, 91.0, 182.0)

@@ -12,6 +12,7 @@ import numpy as np
 from aisle.data.dataset import Dataset
 from aisle.data.events import sparse_sum
 from aisle.data.split import Window
+from aisle.features.customers import usual_gap
 from aisle.types import Codes, Floats, Ints, Sparse
 
 SHARE = 4
@@ -29,15 +30,6 @@ class Question:
     """(N, I) number of purchase lines in the window, products first sold in it left out."""
     sold: Floats
     """(3, I) purchase lines of the product before the cut: of the last 1 and 4 windows, and all."""
-
-
-def usual_gap(data: Dataset) -> float:
-    """Median time in clock ticks from a customer's basket to the next one on a later day; 0 where nobody came back."""
-    lines = data.purchases
-    day = lines.time // data.unit
-    known = lines.customer[1:] >= 0
-    same = known & (lines.customer[1:] == lines.customer[:-1]) & (day[1:] > day[:-1])
-    return float(np.median((day[1:] - day[:-1])[same])) * data.unit if same.any() else 0.0
 
 
 def window_ticks(data: Dataset, target_days: int | None) -> int:
