@@ -77,7 +77,7 @@ class HybridFactorization(Model):
     epochs: int = 30
     """At most this many; the last training window decides. 0 leaves the untrained score."""
     learning_rate: float = 0.0005
-    weight_decay: float = 0.05
+    weight_decay: float = 0.001
     id_dropout: float = 0.1
     """Share of ids hidden at each step, so that content learns to speak for products (and groups for customers)."""
     n_negatives: int = 512
