@@ -30,11 +30,33 @@ def model(ndcg: float, seconds: float, mb: float, gap: float, settings: dict[str
         "settings": settings,
         "difference_to_best_simple": span(gap, 0.0051),
         "flags": [],
+        "training": None,
     } | more
 
 
+TRAINING: dict[str, Any] = {
+    "loss": [5.913, 5.402, 5.187, 5.066, 4.981, 4.917, 4.866, 4.822, 4.785, 4.752, 4.723, 4.697],
+    "validation": [
+        0.2812,
+        0.3043,
+        0.3161,
+        0.3225,
+        0.3267,
+        0.3291,
+        0.3302,
+        0.3311,
+        0.3309,
+        0.3314,
+        0.3306,
+        0.3301,
+        0.3298,
+    ],
+    "epochs": 9,
+}
 MODELS: dict[str, Any] = {
-    "hybrid_factorization": model(0.2431, 212.4, 812.0, 0.0263, {"width": 64, "epochs": 12, "loss": "softmax"}),
+    "hybrid_factorization": model(
+        0.2431, 212.4, 812.0, 0.0263, {"width": 64, "epochs": 12, "loss": "softmax"}, training=TRAINING
+    ),
     "ease": model(0.2316, 14.2, 655.0, 0.0148, {"l2": 500.0}),
     "tifu_knn": model(0.2294, 6.3, 402.0, 0.0126, {"neighbours": 300, "decay": 0.9}, flags=["unstable_across_windows"]),
     "item_knn": model(0.2107, 3.1, 240.0, -0.0061, {"neighbours": 200, "shrink": 10.0}),

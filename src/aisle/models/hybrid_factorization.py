@@ -111,15 +111,17 @@ class HybridFactorization(Model):
         self.shares_ = log_shares(sales_before(data, data.as_of, ticks))
         self._start(data)
         self.target_days_, self.epochs_, self.curve_ = ticks / data.unit, 0, []
+        self.training_: dict[str, Any] = {}
         if asked and self.epochs:
             tasks = Tasks.of(self, data, asked)
             self.epochs_ = min(self.epochs, BLIND_EPOCHS)
             if len(asked) > 1:
                 self._start(data.before(asked[0].window.cut))
                 trained = self._learn(tasks, tasks.older, self.epochs, stop=True)
-                self.epochs_, self.curve_ = trained.epochs, trained.curve
+                self.epochs_, self.curve_, self.training_ = trained.epochs, trained.curve, trained.to_json()
                 self._start(data)
-            self._learn(tasks, np.arange(len(tasks.inputs)), self.epochs_, stop=False)
+            again = self._learn(tasks, np.arange(len(tasks.inputs)), self.epochs_, stop=False)
+            self.training_ = self.training_ or again.to_json()
         self._settle()
         return self
 

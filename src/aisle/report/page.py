@@ -19,7 +19,7 @@ from jinja2 import DictLoader, Environment, StrictUndefined
 from markupsafe import Markup
 
 from aisle.files import atomic
-from aisle.report import plots, story, tables
+from aisle.report import curves, plots, story, tables
 from aisle.report.wording import (
     date_order,
     day,
@@ -113,6 +113,7 @@ def render(
             sales=_sales(sales, certificate),
             models=tables.models_table(certificate),
             all_metrics=tables.all_metrics(certificate),
+            learned=curves.learnings(certificate),
             repeats=tables.repeat_table(certificate),
             segments=tables.segment_tables(certificate),
             cold=tables.cold_table(certificate),

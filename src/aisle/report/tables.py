@@ -13,7 +13,9 @@ from aisle.report.story import HEADLINE, floor_of, headline_metric, is_simple, p
 from aisle.report.wording import interval, mean_of, metric_name, model_name, number, percent, seconds
 
 SEVERITIES = {"error": 0, "warning": 1, "info": 2}
-NOT_METRICS = {"settings", "seconds", "peak_mb", "flags", "simple", "personal", "reference", "rolling_mean"}
+NOT_METRICS = {
+    *("settings", "seconds", "peak_mb", "flags", "simple", "personal", "reference", "rolling_mean", "training")
+}
 
 
 @dataclass(frozen=True)
