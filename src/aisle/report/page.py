@@ -99,6 +99,7 @@ def render(
         .render(
             css=Markup(_resource("report.css") + plots.SHAPES),  # our own files
             story=story.tell(certificate),
+            cautions=story.cautions(certificate),
             measured=story.how_measured(certificate),
             verdict=_Known(story.part(certificate, "verdict")),
             bars=bars,
