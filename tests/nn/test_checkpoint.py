@@ -114,6 +114,30 @@ def test_an_early_stop_is_remembered(tmp_path: Path) -> None:
     assert run(tmp_path, plan=plan, stop=0) == undisturbed
 
 
+def test_progress_made_before_the_stop_counts(tmp_path: Path) -> None:
+    plan = replace(PLAN, patience=2)
+
+    def growing(stop: int) -> Trained:
+        net, step = network(), lesson(network())
+        seen = list[int]()
+
+        def counted(rows: Tensor, generator: torch.Generator) -> Tensor:
+            seen.append(len(rows))
+            if len(seen) > stop:
+                raise Stop
+            next(net.parameters()).data += 1.0
+            return step(rows, generator)
+
+        def weight() -> float:
+            return float(next(net.parameters()).detach().mean())
+
+        return train(net, SIZE, counted, plan, weight, checkpoint=Checkpoint(tmp_path))
+
+    with pytest.raises(Stop):
+        growing(stop=4 * BATCHES)
+    assert growing(stop=99).epochs == 6  # better and better: patience is not spent by the stop
+
+
 @pytest.mark.parametrize(
     ("changes", "named"),
     [
