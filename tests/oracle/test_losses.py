@@ -28,7 +28,7 @@ def case(seed: int = 0) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
 def sampled(loss: str, scores: Tensor) -> Tensor:
     _, drawn, row, column, weight = case()
     hit = sampling.is_pair(torch.arange(B)[:, None], drawn[None], row * N_PRODUCTS + column, N_PRODUCTS)
-    return losses.sampled(loss, scores[row, column], scores[:, drawn], hit, row, weight, N_PRODUCTS)  # type: ignore[arg-type]
+    return losses.SAMPLED[loss](losses.Sample(scores[row, column], row, weight, scores[:, drawn], hit, N_PRODUCTS))
 
 
 def softmax(scores: Tensor) -> Tensor:
@@ -79,7 +79,7 @@ def test_sampling_everything_is_the_full_softmax() -> None:
     scores, _, row, column, weight = case(1)
     everyone, drawn = torch.arange(B)[:, None], torch.arange(N_PRODUCTS)
     hit = sampling.is_pair(everyone, drawn[None], row * N_PRODUCTS + column, N_PRODUCTS)
-    some = losses.sampled_softmax(scores[row, column], scores, hit, row, weight, N_PRODUCTS)
+    some = losses.sampled_softmax(losses.Sample(scores[row, column], row, weight, scores, hit, N_PRODUCTS))
     assert_allclose(float(some), float(losses.softmax(scores, row, column, weight)), rtol=1e-12)
 
 

@@ -20,7 +20,7 @@ Cost: an epoch is about ``6 · questions · I · dim`` flops with the full softm
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Any, ClassVar, Self, get_args
+from typing import Any, ClassVar, Self
 
 import numpy as np
 import scipy.sparse as sp
@@ -36,13 +36,15 @@ from aisle.models.nn import losses
 from aisle.models.nn.features import Form
 from aisle.models.nn.histories import HALF_LIVES, Histories
 from aisle.models.nn.hybrid_net import HybridNet, Inputs, Sizes, all_scores, log_shares, pair_scores, tensors
-from aisle.models.nn.losses import Loss
+from aisle.models.nn.losses import SAMPLED, Loss, Sample
 from aisle.models.nn.sampling import is_pair, keep_mask, uniform_negatives
 from aisle.models.nn.start import level_means, taste_vectors
 from aisle.models.nn.train import Schedule, Trained, train
 from aisle.models.nn.windows import Question, questions, sales_before, spread, window_ticks
 from aisle.types import Bools, Doubles, Floats, Ints, Sparse
 
+LOSSES = ("auto", "softmax", "sampled_softmax", "wmrb", "bpr", "warp", "gbce")
+"""Losses of ``nn.losses`` that fit questions about what is bought next."""
 BATCH = 256
 STEPS = 40
 """Steps an epoch at least, down to batches of 32."""
@@ -93,8 +95,8 @@ class HybridFactorization(Model):
     seed: int = 0
 
     def __post_init__(self) -> None:
-        if self.loss not in get_args(Loss):
-            raise UsageError(f"loss is {self.loss!r}; allowed: {', '.join(get_args(Loss))}")
+        if self.loss not in LOSSES:
+            raise UsageError(f"loss is {self.loss!r}; allowed: {', '.join(LOSSES)}")
         if not 0 <= self.id_dropout < 1:
             raise UsageError(f"id_dropout is {self.id_dropout}; allowed: 0 <= id_dropout < 1")
         for setting in ("dim", "learning_rate", "n_negatives", "max_history", "max_questions", "patience"):
@@ -270,7 +272,7 @@ class HybridFactorization(Model):
         negative = pair_scores(net, (vectors, customers), tasks.shares, ask, everyone, drawn)
         hit = is_pair(everyone, drawn, row * tasks.n_products + column, tasks.n_products)
         hit = hit | tasks.absent[ask["cut"][:, None], drawn]
-        return losses.sampled(loss, positive, negative, hit, row, weight, tasks.n_products)
+        return SAMPLED[loss](Sample(positive, row, weight, negative, hit, tasks.n_products))
 
 
 @dataclass(frozen=True, eq=False)

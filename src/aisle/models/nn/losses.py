@@ -3,22 +3,71 @@
 Targets are pairs: target p says that row ``row[p]`` of the batch bought product ``column[p]``; it has ``weight[p]``.
 The weights of all targets are expected to sum to 1, so that every loss is a weighted mean over targets.
 
-Sampled losses see Z negatives drawn uniformly without replacement from the I products of the catalogue and shared by
-the whole batch. A true purchase among a row's negatives is masked out: it is no negative.
+Sampled losses see Z distinct negatives, drawn from the I products of the catalogue and shared by the whole batch. A
+true purchase among a row's negatives is masked out: it is no negative. Losses that estimate a sum over the catalogue
+(the softmax's, the rank of WMRB) undo uneven draws by their log-expectation ``log_q``; BPR, WARP and gBCE do not: there
+the draw is part of the loss, and likely draws are meant to be pushed down harder.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-Loss: TypeAlias = Literal["auto", "softmax", "sampled_softmax", "wmrb", "bpr"]
+from aisle.errors import UsageError
+
+Loss: TypeAlias = Literal[
+    "auto",
+    "softmax",
+    "sampled_softmax",
+    "wmrb",
+    "balanced_wmrb",
+    "bpr",
+    "warp",
+    "gbce",
+    "rmse",
+    "rmse_dense",
+    "separation",
+    "separation_dense",
+]
 """``auto`` is the full softmax up to ``FULL_SOFTMAX`` products and the sampled one above."""
 FULL_SOFTMAX = 20_000
+CALIBRATION = 0.75
+"""t of gBCE: 0 is plain cross-entropy, which is overconfident under sampling; 1 undoes all of that."""
+EULER = 0.5772156649015329
+
+
+@dataclass(frozen=True, eq=False)
+class Sample:
+    """What a sampled loss sees: the targets of B rows and Z negatives."""
+
+    positive: Tensor
+    """(P,) scores of the targets."""
+    row: Tensor
+    """(P,)."""
+    weight: Tensor
+    """(P,) sums to 1 over a batch."""
+    negative: Tensor
+    """(B, Z) scores of the drawn negatives, in the order they were drawn."""
+    hit: Tensor
+    """(B, Z) True where a negative must not count: it is a target of the row."""
+    size: int
+    """I."""
+    log_q: Tensor | None = None
+    """(Z,) or (B, Z) log of the expected number of times each negative is in the draw; None = uniform, log(Z / I)."""
+    share: Tensor | None = None
+    """(P,) for ``balanced_wmrb``: the row's part in all purchases of the product, ``r_ui / Σ_u' r_u'i``."""
+
+    @property
+    def left(self) -> Tensor:
+        """(B,) negatives of the row that count."""
+        return (~self.hit).sum(dim=1)
 
 
 def softmax(scores: Tensor, row: Tensor, column: Tensor, weight: Tensor) -> Tensor:
@@ -30,50 +79,106 @@ def softmax(scores: Tensor, row: Tensor, column: Tensor, weight: Tensor) -> Tens
     return ((total[row] - scores[row, column]) * weight).sum()
 
 
-def sampled_softmax(positive: Tensor, negative: Tensor, hit: Tensor, row: Tensor, weight: Tensor, size: int) -> Tensor:
+def sampled_softmax(sample: Sample) -> Tensor:
     """Softmax whose sum is estimated from the row's targets and the sampled negatives.
 
-    ``positive`` (P,) scores of the targets, ``negative`` (B, Z) scores of the shared negatives, ``hit`` (B, Z) True
-    where a negative is a target of the row, ``size`` I. Each negative stands for ``I / Z`` products, which is the
-    logQ correction of uniform sampling (Bengio & Senécal, 2008); with Z = I this is the full softmax.
+    Each negative stands for ``1 / q`` products (logQ correction: Bengio & Senécal, "Adaptive Importance Sampling to
+    Accelerate Training of a Neural Probabilistic Language Model", 2008), which is ``I / Z`` where the draw is uniform;
+    with all products drawn this is the full softmax.
     """
-    scaled = (negative + math.log(size / negative.shape[1])).masked_fill(hit, -torch.inf)
-    top = torch.full_like(negative[:, 0], -torch.inf).scatter_reduce(0, row, positive.detach(), "amax")
+    negative, row = sample.negative, sample.row
+    log_q = math.log(negative.shape[1] / sample.size) if sample.log_q is None else sample.log_q
+    scaled = (negative - log_q).masked_fill(sample.hit, -torch.inf)
+    top = torch.full_like(negative[:, 0], -torch.inf).scatter_reduce(0, row, sample.positive.detach(), "amax")
     top = torch.maximum(top, scaled.detach().amax(dim=1))  # (B,) for a stable exponential
     top = top.masked_fill(torch.isinf(top), 0.0)
     mass = torch.exp(scaled - top[:, None]).sum(dim=1)
-    mass = mass.index_add(0, row, torch.exp(positive - top[row]))
-    return ((torch.log(mass)[row] + top[row] - positive) * weight).sum()
+    mass = mass.index_add(0, row, torch.exp(sample.positive - top[row]))
+    return ((torch.log(mass)[row] + top[row] - sample.positive) * sample.weight).sum()
 
 
-def wmrb(positive: Tensor, negative: Tensor, hit: Tensor, row: Tensor, weight: Tensor, size: int) -> Tensor:
+def wmrb(sample: Sample) -> Tensor:
     """Weighted margin-rank batch loss: ``log(1 + I/|Z| · Σ_j max(0, 1 - s_p + s_j))`` for each target.
 
-    Liu & Natarajan, "WMRB: Learning to Rank in a Scalable Batch Training Approach", 2017. Arguments as for
-    ``sampled_softmax``; |Z| counts the negatives that are left after the row's own targets are masked out.
+    Liu & Natarajan, "WMRB: Learning to Rank in a Scalable Batch Training Approach", 2017. |Z| counts the negatives that
+    are left after the row's own targets are masked out; with ``log_q`` the mean over them is weighted by ``1 / q``.
     """
-    left = (~hit).sum(dim=1).clamp(min=1)  # (B,)
-    margin = F.relu(1.0 - positive[:, None] + negative[row]).masked_fill(hit[row], 0.0)  # (P, Z)
-    rank = margin.sum(dim=1) * (size / left[row])
-    return (torch.log1p(rank) * weight).sum()
+    return (torch.log1p(_margin_rank(sample)) * sample.weight).sum()
 
 
-def bpr(positive: Tensor, negative: Tensor, hit: Tensor, row: Tensor, weight: Tensor) -> Tensor:
+def balanced_wmrb(sample: Sample) -> Tensor:
+    """WMRB with the rank of each target times its ``share`` of the product's purchases: best sellers weigh less."""
+    if sample.share is None:
+        raise UsageError("balanced_wmrb needs each target's share of the product's purchases; give it, or take wmrb")
+    return (torch.log1p(_margin_rank(sample) * sample.share) * sample.weight).sum()
+
+
+def bpr(sample: Sample) -> Tensor:
     """Bayesian personalised ranking: the mean over negatives of ``-log σ(s_p - s_j)`` for each target.
 
-    Rendle et al., "BPR: Bayesian Personalized Ranking from Implicit Feedback", UAI 2009. Arguments as above.
+    Rendle et al., "BPR: Bayesian Personalized Ranking from Implicit Feedback", UAI 2009.
     """
-    left = (~hit).sum(dim=1).clamp(min=1)
-    each = F.softplus(negative[row] - positive[:, None]).masked_fill(hit[row], 0.0)  # (P, Z)
-    return (each.sum(dim=1) / left[row] * weight).sum()
+    each = F.softplus(_behind(sample)).masked_fill(sample.hit[sample.row], 0.0)  # (P, Z)
+    return (each.sum(dim=1) / sample.left.clamp(min=1)[sample.row] * sample.weight).sum()
 
 
-def sampled(
-    loss: Loss, positive: Tensor, negative: Tensor, hit: Tensor, row: Tensor, weight: Tensor, size: int
-) -> Tensor:
-    """One of the sampled losses by name."""
-    if loss == "sampled_softmax":
-        return sampled_softmax(positive, negative, hit, row, weight, size)
-    if loss == "wmrb":
-        return wmrb(positive, negative, hit, row, weight, size)
-    return bpr(positive, negative, hit, row, weight)
+def warp(sample: Sample) -> Tensor:
+    """Weighted approximate-rank pairwise loss: ``L(⌊(I - 1) / N⌋) · (1 - s_p + s_j)`` for each target.
+
+    j is the first of the row's negatives with ``s_j > s_p - 1``, the N-th that counts; ``L(k) = 1 + 1/2 + … + 1/k``.
+    A target without such a j costs nothing. Weston, Bengio & Usunier, "WSABIE: Scaling Up To Large Vocabulary Image
+    Annotation", IJCAI 2011.
+    """
+    margin = F.relu(1.0 + _behind(sample)).masked_fill(sample.hit[sample.row], 0.0)  # (P, Z)
+    first = (margin.detach() > 0).to(torch.uint8).argmax(dim=1, keepdim=True)  # (P, 1), the first of equals
+    tries = (~sample.hit).cumsum(dim=1)[sample.row].gather(1, first)[:, 0].clamp(min=1)
+    rank = torch.div(sample.size - 1, tries, rounding_mode="floor").clamp(min=1)
+    harmonic = torch.digamma(rank.to(margin.dtype) + 1.0) + EULER
+    return (harmonic * margin.gather(1, first)[:, 0] * sample.weight).sum()
+
+
+def gbce(sample: Sample) -> Tensor:
+    """Generalised binary cross-entropy: ``-(β · log σ(s_p) + Σ_j log(1 - σ(s_j))) / (|Z| + 1)`` for each target.
+
+    ``β = α · (t · (1 - 1/α) + 1/α)`` with the sampling rate ``α = Z / I`` and t = ``CALIBRATION`` undoes most of the
+    overconfidence that comes from seeing few negatives. Petrov & Macdonald, "gSASRec: Reducing Overconfidence in
+    Sequential Recommendation Trained with Negative Sampling", RecSys 2023.
+    """
+    rate = sample.negative.shape[1] / sample.size
+    beta = rate * (CALIBRATION * (1.0 - 1.0 / rate) + 1.0 / rate)
+    push = F.softplus(sample.negative).masked_fill(sample.hit, 0.0).sum(dim=1)  # (B,)
+    each = beta * F.softplus(-sample.positive) + push[sample.row]
+    return (each / (sample.left + 1)[sample.row] * sample.weight).sum()
+
+
+SAMPLED: dict[str, Callable[[Sample], Tensor]] = {
+    "sampled_softmax": sampled_softmax,
+    "wmrb": wmrb,
+    "balanced_wmrb": balanced_wmrb,
+    "bpr": bpr,
+    "warp": warp,
+    "gbce": gbce,
+}
+
+
+def dislike(disliked: Tensor, rival: Tensor, weight: Tensor) -> Tensor:
+    """Negative feedback: ``Σ weight · log(1 + exp(s_disliked - s_rival))``, a returned product belongs below a rival.
+
+    ``disliked``, ``rival`` and ``weight`` (Q,).
+    """
+    return (F.softplus(disliked - rival) * weight).sum()
+
+
+def _behind(sample: Sample) -> Tensor:
+    """(P, Z) by how much each target lies behind each of its row's negatives."""
+    return sample.negative[sample.row] - sample.positive[:, None]
+
+
+def _margin_rank(sample: Sample) -> Tensor:
+    """(P,) I times the mean over the row's negatives of ``max(0, 1 - s_p + s_j)``; 0 where none is left."""
+    log_q = sample.negative.new_zeros(1) if sample.log_q is None else sample.log_q.to(sample.negative.dtype)
+    even = (-log_q).expand_as(sample.negative).masked_fill(sample.hit, -torch.inf)
+    even = torch.softmax(even, dim=1).masked_fill(
+        sample.hit, 0.0
+    )  # (B, Z) weights of the mean; a row of hits: nan -> 0
+    return sample.size * (F.relu(1.0 + _behind(sample)) * even[sample.row]).sum(dim=1)
