@@ -94,7 +94,7 @@ def sampled_softmax(sample: Sample) -> Tensor:
     top = top.masked_fill(torch.isinf(top), 0.0)
     mass = torch.exp(scaled - top[:, None]).sum(dim=1)
     mass = mass.index_add(0, row, torch.exp(sample.positive - top[row]))
-    return ((torch.log(mass)[row] + top[row] - sample.positive) * sample.weight).sum()
+    return ((torch.log(mass[row]) + top[row] - sample.positive) * sample.weight).sum()
 
 
 def wmrb(sample: Sample) -> Tensor:
@@ -132,7 +132,7 @@ def warp(sample: Sample) -> Tensor:
     margin = F.relu(1.0 + _behind(sample)).masked_fill(sample.hit[sample.row], 0.0)  # (P, Z)
     first = (margin.detach() > 0).to(torch.uint8).argmax(dim=1, keepdim=True)  # (P, 1), the first of equals
     tries = (~sample.hit).cumsum(dim=1)[sample.row].gather(1, first)[:, 0].clamp(min=1)
-    rank = torch.div(sample.size - 1, tries, rounding_mode="floor").clamp(min=1)
+    rank = torch.div(sample.size - 1, tries, rounding_mode="floor")
     harmonic = torch.digamma(rank.to(margin.dtype) + 1.0) + EULER
     return (harmonic * margin.gather(1, first)[:, 0] * sample.weight).sum()
 
@@ -177,8 +177,6 @@ def _behind(sample: Sample) -> Tensor:
 def _margin_rank(sample: Sample) -> Tensor:
     """(P,) I times the mean over the row's negatives of ``max(0, 1 - s_p + s_j)``; 0 where none is left."""
     log_q = sample.negative.new_zeros(1) if sample.log_q is None else sample.log_q.to(sample.negative.dtype)
-    even = (-log_q).expand_as(sample.negative).masked_fill(sample.hit, -torch.inf)
-    even = torch.softmax(even, dim=1).masked_fill(
-        sample.hit, 0.0
-    )  # (B, Z) weights of the mean; a row of hits: nan -> 0
-    return sample.size * (F.relu(1.0 + _behind(sample)) * even[sample.row]).sum(dim=1)
+    inverse = (-log_q).expand_as(sample.negative).masked_fill(sample.hit, -torch.inf)
+    mean = torch.softmax(inverse, dim=1).masked_fill(sample.hit, 0.0)  # (B, Z) nan -> 0 where all are hits
+    return sample.size * (F.relu(1.0 + _behind(sample)) * mean[sample.row]).sum(dim=1)
