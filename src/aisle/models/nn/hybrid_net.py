@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
@@ -13,12 +14,17 @@ from torch.nn import functional as F
 from aisle.models.nn.histories import Histories
 from aisle.models.nn.rows import Rows
 from aisle.models.nn.sampling import find_pair
+from aisle.models.nn.start import column_means
 from aisle.models.nn.similarity import Similarity, all_pairs, attended, best_taste, pairs
 from aisle.models.nn.towers import SparseLinear, Tower
 from aisle.types import Floats, Ints
 
 CONTENT = 0.3
 """Where the gates of content start; ids start at 1."""
+
+
+FAINT = -4.0
+"""Where the other half-lives' weights start, before the softplus."""
 
 
 class Sizes(NamedTuple):
@@ -158,10 +164,11 @@ class HybridNet(nn.Module):
         gates = [CONTENT] * (max(groups, default=-1) + 1)
         self.product = Tower(shape.product_tower, len(groups), sizes.dim, groups=groups, gates=gates)
         first = self.product.first
-        width = first.weight.shape[1] if isinstance(first, SparseLinear) else sizes.dim
-        self.ids = nn.Embedding(sizes.products, width)
-        nn.init.normal_(self.ids.weight, std=width**-0.5)
-        self.id_gate = nn.Parameter(torch.ones(()))
+        self.ids: nn.Embedding | None = None
+        if isinstance(first, SparseLinear):  # features that pass through leave no room for an id
+            self.ids = nn.Embedding(sizes.products, first.weight.shape[1])
+            nn.init.normal_(self.ids.weight, std=first.weight.shape[1] ** -0.5)
+            self.id_gate = nn.Parameter(torch.ones(()))
         self.lift = nn.Parameter(torch.tensor(0.125))
         self.tastes = nn.ModuleList(CustomerTower(sizes, shape.customer_tower) for _ in range(shape.tastes))
         attend = shape.tastes if shape.attention else 0
@@ -174,6 +181,7 @@ class HybridNet(nn.Module):
         self.heat = nn.Parameter(torch.full((), 1.0))
         self.prior = nn.Parameter(torch.tensor([0.05] * (sizes.spans - 1) + [0.2]))
         self.repeat = nn.Parameter(torch.linspace(-2.0, 1.0, sizes.half_lives))
+        self.own_heat = nn.Parameter(torch.zeros(()))
         self.loyal = nn.Linear(sizes.dim, 1, bias=False)
         self.repeatable = nn.Linear(sizes.dim, 1, bias=False)
         nn.init.zeros_(self.loyal.weight)
@@ -192,8 +200,37 @@ class HybridNet(nn.Module):
 
     def product_vectors(self, keep: Tensor) -> Tensor:
         """(I, D); ``keep`` (I,) 0 hides a product's id."""
-        ids = self.ids.weight * (keep * self.has_id)[:, None] * self.id_gate
-        return self.product.finish(ids + self.product.first(self.content))
+        content: Tensor = self.product.first(self.content)
+        if self.ids is None:
+            return self.product.finish(content)
+        return self.product.finish(content + self.ids.weight * (keep * self.has_id)[:, None] * self.id_gate)
+
+    def look_back(self, half_lives: Sequence[float], half_life: float | None) -> None:
+        """Let histories start with the weight that a purchase has at one half-life, None = for ever."""
+        apart = [abs(np.log(min(h, 1e4) / (half_life or 1e4))) for h in half_lives]
+        with torch.no_grad():
+            for taste in self.tastes:
+                taste.weigh.fill_(FAINT)  # type: ignore[operator, union-attr]
+                taste.weigh[int(np.argmin(apart))] = 0.5  # type: ignore[operator, union-attr, index]
+
+    def start(self, vectors: Tensor, content: Rows, customers: Tensor) -> None:
+        """Start from known vectors of products (I, D): content as the mean of what carries it, ids as the rest.
+
+        Customers' ``content`` (N, F) starts as what sets the vectors ``customers`` (N, D) of its carriers apart. Towers
+        whose first layer is wider start at random.
+        """
+        first = self.product.first
+        with torch.no_grad():
+            if self.ids is not None and isinstance(first, SparseLinear) and first.weight.shape[1] == self.sizes.dim:
+                some = vectors.abs().sum(dim=1) > 0
+                means = column_means(self.content, vectors)
+                first.weight.mul_(0.05).add_(means)
+                self.ids.weight[some] = (vectors - first(self.content))[some]
+            means = column_means(content, customers - customers.mean(dim=0) if len(customers) else customers)
+            for taste in self.tastes:
+                layer = taste.tower.first  # type: ignore[union-attr]
+                if isinstance(layer, SparseLinear) and layer.weight.shape == means.shape:
+                    layer.weight.add_(means)
 
     def lifted(self, vectors: Tensor) -> Tensor:
         """(I, D) product vectors as they meet customers: longer where much is sold."""
@@ -208,7 +245,7 @@ class HybridNet(nn.Module):
         """(P,) the repeat head for each pair of a customer (B, D) and an own product."""
         base = (torch.log1p(ask.counts) * F.softplus(self.repeat)).sum(dim=1)
         own = self.loyal(customers)[ask.history.row, 0] + self.repeatable(vectors)[ask.history.column, 0]
-        return base * torch.exp(own.clamp(-3.0, 3.0)) + self.own_shift
+        return base * torch.exp(self.own_heat + own.clamp(-3.0, 3.0)) + self.own_shift
 
     def sells(self, shares: Tensor) -> Tensor:
         """(C, I) the what-sells prior from log shares (C, S, I), and the bias of the products' content."""

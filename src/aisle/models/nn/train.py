@@ -22,7 +22,7 @@ from aisle.models.nn.checkpoint import Checkpoint, Facts, digest
 
 log = logging.getLogger(__name__)
 
-SCALAR_SPEED = 10.0
+SCALAR_SPEED = 2.0
 """Gates, scales and other few-number parameters learn this much faster and without decay."""
 SCALAR_SIZE = 32
 GAIN = 0.002

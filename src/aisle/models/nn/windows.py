@@ -7,7 +7,7 @@ order (one basket a customer), a question is a customer with a part of the purch
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, TypeAlias
 
 import numpy as np
@@ -21,6 +21,8 @@ from aisle.types import Codes, Doubles, Floats, Ints, Sparse
 SHARE = 4
 """A window is at most this part of the whole span, so that at least three windows have a past."""
 SPANS = 3
+JUDGED, MIN_JUDGED = 0.2, 5
+"""Share of the purchases held out from those who decide when to stop; only customers with so many are asked."""
 Weighing: TypeAlias = Literal["even", "quantity", "amount", "recency"]
 """What makes an answer weigh more: nothing · the logarithm of its quantity, of its amount · a later window."""
 FADE = 0.8
@@ -94,6 +96,26 @@ def unordered(data: Dataset, limit: int, seed: int, weighing: Weighing) -> list[
     returned = (returned - returned.multiply(bought.sign())).tocsr()
     returned.eliminate_zeros()
     return [Question(data.as_of, customers, bought, returned, sales_before(data, data.as_of, 1))]
+
+
+def hold_out(data: Dataset, limit: int, seed: int) -> tuple[Dataset, Question | None]:
+    """The data without a part of what some customers bought, and the question for that part."""
+    random = np.random.default_rng(seed)
+    counts = data.counts
+    customers = _sample(np.flatnonzero(np.diff(counts.indptr) >= MIN_JUDGED).astype(np.int32), limit, random)
+    bought = counts[customers].sign()
+    bought.data[random.random(bought.nnz) >= JUDGED] = 0.0
+    bought.eliminate_zeros()
+    if not bought.nnz:
+        return data, None
+    events, width = data.all_events, np.int64(data.shape[1])
+    row = np.repeat(customers.astype(np.int64), np.diff(bought.indptr))
+    gone = np.isin(events.customer * width + events.product, row * width + bought.indices)
+    past = replace(data, all_events=events.take(~gone))
+    nothing = bought[:, :].copy()
+    nothing.data[:] = 0.0
+    nothing.eliminate_zeros()
+    return past, Question(data.as_of, customers, bought, nothing, sales_before(past, data.as_of, 1))
 
 
 def has_order(data: Dataset) -> bool:
