@@ -18,8 +18,8 @@ import scipy.sparse as sp
 
 from aisle.data.dataset import Dataset
 from aisle.data.schema import CleanTables
-from aisle.types import Clock, Codes, Sparse
-from benchmarks.anchors import data_folder
+from aisle.types import Clock
+from benchmarks.anchors import Split, data_folder
 
 Genres: TypeAlias = Literal["flags", "text"]
 TRAIN, TUNE = 0.8, 0.9
@@ -40,20 +40,6 @@ class Films:
     lines: pl.DataFrame
     products: pl.DataFrame
     customers: pl.DataFrame
-
-
-@dataclass(frozen=True, eq=False)
-class Split:
-    """Training data, and what was hidden from them."""
-
-    data: Dataset
-    """The training cells alone, with every customer and every film."""
-    wanted: Sparse
-    """(U, I) 1 where the customer likes the film and it was hidden."""
-    customers: Codes
-    """Customers with a hidden film."""
-    inner: Callable[[], Split]
-    """The same kind of split inside the training cells, to tune settings on."""
 
 
 def split(name: str, seed: int = 0, *, clock: Clock = "time", genres: Genres = "flags") -> Split:
@@ -156,7 +142,7 @@ def _split(train: Films, hidden: pl.DataFrame, inner: Callable[[], Split]) -> Sp
     columns = data.products.vocab.codes(hidden["product_id"])
     wanted = sp.csr_array((np.ones(len(rows), dtype=np.float32), (rows, columns)), shape=data.shape)
     wanted.sort_indices()
-    return Split(data, wanted, np.flatnonzero(np.diff(wanted.indptr)).astype(np.int32), inner)
+    return Split(data, wanted, np.flatnonzero(np.diff(wanted.indptr)).astype(np.int32), inner=inner)
 
 
 def _id(column: str, name: str) -> pl.Expr:
