@@ -119,6 +119,7 @@ def main() -> None:
     result = {
         "data": f"MovieLens {args.split}{', inside the training cells' if args.inner else ''}",
         "settings": {"dim": DIM, **given},
+        "clock": "sequence" if args.split.endswith("random") else args.clock,
         "mean": {model: {n: round(float(np.mean(v)), 5) for n, v in rows.items()} for model, rows in each.items()},
         f"{OURS} against {RIVAL}": {name: against(ours[name], rival[name]) for name in ours},
         "splits": about,

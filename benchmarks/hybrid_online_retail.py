@@ -41,7 +41,7 @@ PUBLISHED = {
     "TensorRec, 30 epochs": {ALL: 0.2459, "recall@10": 0.1032, "hit@10": 0.727, NEW: 0.0711, "new recall@10": 0.0391},
     "TensorRec, 40 epochs": {ALL: 0.2507, "recall@10": 0.1031, "hit@10": 0.720, NEW: 0.0731, "new recall@10": 0.0424},
 }
-"""Measured elsewhere under the same protocol; TensorRec with WMRB, ids, content and RFM quartiles, width 64, one seed."""
+"""Measured elsewhere under the same protocol; TensorRec with WMRB, ids and content, width 64, one seed."""
 
 
 def rivals(asked: Split) -> tuple[dict[str, dict[str, Doubles]], dict[str, Any]]:
