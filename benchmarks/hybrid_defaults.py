@@ -29,7 +29,8 @@ NAME = "hybrid_defaults"
 RECENT = (1.0, 7.0, 14.0, 28.0, 91.0)
 SEASONS = (28.0, 91.0)
 SHARES = (0.25, 0.5, 0.75)
-SHRINKAGES = (1000.0, 100.0)
+GROUPS = ((1000.0, None), (100.0, None), (1000.0, 91.0), (1000.0, 28.0))
+"""Shrinkage and days that are counted."""
 METRIC, NEW = "ndcg@10", "new ndcg@10"
 
 
@@ -45,8 +46,11 @@ def family(asked: Split) -> Iterator[tuple[str, Model]]:
                 yield f"seasonal_popularity {days:g} {share}", season
     for by in groupings(asked.data):
         if by != ALL:
-            for shrinkage in SHRINKAGES:
-                yield f"group_popularity {by} {shrinkage:g}", GroupPopularity(by=by, shrinkage=shrinkage)
+            for shrinkage, days in GROUPS:
+                if days and asked.data.clock == "sequence":
+                    continue
+                group = GroupPopularity(by=by, shrinkage=shrinkage, window_days=days)
+                yield f"group_popularity {by} {shrinkage:g}{f' {days:g}' if days else ''}", group
 
 
 def judge(name: str) -> dict[str, Any]:
