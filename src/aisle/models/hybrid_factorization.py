@@ -47,7 +47,7 @@ from aisle.models.nn.regression import REGRESSION
 from aisle.models.nn.rows import Rows
 from aisle.models.nn.sampling import Negatives, Sampler
 from aisle.models.nn.similarity import Similarity
-from aisle.models.nn.start import Tastes, column_means
+from aisle.models.nn.start import Tastes
 from aisle.models.nn.tasks import VALIDATE, Rules, Tasks, fit_heats, judged, loss_of
 from aisle.models.nn.towers import TOWERS
 from aisle.models.nn.train import Rate, Schedule, Trained, Watch, train
@@ -55,7 +55,7 @@ from aisle.models.nn.windows import (
     SPANS,
     Weighing,
     batch_before,
-    has_order,
+    come_back,
     hold_out,
     questions,
     sales_before,
@@ -71,8 +71,6 @@ STEPS = 40
 SLOW = {"turn": 0.1, "tower.body": 0.1, "tower.first": 0.1}
 """Parts of the customer towers that start well, or can tell customers apart: their share of the learning rate."""
 WINDOWS = 8
-MIN_SALES = 5
-"""Products sold less often are known by their content alone, where there is any."""
 BLIND_EPOCHS = 10
 """Epochs where the data hold a single window, so that nothing can say when to stop."""
 OWN_LAST = -50.0
@@ -80,9 +78,11 @@ OWN_LAST = -50.0
 PREFIX = "purchases: "
 """Marks the customer numbers that come from purchases."""
 AGES = {"time": (None, 180.0, 60.0), "sequence": (None, 10.0, 3.0)}
-RIDGES = (0.1, 0.03, 0.3)
+RIDGES = (0.1, 0.3, 0.03)
 """Half-lives (days, baskets) of purchases and ridges tried for the start."""
-LIFTS, PRIORS = (0.125, 0.0), (1.0, 0.0)
+CLEARLY = 1.02
+"""A later choice must be so much better than the best before it."""
+LIFTS, PRIORS = (0.125, 0.0), (0.0, 1.0)
 """How much longer best sellers' vectors are, and how much the sales prior counts at the start."""
 STARTERS = 20_000
 """About so many customers say what sets their group apart at the start."""
@@ -162,10 +162,10 @@ class HybridFactorization(Model):
         ticks = self._look(data)
         self.start_ = {"half_life": None, "ridge": RIDGES[0]}
         self.epochs_, self.training_ = 0, {}
-        ordered = has_order(data)
-        asked = questions(data, ticks, WINDOWS, self._limit, self.seed, self.weighing) if ordered else []
+        asked = questions(data, ticks, WINDOWS, self._limit, self.seed, self.weighing)
+        ordered = come_back(data, asked)
         past, tasks = data, None
-        if ordered and asked:
+        if ordered:
             tasks, past = self._tasks(data, asked), data.before(asked[0].cut)
         elif not ordered:
             past, judge = hold_out(data, VALIDATE, self.seed)
@@ -200,8 +200,8 @@ class HybridFactorization(Model):
             return self.fit(data, watch=watch)
         old, labels = self._net, self._labels()
         ticks = self._look(data)
-        ordered = has_order(data)
         asked = questions(data, ticks, WINDOWS, self._limit, self.seed, self.weighing)
+        ordered = come_back(data, asked)
         asked = asked if ordered else unordered(data, self.max_questions, self.seed, self.weighing)
         tasks = self._tasks(data, asked, hidden=not ordered) if asked else None
         self._net = self.build(self._sizes(), self._content(data))
@@ -358,7 +358,7 @@ class HybridFactorization(Model):
     def _choose(self, past: Dataset, tasks: Tasks) -> None:
         """The half-life and the ridge of the start that the judges like best, and how hot its scores should be."""
         batch = everyone(past)
-        best = -np.inf
+        best = 0.0
         for age in AGES[past.clock] if not tasks.hidden else (None,):
             tastes = Tastes.of(decayed_presence(batch, age), self.dim, self.seed)
             for ridge in RIDGES:
@@ -370,7 +370,7 @@ class HybridFactorization(Model):
                     self._net.lift.data.fill_(lift)
                     self._net.prior.data.copy_(plain * prior)
                     value = judged(self._net, tasks)
-                    if value > best:
+                    if value > best * CLEARLY:
                         best, chosen = value, start | {"lift": lift, "prior": prior}
         self.start_ = chosen
         self._start(past, tasks)
@@ -390,10 +390,9 @@ class HybridFactorization(Model):
         self._facts(data, tasks)
         some = np.flatnonzero(np.diff(data.indptr) > 0).astype(np.int32)[:: max(data.shape[0] // STARTERS, 1)]
         batch = data.batch(some)
-        tastes = np.asarray(batch.history.sign() @ vectors)
-        tastes /= np.maximum(np.linalg.norm(tastes, axis=1, keepdims=True), 1e-9)
+        tastes = np.asarray(batch.history.sign() @ vectors) / np.diff(batch.history.indptr)[:, None]
         net.look_back(HALF_LIVES[data.clock], self.start_["half_life"])
-        net.start(torch.from_numpy(vectors), self._ask(batch, 0).content, torch.from_numpy(tastes))
+        net.start(torch.from_numpy(vectors), self._ask(batch, 0).content, torch.from_numpy(tastes.astype(np.float32)))
         for name in ("heat", "own_heat", "lift"):
             if name in self.start_:
                 getattr(net, name).data.fill_(self.start_[name])
@@ -403,9 +402,8 @@ class HybridFactorization(Model):
         """What the network must know of the data and does not learn."""
         net = self._net
         sold = np.bincount(data.purchases.product, minlength=data.shape[1])
-        least = MIN_SALES if net.sizes.product_groups else 1
         net.sold.copy_(torch.from_numpy(np.log1p(sold).astype(np.float32)))
-        net.has_id.copy_(torch.from_numpy((sold >= least).astype(np.float32)))
+        net.has_id.copy_(torch.from_numpy((sold > 0).astype(np.float32)))
         net.own_shift.fill_(OWN_LAST if tasks is not None and tasks.new_only else 0.0)
 
     def _settle(self) -> None:

@@ -14,7 +14,7 @@ from torch.nn import functional as F
 from aisle.models.nn.histories import Histories
 from aisle.models.nn.rows import Rows
 from aisle.models.nn.sampling import find_pair
-from aisle.models.nn.start import column_means
+from aisle.models.nn.start import explained
 from aisle.models.nn.similarity import Similarity, all_pairs, attended, best_taste, pairs
 from aisle.models.nn.towers import SparseLinear, Tower
 from aisle.types import Floats, Ints
@@ -114,7 +114,7 @@ class CustomerTower(nn.Module):
         groups = sizes.customer_groups
         gates = [CONTENT] * (max(groups, default=-1) + 1)
         self.weigh = nn.Parameter(torch.zeros(sizes.half_lives))
-        self.faint = nn.Parameter(torch.zeros(()))
+        self.faint = nn.Parameter(torch.tensor(-1.5))
         self.temper = nn.Parameter(torch.tensor(0.25))
         self.tower = Tower(name, len(groups), sizes.dim, groups=groups, gates=gates)
         first = self.tower.first
@@ -137,7 +137,8 @@ class CustomerTower(nn.Module):
             history.column, vectors, history.indptr, mode="sum", per_sample_weights=weight, include_last_offset=True
         )
         mass = torch.zeros(len(bag)).index_add(0, history.row, weight)
-        out = self.turn(bag / (mass + 0.1 * F.softplus(self.faint))[:, None]) + self.tower.first(ask.content)
+        few = F.softplus(self.faint)
+        out = (self.turn(bag) + few * self.tower.first(ask.content)) / (mass + few)[:, None]
         if hasattr(self, "ids"):
             out = out + keep[:, None] * self.ids(ask.ids)
         return self.tower.finish(out)
@@ -214,7 +215,7 @@ class HybridNet(nn.Module):
                 taste.weigh[int(np.argmin(apart))] = 0.5  # type: ignore[operator, union-attr, index]
 
     def start(self, vectors: Tensor, content: Rows, customers: Tensor) -> None:
-        """Start from known vectors of products (I, D): content as the mean of what carries it, ids as the rest.
+        """Start from known vectors of products (I, D): content as far as it explains them, ids as the rest.
 
         Customers' ``content`` (N, F) starts as what sets the vectors ``customers`` (N, D) of its carriers apart. Towers
         whose first layer is wider start at random.
@@ -222,15 +223,13 @@ class HybridNet(nn.Module):
         first = self.product.first
         with torch.no_grad():
             if self.ids is not None and isinstance(first, SparseLinear) and first.weight.shape[1] == self.sizes.dim:
-                some = vectors.abs().sum(dim=1) > 0
-                means = column_means(self.content, vectors)
-                first.weight.mul_(0.05).add_(means)
-                self.ids.weight[some] = (vectors - first(self.content))[some]
-            means = column_means(content, customers - customers.mean(dim=0) if len(customers) else customers)
+                first.weight.mul_(0.05).add_(explained(self.content, vectors) / CONTENT)
+                self.ids.weight.copy_(vectors - first(self.content))
+            apart = explained(content, customers - customers.mean(dim=0)) / CONTENT
             for taste in self.tastes:
                 layer = taste.tower.first  # type: ignore[union-attr]
-                if isinstance(layer, SparseLinear) and layer.weight.shape == means.shape:
-                    layer.weight.add_(means)
+                if isinstance(layer, SparseLinear) and layer.weight.shape == apart.shape:
+                    layer.weight.add_(apart)
 
     def lifted(self, vectors: Tensor) -> Tensor:
         """(I, D) product vectors as they meet customers: longer where much is sold."""

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 import scipy.sparse as sp
 import torch
+from sklearn.linear_model import Ridge
 from sklearn.utils.extmath import randomized_svd
 from torch import Tensor
 
@@ -21,6 +22,9 @@ from aisle.types import Floats, Sparse
 
 BUSY = 0.25
 """Customers and products count as (their total) ** -BUSY."""
+
+SHY = 5.0
+"""A column's carriers, and a product's sales, count for half at this number."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,12 +63,16 @@ class Tastes:
         return out / mean if mean > 0 else out
 
 
-def column_means(rows: Rows, vectors: Tensor) -> Tensor:
-    """(F, D) mean vector of the rows that carry each column, weighed by the cell; 0 where nobody does.
+def explained(rows: Rows, vectors: Tensor) -> Tensor:
+    """(F, D) ridge regression of the vectors (N, D) on the feature rows (N, F); vectors that are 0 are no evidence.
 
-    ``vectors`` (N, D) that are 0 are nobody's evidence; negative cells (numbers below their mean) count as 0.
+    What few rows carry stays near 0; what many share is shared among its columns.
     """
-    some = vectors.abs().sum(dim=1) > 0  # (N,)
-    value = rows.value.clamp(min=0.0) * some[rows.row]
-    total = torch.zeros(rows.width, vectors.shape[1]).index_add(0, rows.column, value[:, None] * vectors[rows.row])
-    return total / torch.zeros(rows.width).index_add(0, rows.column, value).clamp(min=1e-6)[:, None]
+    some = torch.nonzero(vectors.abs().sum(dim=1) > 0)[:, 0]
+    if not len(some) or not rows.width:
+        return torch.zeros(rows.width, vectors.shape[1])
+    part = rows.take(some)
+    matrix = sp.csr_matrix((part.value.numpy(), part.column.numpy(), part.indptr.numpy()), shape=(len(some), rows.width))
+    ridge = Ridge(alpha=SHY, fit_intercept=False, solver="sparse_cg", tol=1e-3)
+    ridge.fit(matrix.astype(np.float64), vectors[some].double().numpy())
+    return torch.from_numpy(ridge.coef_.reshape(vectors.shape[1], rows.width).T.astype(np.float32).copy())

@@ -16,13 +16,15 @@ from aisle.data.dataset import Dataset
 from aisle.data.events import Batch, Events, sparse_sum
 from aisle.data.split import Window
 from aisle.features.customers import usual_gap
-from aisle.types import Codes, Doubles, Floats, Ints, Sparse
+from aisle.types import NEVER, Codes, Doubles, Floats, Ints, Sparse
 
 SHARE = 4
 """A window is at most this part of the whole span, so that at least three windows have a past."""
 SPANS = 3
-JUDGED, MIN_JUDGED = 0.2, 5
+JUDGED, MIN_JUDGED = 0.1, 5
 """Share of the purchases held out from those who decide when to stop; only customers with so many are asked."""
+RETURNING = 0.25
+"""Windows are of use where this share of their customers had bought before."""
 Weighing: TypeAlias = Literal["even", "quantity", "amount", "recency"]
 """What makes an answer weigh more: nothing · the logarithm of its quantity, of its amount · a later window."""
 FADE = 0.8
@@ -99,30 +101,35 @@ def unordered(data: Dataset, limit: int, seed: int, weighing: Weighing) -> list[
 
 
 def hold_out(data: Dataset, limit: int, seed: int) -> tuple[Dataset, Question | None]:
-    """The data without a part of what some customers bought, and the question for that part."""
+    """The data without the latest part of what some customers bought, and the question for that part.
+
+    Where purchases have no order, the part is drawn at random.
+    """
     random = np.random.default_rng(seed)
-    counts = data.counts
-    customers = _sample(np.flatnonzero(np.diff(counts.indptr) >= MIN_JUDGED).astype(np.int32), limit, random)
-    bought = counts[customers].sign()
-    bought.data[random.random(bought.nnz) >= JUDGED] = 0.0
-    bought.eliminate_zeros()
-    if not bought.nnz:
+    customers = np.flatnonzero(np.diff(data.counts.indptr) >= MIN_JUDGED).astype(np.int32)
+    customers = _sample(customers, limit, random)
+    batch = data.batch(customers)
+    _, place = np.unique(batch.row * np.int64(data.shape[1]) + batch.lines.product, return_inverse=True)
+    order = np.lexsort((random.random(int(place.max(initial=-1)) + 1)[place], batch.lines.time, batch.row))
+    late = np.empty(len(order), dtype=np.int64)
+    late[order] = np.concatenate([np.arange(n)[::-1] for n in np.diff(batch.indptr)]) if len(order) else 0
+    gone = late < JUDGED * np.diff(batch.indptr)[batch.row]
+    held = sparse_sum(batch.row[gone], batch.lines.product[gone], np.ones(int(gone.sum())), batch.shape).sign()
+    if not held.nnz:
         return data, None
     events, width = data.all_events, np.int64(data.shape[1])
-    row = np.repeat(customers.astype(np.int64), np.diff(bought.indptr))
-    gone = np.isin(events.customer * width + events.product, row * width + bought.indices)
-    past = replace(data, all_events=events.take(~gone))
-    nothing = bought[:, :].copy()
-    nothing.data[:] = 0.0
-    nothing.eliminate_zeros()
-    return past, Question(data.as_of, customers, bought, nothing, sales_before(past, data.as_of, 1))
+    keys = np.repeat(customers.astype(np.int64), np.diff(held.indptr)) * width + held.indices
+    past = replace(data, all_events=events.take(~np.isin(events.customer * width + events.product, keys)))
+    nothing = sparse_sum(batch.row[:0], batch.lines.product[:0], np.ones(0), batch.shape)
+    return past, Question(data.as_of, customers, held, nothing, sales_before(past, data.as_of, 1))
 
 
-def has_order(data: Dataset) -> bool:
-    """Whether some customer came twice, so that there is a before and an after."""
-    lines = data.purchases
-    again = (lines.customer[1:] == lines.customer[:-1]) & (lines.basket[1:] != lines.basket[:-1])
-    return bool((again & (lines.customer[1:] >= 0) & (lines.time[1:] > lines.time[:-1])).any())
+def come_back(data: Dataset, asked: list[Question]) -> bool:
+    """Whether enough of the customers asked had bought before, so that windows teach what follows from what."""
+    first = np.full(data.shape[0], NEVER)
+    np.minimum.at(first, data.purchases.customer[data.purchases.customer >= 0], data.purchases.time[data.purchases.customer >= 0])
+    old = sum(int((first[question.customers] < question.cut).sum()) for question in asked)
+    return old >= RETURNING * sum(len(question.customers) for question in asked) > 0
 
 
 def batch_before(data: Dataset, customers: Codes, cut: int) -> Batch:
