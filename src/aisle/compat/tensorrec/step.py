@@ -1,0 +1,142 @@
+"""One training step, seen by a loss: scores of stored, drawn and all pairs, each computed when first asked for."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from aisle.compat.tensorrec.net import Net
+from aisle.compat.tensorrec.recommendation_graphs import rank_predictions
+from aisle.compat.tensorrec.util import ring_sample
+from aisle.errors import DataError
+from aisle.models.nn.regression import block_totals, dot_totals
+from aisle.models.nn.rows import Rows
+from aisle.models.nn.sampling import is_pair
+from aisle.types import Sparse
+
+BLOCK_CELLS = 1 << 20
+"""Cells of a batch that are looked at together."""
+DENSE_WORTH = 64
+"""A score by matrix product costs about this much less than one of a pair gathered by itself."""
+
+
+@dataclass(frozen=True, eq=False)
+class Batch:
+    """Users with their stored interactions, and all items."""
+
+    users: Rows
+    items: Rows
+    interactions: Tensor
+    """(B, I) sparse COO, coalesced."""
+    positive: Tensor
+    """(P⁺,) sorted keys ``row * I + column`` of the interactions above 0."""
+
+    @classmethod
+    def of(cls, interactions: Sparse, users: Sparse, items: Rows) -> Batch:
+        """From SciPy matrices (B, I) and (B, F)."""
+        wanted = (users.shape[0], len(items))
+        if interactions.shape != wanted:
+            raise DataError(
+                f"interactions are {interactions.shape[0]} x {interactions.shape[1]}, but there are {wanted[0]} rows "
+                f"of user features and {wanted[1]} of item features; give one row a user and one column an item"
+            )
+        row = np.repeat(np.arange(wanted[0]), np.diff(interactions.indptr))
+        column = interactions.indices.astype(np.int64)
+        index = torch.from_numpy(np.stack((row, column)))
+        value = torch.from_numpy(interactions.data)
+        stored = torch.sparse_coo_tensor(index, value, wanted, is_coalesced=True, check_invariants=False)
+        keys = torch.from_numpy((row * wanted[1] + column)[interactions.data > 0])
+        return cls(Rows.of(users), items, stored, keys)
+
+
+class Step:
+    """The scores of one batch with today's weights; its attributes have the names that TensorRec gives them."""
+
+    def __init__(self, net: Net, batch: Batch, count: int | None, replace: bool, random: np.random.Generator) -> None:
+        """``count`` items are drawn for each user, or None."""
+        self.net, self.batch = net, batch
+        self.tf_interactions = batch.interactions
+        self.tf_interactions_serial = batch.interactions.values()
+        self.tf_n_users, self.tf_n_items = batch.interactions.shape
+        self.row, self.column = batch.interactions.indices()
+        self.users, self.items = net.users(batch.users), net.items(batch.items)
+        self.drawn: Tensor | None = None
+        if count is not None:
+            count = count if replace else min(count, self.tf_n_items)
+            drawn = ring_sample(self.tf_n_items, self.tf_n_users, count, replace, random)
+            self.drawn = torch.from_numpy(drawn)
+            self.tf_n_sampled_items = count
+
+    @cached_property
+    def _scores(self) -> tuple[Tensor, Tensor | None]:
+        """(P,) of stored pairs and (B, Z) of drawn ones, in the cheaper of two ways."""
+        cells, pairs = self.tf_n_users * self.tf_n_items, len(self.row) + (0 if self.drawn is None else self.drawn.numel())
+        if self.net.has_cheap_blocks and cells <= DENSE_WORTH * pairs:
+            return self._by_blocks()
+        stored = self.net.serial(self.users, self.items, self.row, self.column)
+        if self.drawn is None:
+            return stored, None
+        everyone = torch.arange(self.tf_n_users).repeat_interleave(self.drawn.shape[1])
+        found = self.net.serial(self.users, self.items, everyone, self.drawn.flatten())
+        return stored, found.view_as(self.drawn)
+
+    def _by_blocks(self) -> tuple[Tensor, Tensor | None]:
+        stored, drawn = [], []
+        size = self.tf_n_items
+        step = max(1, BLOCK_CELLS // size)
+        cuts = torch.arange(0, self.tf_n_users + step, step).clamp(max=self.tf_n_users)
+        ends = torch.searchsorted(self.row, cuts).tolist()
+        for place, (at, end) in enumerate(zip(cuts[:-1].tolist(), cuts[1:].tolist(), strict=True)):
+            block = self.net.dense(self.users.take(slice(at, end)), self.items)
+            mine = slice(ends[place], ends[place + 1])
+            stored.append(block.view(-1)[(self.row[mine] - at) * size + self.column[mine]])
+            if self.drawn is not None:
+                drawn.append(block.gather(1, self.drawn[at:end]))
+        return torch.cat(stored), torch.cat(drawn) if drawn else None
+
+    @property
+    def tf_prediction_serial(self) -> Tensor:
+        """(P,) scores of the stored interactions."""
+        return self._scores[0]
+
+    @property
+    def tf_sample_predictions(self) -> Tensor | None:
+        """(B, Z) scores of the drawn items."""
+        return self._scores[1]
+
+    @cached_property
+    def tf_sample_hits(self) -> Tensor | None:
+        """(B, Z) True where a drawn item is a positive of its user."""
+        if self.drawn is None:
+            return None
+        return is_pair(torch.arange(self.tf_n_users)[:, None], self.drawn, self.batch.positive, self.tf_n_items)
+
+    @cached_property
+    def tf_prediction(self) -> Tensor:
+        """(B, I)."""
+        return self.net.dense(self.users, self.items)
+
+    @cached_property
+    def tf_rankings(self) -> Tensor:
+        """(B, I) ranks, 1 = best."""
+        return rank_predictions(self.tf_prediction.detach())
+
+    def totals(self) -> tuple[Tensor, Tensor]:
+        """Sums of the scores of all cells, and of their squares."""
+        users, items = self.users, self.items
+        if self.net.is_plain_product:
+            zero = torch.zeros(1)
+            by_user = users.bias if users.bias is not None else zero.expand(self.tf_n_users)
+            by_item = items.bias if items.bias is not None else zero.expand(self.tf_n_items)
+            return dot_totals(users.vectors[0], items.vectors[0], by_user, by_item)
+
+        def block(some: slice) -> Tensor:
+            return self.net.dense(users, items.take(some))
+
+        return block_totals(block, self.tf_n_items, max(1, BLOCK_CELLS // max(self.tf_n_users, 1)))
+
+
