@@ -30,16 +30,17 @@ class Positives:
         test = single(test_interactions, "test_interactions")
         if predicted_ranks.shape != test.shape:
             raise DataError(f"ranks are {predicted_ranks.shape}, test_interactions {test.shape}; give the same shape")
-        row, column = test.nonzero()
-        value = test.data[test.data != 0]
-        some = value > 0
+        cells = test.tocoo()
+        some = cells.data > 0
         self.size = test.shape[0]
-        self.row: Ints = row[some].astype(np.int64)
-        """(P,) users."""
-        self.value: Doubles = value[some].astype(np.float64)
+        self.row: Ints = cells.row[some].astype(np.int64)
+        """(P,) users, rising."""
+        self.value: Doubles = cells.data[some].astype(np.float64)
         """(P,) interactions."""
-        self.rank: Ints = _ranks_at(predicted_ranks, self.row, column[some])
+        self.rank: Ints = _ranks_at(predicted_ranks, self.row, cells.col[some])
         """(P,) ranks."""
+        if len(self.rank) and self.rank.min() < 1:
+            raise DataError(f"a rank is {self.rank.min()}; ranks start at 1: give what predict_rank() returns")
 
     @property
     def count(self) -> Ints:
@@ -121,11 +122,9 @@ def fit_and_eval(
     ndcg_k: int = 30,
 ) -> tuple[float, float, float, float, float, float]:
     """Fit, then mean recall, precision and NDCG on test, and the same on train."""
-    model.fit(
-        user_features=user_features, item_features=item_features, interactions=train_interactions, **fit_kwargs
-    )
+    model.fit(user_features=user_features, item_features=item_features, interactions=train_interactions, **fit_kwargs)
     parts = [single(part, name) for part, name in ((test_interactions, "test"), (train_interactions, "train"))]
-    ranks = _ranks_of(model, user_features, item_features, parts[0] + parts[1])
+    ranks = _ranks_of(model, user_features, item_features, abs(parts[0]) + abs(parts[1]))
     scores = [
         (
             mean(recall_at_k(ranks, part, k=recall_k)),

@@ -98,8 +98,13 @@ def run(
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(int(random.integers(2**62)))  # for layers that draw, such as dropout
             for epoch, (number, batch) in itertools.product(range(plan.epochs), enumerate(parts)):
-                step = Step(net, batch, plan.n_sampled_items if loss.is_sample_based else None,
-                            loss.is_sampled_with_replacement, random)
+                step = Step(
+                    net,
+                    batch,
+                    plan.n_sampled_items if loss.is_sample_based else None,
+                    loss.is_sampled_with_replacement,
+                    random,
+                )
                 value = _update(loss, optimizer, step, epoch)
                 if plan.verbose:
                     _report(net, step, plan.alpha, epoch, number, value)
@@ -129,7 +134,10 @@ def _report(net: Net, step: Step, alpha: float, epoch: int, number: int, value: 
         squares = sum(float(p.square().sum()) for p in net.parameters() if id(p) in pulled)
         average = float(scores.mean()) if len(scores) else 0.0
     log.info(
-        "epoch %d batch %d: loss %.6g, L2 term %.6g, mean score %.6g", epoch, number, value, alpha * squares / 2, average
+        "epoch %d batch %d: loss %.6g, L2 term %.6g, mean score %.6g",
+        epoch,
+        number,
+        value,
+        alpha * squares / 2,
+        average,
     )
-
-

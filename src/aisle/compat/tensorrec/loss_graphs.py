@@ -73,8 +73,8 @@ def call(function: Callable[..., Tensor], offered: dict[str, Callable[[], Any]])
     needed = [n for n, p in parameters.items() if p.default is p.empty and p.kind is not p.VAR_KEYWORD]
     if missing := [name for name in needed if name not in offered]:
         raise UsageError(
-            f"{function.__qualname__} asks for {', '.join(missing)}; given are {', '.join(offered)}. Set is_dense = True "
-            f"for {', '.join(DENSE)} and is_sample_based = True for {', '.join(SAMPLES)}"
+            f"{function.__qualname__} asks for {', '.join(missing)}; given are {', '.join(offered)}. "
+            f"Set is_dense = True for {', '.join(DENSE)} and is_sample_based = True for {', '.join(SAMPLES)}"
         )
     return function(**{name: get() for name, get in offered.items() if everything or name in parameters})
 
@@ -163,7 +163,9 @@ class WMRBLossGraph(AbstractLossGraph):
     ) -> Tensor:
         """One number, the mean over positives."""
         named = locals() | kwargs
-        return call(self.weighted_margin_rank_batch, {n: lambda n=n: named[n] for n in (*ALWAYS, *SAMPLES) if n in named})
+        return call(
+            self.weighted_margin_rank_batch, {n: lambda n=n: named[n] for n in (*ALWAYS, *SAMPLES) if n in named}
+        )
 
     def weighted_margin_rank_batch(
         self,

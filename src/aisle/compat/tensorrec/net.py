@@ -132,19 +132,21 @@ class Net(nn.Module):
 
     def dense(self, users: Side, items: Side) -> Tensor:
         """(B, I) scores of all pairs."""
-
-        def scores(vectors: Sequence[Tensor]) -> list[Tensor]:
-            connect = self.prediction.connect_dense_prediction_graph
-            return [
-                connect(tf_user_representation=one, tf_item_representation=items.vectors[0]) for one in vectors
-            ]
-
-        found = collapse_mixture_of_tastes(
-            scores(users.vectors), None if users.attention is None else scores(users.attention)
-        )
+        found = self.match(users, items)
         if users.bias is None or items.bias is None:
             return found
         return bias_prediction_dense(found, users.bias, items.bias)
+
+    def match(self, users: Side, items: Side) -> Tensor:
+        """(B, I) scores of all pairs without the biases."""
+
+        def scores(vectors: Sequence[Tensor]) -> list[Tensor]:
+            connect = self.prediction.connect_dense_prediction_graph
+            return [connect(tf_user_representation=one, tf_item_representation=items.vectors[0]) for one in vectors]
+
+        return collapse_mixture_of_tastes(
+            scores(users.vectors), None if users.attention is None else scores(users.attention)
+        )
 
     def serial(self, users: Side, items: Side, row: Tensor, column: Tensor) -> Tensor:
         """(P,) scores of pairs; memory does not grow with P beyond a few numbers a pair."""
@@ -201,5 +203,3 @@ def build(sizes: Sizes, graphs: Graphs, seed: int) -> Net:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         return Net(sizes, graphs)
-
-

@@ -25,6 +25,8 @@ from aisle.models.nn.rows import Rows
 from aisle.models.nn.towers import SparseLinear, Tower
 
 Kept = TypeVar("Kept", bound=nn.Module | nn.Parameter)
+DENSE_CELLS = 1 << 22
+"""Features of a batch up to this many cells are made dense, which is quicker and the same for every layer."""
 Connected = tuple[Tensor, Iterable[Tensor]]
 
 
@@ -59,6 +61,19 @@ class AbstractRepresentationGraph(ABC):
         found = copy.copy(self)
         found._home = home
         return found
+
+
+def _sparse_linear(layer: nn.Linear, rows: Rows) -> Tensor:
+    """(N, out): what the layer makes of the dense rows, from their stored cells."""
+    summed = F.embedding_bag(
+        rows.column,
+        layer.weight.T,
+        rows.indptr,
+        mode="sum",
+        per_sample_weights=rows.value,
+        include_last_offset=True,
+    )
+    return summed if layer.bias is None else summed + layer.bias
 
 
 def rows_of(features: Any) -> Rows:
@@ -139,7 +154,7 @@ class AbstractKerasRepresentationGraph(AbstractRepresentationGraph):
         """Torch layers from (N, n_features) to (N, n_components).
 
         ``Dense(64, activation="relu")`` of Keras becomes ``nn.LazyLinear(64), nn.ReLU()``. A first linear layer is
-        multiplied with the sparse features; any other first layer gets them dense.
+        multiplied with the sparse features where they are wide; any other first layer gets them dense.
         """
 
     def connect_representation_graph(
@@ -149,11 +164,8 @@ class AbstractKerasRepresentationGraph(AbstractRepresentationGraph):
         layers = self.keep(f"layers_{node_name_ending}", lambda: self._layers(n_features, n_components))
         rows = rows_of(tf_features)
         first, rest = layers[0], layers[1:]
-        lazy = any(isinstance(p, nn.parameter.UninitializedParameter) for p in first.parameters())
-        if isinstance(first, nn.Linear) and not lazy:
-            start = F.linear(rows.dense(), first.weight, first.bias)
-        else:
-            start = first(rows.dense())
+        wide = len(rows) * rows.width > DENSE_CELLS
+        start = _sparse_linear(first, rows) if wide and type(first) is nn.Linear else first(rows.dense())
         return rest(start), layers.parameters()
 
     def _layers(self, n_features: int, n_components: int) -> nn.Sequential:

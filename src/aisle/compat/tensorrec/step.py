@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -10,7 +12,7 @@ import torch
 from torch import Tensor
 
 from aisle.compat.tensorrec.net import Net
-from aisle.compat.tensorrec.recommendation_graphs import rank_predictions
+from aisle.compat.tensorrec.recommendation_graphs import bias_prediction_serial, rank_predictions
 from aisle.compat.tensorrec.util import ring_sample
 from aisle.errors import DataError
 from aisle.models.nn.regression import block_totals, dot_totals
@@ -20,8 +22,8 @@ from aisle.types import Sparse
 
 BLOCK_CELLS = 1 << 20
 """Cells of a batch that are looked at together."""
-DENSE_WORTH = 64
-"""A score by matrix product costs about this much less than one of a pair gathered by itself."""
+BLOCKS_WORTH = 64
+"""A cell of a block costs about this much less than a pair looked up by itself."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -74,8 +76,11 @@ class Step:
     @cached_property
     def _scores(self) -> tuple[Tensor, Tensor | None]:
         """(P,) of stored pairs and (B, Z) of drawn ones, in the cheaper of two ways."""
-        cells, pairs = self.tf_n_users * self.tf_n_items, len(self.row) + (0 if self.drawn is None else self.drawn.numel())
-        if self.net.has_cheap_blocks and cells <= DENSE_WORTH * pairs:
+        cells, pairs = (
+            self.tf_n_users * self.tf_n_items,
+            len(self.row) + (0 if self.drawn is None else self.drawn.numel()),
+        )
+        if self.net.has_cheap_blocks and cells <= BLOCKS_WORTH * pairs:
             return self._by_blocks()
         stored = self.net.serial(self.users, self.items, self.row, self.column)
         if self.drawn is None:
@@ -85,18 +90,29 @@ class Step:
         return stored, found.view_as(self.drawn)
 
     def _by_blocks(self) -> tuple[Tensor, Tensor | None]:
+        """From blocks of users x all items, of which only the wanted scores are kept; biases come after."""
         stored, drawn = [], []
         size = self.tf_n_items
-        step = max(1, BLOCK_CELLS // size)
-        cuts = torch.arange(0, self.tf_n_users + step, step).clamp(max=self.tf_n_users)
-        ends = torch.searchsorted(self.row, cuts).tolist()
-        for place, (at, end) in enumerate(zip(cuts[:-1].tolist(), cuts[1:].tolist(), strict=True)):
-            block = self.net.dense(self.users.take(slice(at, end)), self.items)
-            mine = slice(ends[place], ends[place + 1])
+        for at, end, mine in self._blocks():
+            block = self.net.match(self.users.take(slice(at, end)), self.items)
             stored.append(block.view(-1)[(self.row[mine] - at) * size + self.column[mine]])
             if self.drawn is not None:
                 drawn.append(block.gather(1, self.drawn[at:end]))
-        return torch.cat(stored), torch.cat(drawn) if drawn else None
+        positive, negative = torch.cat(stored), torch.cat(drawn) if drawn else None
+        by_user, by_item = self.users.bias, self.items.bias
+        if by_user is not None and by_item is not None:
+            positive = bias_prediction_serial(positive, by_user, by_item, self.row, self.column)
+            if negative is not None and self.drawn is not None:
+                negative = negative + by_user[:, None] + by_item[self.drawn]
+        return positive, negative
+
+    def _blocks(self) -> Iterator[tuple[int, int, slice]]:
+        """First and last user of each block, and the place of its stored interactions."""
+        step = max(1, BLOCK_CELLS // max(self.tf_n_items, 1))
+        cuts = torch.arange(0, self.tf_n_users + step, step).clamp(max=self.tf_n_users)
+        ends = torch.searchsorted(self.row, cuts).tolist()
+        for place, (at, end) in enumerate(itertools.pairwise(cuts.tolist())):
+            yield at, end, slice(ends[place], ends[place + 1])
 
     @property
     def tf_prediction_serial(self) -> Tensor:
@@ -113,7 +129,17 @@ class Step:
         """(B, Z) True where a drawn item is a positive of its user."""
         if self.drawn is None:
             return None
-        return is_pair(torch.arange(self.tf_n_users)[:, None], self.drawn, self.batch.positive, self.tf_n_items)
+        users, size, keys = torch.arange(self.tf_n_users), self.tf_n_items, self.batch.positive
+        if self.tf_n_users * size > BLOCKS_WORTH * (len(keys) + self.drawn.numel()):
+            return is_pair(users[:, None], self.drawn, keys, size)
+        found = []
+        for some in users.split(max(1, BLOCK_CELLS // max(size, 1))):
+            start, end = int(some[0]) * size, (int(some[-1]) + 1) * size
+            first, last = torch.searchsorted(keys, torch.tensor([start, end])).tolist()
+            flags = torch.zeros(len(some) * size, dtype=torch.bool)
+            flags[keys[first:last] - start] = True
+            found.append(flags.view(len(some), size).gather(1, self.drawn[some]))
+        return torch.cat(found)
 
     @cached_property
     def tf_prediction(self) -> Tensor:
@@ -138,5 +164,3 @@ class Step:
             return self.net.dense(users, items.take(some))
 
         return block_totals(block, self.tf_n_items, max(1, BLOCK_CELLS // max(self.tf_n_users, 1)))
-
-

@@ -9,13 +9,14 @@ Other files in the folder are left alone.
 
 from __future__ import annotations
 
+import hashlib
 import json
 from pathlib import Path
 from typing import Any
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
 from aisle.errors import BundleError, UsageError
@@ -37,13 +38,11 @@ def write(folder: Path, manifest: dict[str, Any], net: nn.Module, optimizer: tor
         for key, value in optimizer.state.get(parameter, {}).items():
             numbers[f"{ADAM}.{key}.{name}"] = value.detach()
     numbers = {name: value.clone().contiguous() for name, value in sorted(numbers.items())}
-    with atomic(folder / "tensorrec.safetensors") as temporary:
-        save_file(numbers, temporary)
-        digest = sha256(temporary)
-        path = folder / f"tensorrec-{digest[:16]}.safetensors"
-        temporary.replace(path)
-        temporary.touch()
-    (folder / "tensorrec.safetensors").unlink()
+    written = save(numbers)
+    digest = hashlib.sha256(written).hexdigest()
+    path = folder / f"tensorrec-{digest[:16]}.safetensors"
+    with atomic(path) as temporary:
+        temporary.write_bytes(written)
     write_json(folder / MANIFEST, {"format": FORMAT, **manifest, "numbers": path.name, "sha256": digest})
     for old in folder.glob("tensorrec-*.safetensors"):
         if old != path:
@@ -78,7 +77,9 @@ def fill(folder: Path, numbers: dict[str, Tensor], net: nn.Module, optimizer: to
     try:
         net.load_state_dict({k.removeprefix("net."): v for k, v in numbers.items() if k.startswith("net.")})
     except RuntimeError as error:
-        raise BundleError(f"{folder}: the weights do not fit the graphs ({error}); give the graphs of the fit") from error
+        raise BundleError(
+            f"{folder}: the weights do not fit the graphs ({error}); give the graphs of the fit"
+        ) from error
     if any(not bool(value.isfinite().all()) for value in numbers.values() if value.is_floating_point()):
         raise BundleError(f"{folder} holds NaN or infinite numbers; fit and save the model again")
     for name, parameter in net.named_parameters():
@@ -112,7 +113,9 @@ def graph_of(option: str, base: type, stored: dict[str, Any] | None, given: Any)
         return given
     found = {_name(cls): cls for cls in _heirs(base)}.get(stored["class"])
     if found is None or stored["settings"] is None:
-        why = "is not known in this process: import it first" if found is None else "has attributes that JSON cannot hold"
+        why = (
+            "is not known in this process: import it first" if found is None else "has attributes that JSON cannot hold"
+        )
         name = stored["class"].rpartition(":")[2]
         raise BundleError(f"{option} is a {stored['class']}, which {why}, or give load_model(…, {option}={name}(…))")
     graph = found.__new__(found)

@@ -69,7 +69,9 @@ class TensorRec:
             if value is None or value < 1:
                 raise UsageError(f"{name} is {value}; it must be 1 or more")
         if attention_graph is not None and n_tastes == 1:
-            raise UsageError("attention_graph weighs tastes and there is one; give n_tastes of 2 or more, or no attention")
+            raise UsageError(
+                "attention_graph weighs tastes and there is one; give n_tastes of 2 or more, or no attention"
+            )
         self.n_components, self.n_tastes, self.biased, self.seed = n_components, n_tastes, biased, seed
         self.user_repr_graph_factory, self.item_repr_graph_factory = user_repr_graph, item_repr_graph
         self.attention_graph_factory = attention_graph
@@ -168,16 +170,14 @@ class TensorRec:
         """(U, I) ranks, 1 = best; of equal scores the lower column comes first."""
         return self._by_blocks("predict_rank", user_features, item_features, rank_predictions, np.int32)
 
-    def predict_similar_items(
-        self, item_features: Any, item_ids: Any, n_similar: int
-    ) -> list[list[tuple[int, float]]]:
+    def predict_similar_items(self, item_features: Any, item_ids: Any, n_similar: int) -> list[list[tuple[int, float]]]:
         """For each id the ``n_similar`` best (id, score), the item itself among them; all items where there are fewer.
 
         The score is the model's own of an item as if it were a user, without biases; equal scores go by id.
         """
         net, items = self._fitted("predict_similar_items"), self._rows(item_features, "item")
         asked = np.asarray(item_ids, dtype=np.int64).ravel()
-        if len(asked) and not (0 <= asked.min() and asked.max() < len(items)):
+        if len(asked) and not (asked.min() >= 0 and asked.max() < len(items)):
             raise UsageError(f"item_ids go from {asked.min()} to {asked.max()}; allowed: 0 to {len(items) - 1}")
         found: list[list[tuple[int, float]]] = []
         with torch.inference_mode():
@@ -289,7 +289,8 @@ class TensorRec:
             raise UsageError(f"{unknown[0]} is no graph; allowed: {', '.join(GRAPHS)}")
         manifest, numbers = store.read(folder)
         parts = {
-            name: store.graph_of(name, base, manifest["graphs"][name], graphs.get(name)) for name, base in GRAPHS.items()
+            name: store.graph_of(name, base, manifest["graphs"][name], graphs.get(name))
+            for name, base in GRAPHS.items()
         }
         model = cls(**manifest["settings"], **parts)
         net, optimizer = model._build(*manifest["features"])

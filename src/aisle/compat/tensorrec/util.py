@@ -123,7 +123,7 @@ def simple_tf_print(tensor: Tensor, places: int = 100) -> Tensor:
     return tensor
 
 
-class lazyval(Generic[T]):  # noqa: N801
+class lazyval(Generic[T]):
     """A read-only attribute that is computed when first read and then kept in its object."""
 
     def __init__(self, get: Callable[[Any], T]) -> None:
