@@ -6,7 +6,6 @@ from typing import Any
 
 import numpy as np
 import scipy.sparse as sp
-import torch
 from torch import nn
 
 from aisle.compat.tensorrec.representation_graphs import AbstractKerasRepresentationGraph
@@ -44,8 +43,3 @@ def blocks(users: int = 120, items: int = 60, kinds: int = 4, seed: int = 0) -> 
     train, test = (sp.csr_matrix(m.astype(np.float32)) for m in (likes & ~hidden, hidden))
     groups = sp.csr_matrix(np.eye(kinds, dtype=np.float32)[kind_of_user])
     return train, test, sp.hstack([sp.identity(users), groups], format="csr"), sp.identity(items, format="csr")
-
-
-def settle() -> None:
-    """One thread: tiny matrices only wait for each other."""
-    torch.set_num_threads(1)

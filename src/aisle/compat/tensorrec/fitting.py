@@ -36,6 +36,9 @@ class Plan:
     alpha: float
     verbose: bool
     n_sampled_items: int | None
+    seed: int
+    done: int
+    """Epochs of earlier fits."""
 
     def check(self, loss: AbstractLossGraph) -> None:
         """Raise UsageError for an option that cannot be."""
@@ -80,34 +83,24 @@ def optimizer_of(net: Net) -> torch.optim.Adam:
     return torch.optim.Adam([g for g in groups if g["params"]], lr=1.0, eps=EPSILON, fused=True)
 
 
-def run(
-    net: Net,
-    loss: AbstractLossGraph,
-    optimizer: torch.optim.Optimizer,
-    parts: list[Batch],
-    plan: Plan,
-    random: np.random.Generator,
-) -> None:
-    """Train in place; all random numbers come from ``random``."""
+def run(net: Net, loss: AbstractLossGraph, optimizer: torch.optim.Optimizer, parts: list[Batch], plan: Plan) -> None:
+    """Train in place. Each epoch has random numbers of its own, so that two fits in a row equal one longer fit."""
     for group in optimizer.param_groups:  # Adam's weight decay is the gradient of alpha · Σ W² / 2
         group["lr"], group["weight_decay"] = plan.learning_rate, plan.alpha if group["pulled"] else 0.0
     if plan.verbose and not logging.getLogger().handlers:
         logging.basicConfig(level=logging.INFO)
+    count = plan.n_sampled_items if loss.is_sample_based else None
     net.train()
     try:
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(int(random.integers(2**62)))  # for layers that draw, such as dropout
-            for epoch, (number, batch) in itertools.product(range(plan.epochs), enumerate(parts)):
-                step = Step(
-                    net,
-                    batch,
-                    plan.n_sampled_items if loss.is_sample_based else None,
-                    loss.is_sampled_with_replacement,
-                    random,
-                )
-                value = _update(loss, optimizer, step, epoch)
-                if plan.verbose:
-                    _report(net, step, plan.alpha, epoch, number, value)
+        for epoch in range(plan.done, plan.done + plan.epochs):
+            random = np.random.default_rng((plan.seed, epoch))
+            with torch.random.fork_rng(devices=[]):
+                torch.manual_seed(int(random.integers(2**62)))  # for layers that draw, such as dropout
+                for number, batch in enumerate(parts):
+                    step = Step(net, batch, count, loss.is_sampled_with_replacement, random)
+                    value = _update(loss, optimizer, step, epoch)
+                    if plan.verbose:
+                        _report(net, step, plan.alpha, epoch, number, value)
     finally:
         net.eval()
 

@@ -78,7 +78,7 @@ class TensorRec:
         self.prediction_graph_factory, self.loss_graph_factory = prediction_graph, loss_graph
         self._net: Net | None = None
         self._optimizer: torch.optim.Optimizer | None = None
-        self._random = np.random.default_rng(seed)
+        self._epochs = 0
 
     # --- fit --------------------------------------------------------------------------------------------------------
 
@@ -106,6 +106,8 @@ class TensorRec:
             alpha=alpha,
             verbose=verbose,
             n_sampled_items=n_sampled_items,
+            seed=self.seed,
+            done=self._epochs,
         )
         plan.check(self.loss_graph_factory)
         parts = fitting.batches(interactions, user_features, item_features, user_batch_size)
@@ -113,7 +115,8 @@ class TensorRec:
         for batch in parts:
             self._check_width(batch.users, "user")
             self._check_width(batch.items, "item")
-        fitting.run(net, self.loss_graph_factory, optimizer, parts, plan, self._random)
+        fitting.run(net, self.loss_graph_factory, optimizer, parts, plan)
+        self._epochs += epochs
 
     def fit_partial(
         self,
@@ -238,9 +241,10 @@ class TensorRec:
         found = np.empty((len(users), len(items)), dtype=dtype)
         with torch.inference_mode():
             listed = net.items(items)
-            for some in torch.arange(len(users)).split(max(1, BLOCK_CELLS // max(len(items), 1))):
-                scores = net.dense(net.users(users.take(some)), listed)
-                found[int(some[0]) : int(some[-1]) + 1] = finish(scores).numpy()
+            step = max(1, BLOCK_CELLS // max(len(items), 1))
+            for at in range(0, len(users), step):
+                some = torch.arange(at, min(at + step, len(users)))
+                found[at : at + step] = finish(net.dense(net.users(users.take(some)), listed)).numpy()
         return found
 
     def _fitted(self, method: str) -> Net:
@@ -273,7 +277,7 @@ class TensorRec:
             "settings": {name: getattr(self, name) for name in ("n_components", "n_tastes", "biased", "seed")},
             "features": [net.sizes.user_features, net.sizes.item_features],
             "graphs": graphs,
-            "random": self._random.bit_generator.state,
+            "epochs": self._epochs,
         }
         store.write(Path(directory_path), manifest, net, self._optimizer)
 
@@ -295,7 +299,7 @@ class TensorRec:
         model = cls(**manifest["settings"], **parts)
         net, optimizer = model._build(*manifest["features"])
         store.fill(folder, numbers, net, optimizer)
-        model._random.bit_generator.state = manifest["random"]
+        model._epochs = manifest["epochs"]
         return model
 
 
