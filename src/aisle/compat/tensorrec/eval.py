@@ -6,7 +6,7 @@ cells asked for. Bought items stay in the ranking, as in TensorRec: see docs/ten
 
 from __future__ import annotations
 
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, cast
 
 import numpy as np
 import scipy.sparse as sp
@@ -37,7 +37,7 @@ class Positives:
         """(P,) users, rising."""
         self.value: Doubles = cells.data[some].astype(np.float64)
         """(P,) interactions."""
-        self.rank: Ints = _ranks_at(predicted_ranks, self.row, cells.col[some])
+        self.rank: Ints = _ranks_at(predicted_ranks, self.row, cells.col[some].astype(np.int64))
         """(P,) ranks."""
         if len(self.rank) and self.rank.min() < 1:
             raise DataError(f"a rank is {self.rank.min()}; ranks start at 1: give what predict_rank() returns")
@@ -49,12 +49,13 @@ class Positives:
 
     def total(self, values: Any) -> Doubles:
         """(U,) sum of values (P,) of each user."""
-        return np.bincount(self.row, weights=values, minlength=self.size)
+        found: Doubles = np.bincount(self.row, weights=values, minlength=self.size).astype(np.float64)
+        return found
 
     def ratio(self, above: Doubles, below: Any, preserve_rows: bool) -> Doubles:
         """``above / below`` of users with positives; with ``preserve_rows`` of all, 0 for the others."""
         some = self.count > 0
-        found = np.divide(above, below, out=np.zeros(self.size), where=some)
+        found: Doubles = np.divide(above, below, out=np.zeros(self.size), where=some)
         return found if preserve_rows else found[some]
 
 
@@ -62,7 +63,7 @@ def _ranks_at(ranks: Ranks, row: Ints, column: Ints) -> Ints:
     if len(row) == 0:
         return np.zeros(0, dtype=np.int64)
     if sp.issparse(ranks):
-        found = np.asarray(sp.csr_array(ranks)[row, column]).ravel()
+        found = np.asarray(sp.csr_array(cast(Any, ranks))[row, column]).ravel()
     else:
         found = np.asarray(ranks)[row, column]
     return np.asarray(found).astype(np.int64)
@@ -145,7 +146,7 @@ def _ranks_of(model: TensorRec, user_features: Any, item_features: Any, asked: S
         some = asked[at : at + step].tocoo()
         ranks = model.predict_rank(users[at : at + step], item_features)[some.row, some.col]
         found.append(sp.csr_array((ranks, (some.row, some.col)), shape=some.shape))
-    return sp.vstack(found, format="csr")
+    return cast(Sparse, sp.vstack(found, format="csr"))
 
 
 def grid_check_model_on_dataset(

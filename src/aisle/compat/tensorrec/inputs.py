@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import scipy.sparse as sp
@@ -21,7 +21,7 @@ def matrices(raw: Any, name: str = "input") -> list[Sparse]:
 def single(raw: Any, name: str) -> Sparse:
     """The rows of one matrix, or of a list of batches below each other."""
     found = matrices(raw, name)
-    return found[0] if len(found) == 1 else sp.vstack(found, format="csr")
+    return found[0] if len(found) == 1 else cast(Sparse, sp.vstack(found, format="csr"))
 
 
 def _csr(raw: Any, name: str) -> Sparse:
@@ -36,7 +36,7 @@ def _csr(raw: Any, name: str) -> Sparse:
             "of them. Turn an array into one with scipy.sparse.csr_matrix(array), a tf.data.Dataset with the arrays "
             "that it was made from"
         )
-    found = sp.csr_array(raw, dtype=np.float32)
+    found: Sparse = sp.csr_array(cast(Any, raw), dtype=np.float32)
     if not found.has_canonical_format:
         found = found.copy()
         found.sum_duplicates()

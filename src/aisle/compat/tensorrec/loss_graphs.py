@@ -8,6 +8,7 @@ from __future__ import annotations
 import inspect
 from abc import ABC, abstractmethod
 from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
@@ -63,7 +64,7 @@ class AbstractLossGraph(ABC):
     def batch_loss(self, step: Step) -> Tensor:
         """The loss of a training step; looks up what ``connect_loss_graph`` asks for."""
         allowed = [*ALWAYS, *(DENSE if self.is_dense else ()), *(SAMPLES if self.is_sample_based else ())]
-        return call(self.connect_loss_graph, {name: lambda name=name: getattr(step, name) for name in allowed}).mean()
+        return call(self.connect_loss_graph, {name: partial(getattr, step, name) for name in allowed}).mean()
 
 
 def call(function: Callable[..., Tensor], offered: dict[str, Callable[[], Any]]) -> Tensor:
@@ -84,9 +85,11 @@ class _Stored(AbstractLossGraph):
 
     loss: ClassVar[str]
 
-    def connect_loss_graph(self, tf_prediction_serial: Tensor, tf_interactions_serial: Tensor, **kwargs: Any) -> Tensor:
+    def connect_loss_graph(self, tf_prediction_serial: Tensor, tf_interactions_serial: Tensor, **kwargs: Any) -> Tensor:  # type: ignore[override]
         """One number."""
-        return REGRESSION[self.loss](stored_cells(tf_prediction_serial, tf_interactions_serial))
+        return REGRESSION[self.loss](
+            Cells(tf_prediction_serial, tf_interactions_serial, torch.ones_like(tf_prediction_serial))
+        )
 
 
 class _Dense(AbstractLossGraph):
@@ -95,12 +98,13 @@ class _Dense(AbstractLossGraph):
     is_dense = True
     loss: ClassVar[str]
 
-    def connect_loss_graph(self, tf_interactions: Tensor, tf_prediction: Tensor, **kwargs: Any) -> Tensor:
+    def connect_loss_graph(self, tf_interactions: Tensor, tf_prediction: Tensor, **kwargs: Any) -> Tensor:  # type: ignore[override]
         """One number."""
         stored = tf_interactions.coalesce()
         row, column = stored.indices()
         totals = tf_prediction.sum(), tf_prediction.square().sum()
-        cells = all_cells(tf_prediction[row, column], stored.values(), tf_prediction.numel(), totals)
+        score = tf_prediction[row, column]
+        cells = Cells(score, stored.values(), torch.ones_like(score), tf_prediction.numel(), *totals)
         return REGRESSION[self.loss](cells)
 
     def batch_loss(self, step: Step) -> Tensor:
@@ -108,18 +112,9 @@ class _Dense(AbstractLossGraph):
         if type(self).connect_loss_graph is not _Dense.connect_loss_graph:  # a heir has a loss of its own
             return super().batch_loss(step)
         count = step.tf_n_users * step.tf_n_items
-        cells = all_cells(step.tf_prediction_serial, step.tf_interactions_serial, count, step.totals())
+        score = step.tf_prediction_serial
+        cells = Cells(score, step.tf_interactions_serial, torch.ones_like(score), count, *step.totals())
         return REGRESSION[self.loss](cells)
-
-
-def stored_cells(score: Tensor, value: Tensor) -> Cells:
-    """Stored interactions with equal weights."""
-    return Cells(score, value, torch.full_like(score, 1 / max(len(score), 1)))
-
-
-def all_cells(score: Tensor, value: Tensor, count: int, totals: tuple[Tensor, Tensor]) -> Cells:
-    """Stored interactions among ``count`` cells, with the sums of all scores and of their squares."""
-    return Cells(score, value, torch.ones_like(score), count, *totals)
 
 
 class RMSELossGraph(_Stored):
@@ -152,7 +147,7 @@ class WMRBLossGraph(AbstractLossGraph):
     is_sample_based = True
     loss: ClassVar[str] = "wmrb"
 
-    def connect_loss_graph(
+    def connect_loss_graph(  # type: ignore[override]
         self,
         tf_prediction_serial: Tensor,
         tf_interactions: Tensor,
@@ -162,10 +157,8 @@ class WMRBLossGraph(AbstractLossGraph):
         **kwargs: Any,
     ) -> Tensor:
         """One number, the mean over positives."""
-        named = locals() | kwargs
-        return call(
-            self.weighted_margin_rank_batch, {n: lambda n=n: named[n] for n in (*ALWAYS, *SAMPLES) if n in named}
-        )
+        named = {name: value for name, value in (locals() | kwargs).items() if name in (*ALWAYS, *SAMPLES)}
+        return call(self.weighted_margin_rank_batch, {name: partial(named.get, name) for name in named})
 
     def weighted_margin_rank_batch(
         self,

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -85,7 +87,7 @@ class Representation(nn.Module):
                 module.reset_running_stats()  # blank rows are no data
 
     def _connect(self, rows: Rows) -> tuple[Tensor, list[Tensor]]:
-        found = self.graph.connect_representation_graph(
+        found: Any = self.graph.connect_representation_graph(
             tf_features=rows,
             n_components=self.n_components,
             n_features=self.n_features,
@@ -151,14 +153,11 @@ class Net(nn.Module):
     def serial(self, users: Side, items: Side, row: Tensor, column: Tensor) -> Tensor:
         """(P,) scores of pairs; memory does not grow with P beyond a few numbers a pair."""
         each = max(1, PAIR_NUMBERS // (2 * self.sizes.n_components * self.sizes.n_tastes))
-        if len(row) <= each or not torch.is_grad_enabled():
-            parts = [self._serial(users, items, r, c) for r, c in zip(row.split(each), column.split(each), strict=True)]
-        else:
-            parts = [
-                checkpoint(self._serial, users, items, r, c, use_reentrant=False, preserve_rng_state=False)
-                for r, c in zip(row.split(each), column.split(each), strict=True)
-            ]
-        return torch.cat(parts)
+        if len(row) <= each:
+            return self._serial(users, items, row, column)
+        parts = (slice(at, at + each) for at in range(0, len(row), each))
+        scores = partial(checkpoint, self._serial, users, items, use_reentrant=False, preserve_rng_state=False)
+        return torch.cat([scores(row[some], column[some]) for some in parts])
 
     def _serial(self, users: Side, items: Side, row: Tensor, column: Tensor) -> Tensor:
         def scores(vectors: Sequence[Tensor]) -> list[Tensor]:

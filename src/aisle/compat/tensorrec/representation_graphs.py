@@ -65,6 +65,7 @@ class AbstractRepresentationGraph(ABC):
 
 def _sparse_linear(layer: nn.Linear, rows: Rows) -> Tensor:
     """(N, out): what the layer makes of the dense rows, from their stored cells."""
+    bias: Tensor | None = layer.bias
     summed = F.embedding_bag(
         rows.column,
         layer.weight.T,
@@ -73,7 +74,7 @@ def _sparse_linear(layer: nn.Linear, rows: Rows) -> Tensor:
         per_sample_weights=rows.value,
         include_last_offset=True,
     )
-    return summed if layer.bias is None else summed + layer.bias
+    return summed if bias is None else summed + bias
 
 
 def rows_of(features: Any) -> Rows:
@@ -169,7 +170,7 @@ class AbstractKerasRepresentationGraph(AbstractRepresentationGraph):
         return rest(start), layers.parameters()
 
     def _layers(self, n_features: int, n_components: int) -> nn.Sequential:
-        found = self.create_layers(n_features=n_features, n_components=n_components)
+        found: list[Any] = self.create_layers(n_features=n_features, n_components=n_components)
         wrong = [type(layer).__name__ for layer in found if not isinstance(layer, nn.Module)]
         if wrong or not found:
             raise UsageError(

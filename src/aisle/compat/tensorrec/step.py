@@ -129,16 +129,15 @@ class Step:
         """(B, Z) True where a drawn item is a positive of its user."""
         if self.drawn is None:
             return None
-        users, size, keys = torch.arange(self.tf_n_users), self.tf_n_items, self.batch.positive
+        size, keys = self.tf_n_items, self.batch.positive
         if self.tf_n_users * size > BLOCKS_WORTH * (len(keys) + self.drawn.numel()):
-            return is_pair(users[:, None], self.drawn, keys, size)
+            return is_pair(torch.arange(self.tf_n_users)[:, None], self.drawn, keys, size)
         found = []
-        for some in users.split(max(1, BLOCK_CELLS // max(size, 1))):
-            start, end = int(some[0]) * size, (int(some[-1]) + 1) * size
-            first, last = torch.searchsorted(keys, torch.tensor([start, end])).tolist()
-            flags = torch.zeros(len(some) * size, dtype=torch.bool)
-            flags[keys[first:last] - start] = True
-            found.append(flags.view(len(some), size).gather(1, self.drawn[some]))
+        for at, end, _ in self._blocks():
+            first, last = torch.searchsorted(keys, torch.tensor([at * size, end * size])).tolist()
+            flags = torch.zeros((end - at) * size, dtype=torch.bool)
+            flags[keys[first:last] - at * size] = True
+            found.append(flags.view(end - at, size).gather(1, self.drawn[at:end]))
         return torch.cat(found)
 
     @cached_property

@@ -104,7 +104,7 @@ def describe(graph: Any) -> dict[str, Any] | None:
     return {"class": _name(type(graph)), "settings": settings}
 
 
-def graph_of(option: str, base: type, stored: dict[str, Any] | None, given: Any) -> Any:
+def graph_of(option: str, base: type[Any], stored: dict[str, Any] | None, given: Any) -> Any:
     """The graph of a manifest: the one given, or a class this process knows, with its stored attributes.
 
     Nothing is imported and no code of the file is run; a class that is unknown here must be given.
@@ -118,7 +118,7 @@ def graph_of(option: str, base: type, stored: dict[str, Any] | None, given: Any)
         )
         name = stored["class"].rpartition(":")[2]
         raise BundleError(f"{option} is a {stored['class']}, which {why}, or give load_model(…, {option}={name}(…))")
-    graph = found.__new__(found)
+    graph: Any = object.__new__(found)
     vars(graph).update(stored["settings"])
     return graph
 
@@ -127,5 +127,6 @@ def _name(cls: type) -> str:
     return f"{cls.__module__}:{cls.__qualname__}"
 
 
-def _heirs(base: type) -> list[type]:
-    return [heir for cls in base.__subclasses__() for heir in (cls, *_heirs(cls))]
+def _heirs(base: type[Any]) -> list[type[Any]]:
+    heirs: list[type[Any]] = base.__subclasses__()
+    return [found for heir in heirs for found in (heir, *_heirs(heir))]

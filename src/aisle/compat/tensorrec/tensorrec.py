@@ -65,7 +65,8 @@ class TensorRec:
         for (name, base), graph in zip(GRAPHS.items(), graphs, strict=True):
             if not isinstance(graph, base) and not (graph is None and name == "attention_graph"):
                 raise UsageError(f"{name} is {graph!r}; it must be an object of a class that inherits {base.__name__}")
-        for name, value in (("n_components", n_components), ("n_tastes", n_tastes)):
+        sizes: list[tuple[str, Any]] = [("n_components", n_components), ("n_tastes", n_tastes)]
+        for name, value in sizes:
             if value is None or value < 1:
                 raise UsageError(f"{name} is {value}; it must be 1 or more")
         if attention_graph is not None and n_tastes == 1:
@@ -167,11 +168,13 @@ class TensorRec:
 
     def predict(self, user_features: Any, item_features: Any) -> Floats:
         """(U, I) scores."""
-        return self._by_blocks("predict", user_features, item_features, lambda scores: scores, np.float32)
+        found: Floats = self._by_blocks("predict", user_features, item_features, lambda scores: scores, np.float32)
+        return found
 
     def predict_rank(self, user_features: Any, item_features: Any) -> Codes:
         """(U, I) ranks, 1 = best; of equal scores the lower column comes first."""
-        return self._by_blocks("predict_rank", user_features, item_features, rank_predictions, np.int32)
+        found: Codes = self._by_blocks("predict_rank", user_features, item_features, rank_predictions, np.int32)
+        return found
 
     def predict_similar_items(self, item_features: Any, item_ids: Any, n_similar: int) -> list[list[tuple[int, float]]]:
         """For each id the ``n_similar`` best (id, score), the item itself among them; all items where there are fewer.
@@ -303,5 +306,6 @@ class TensorRec:
         return model
 
 
-def _array(tensor: Tensor) -> Any:
-    return tensor.numpy()
+def _array(tensor: Tensor) -> Floats:
+    found: Floats = tensor.numpy()
+    return found
