@@ -118,7 +118,7 @@ def test_without_content_there_is_nothing_to_know(world: Dataset) -> None:
     assert share_of_own_block(world, scores, "new", "warm", 10) < 0.6
 
 
-@pytest.mark.parametrize("loss", ["softmax", "sampled_softmax", "wmrb", "bpr"])
+@pytest.mark.parametrize("loss", ["softmax", "sampled_softmax", "wmrb", "bpr", "warp"])
 def test_every_loss_learns_the_blocks_from_an_ignorant_start(
     world: Dataset, loss: Loss, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -43,8 +43,8 @@ from aisle.models.nn.train import Schedule, Trained, train
 from aisle.models.nn.windows import Question, questions, sales_before, spread, window_ticks
 from aisle.types import Bools, Doubles, Floats, Ints, Sparse
 
-LOSSES = ("auto", "softmax", "sampled_softmax", "wmrb", "bpr", "warp", "gbce")
-"""Losses of ``nn.losses`` that fit questions about what is bought next."""
+LOSSES = ("auto", "softmax", "sampled_softmax", "wmrb", "bpr", "warp")
+"""Losses that compare products of one customer: this score has no level of its own that others could fit."""
 BATCH = 256
 STEPS = 40
 """Steps an epoch at least, down to batches of 32."""

@@ -94,7 +94,7 @@ def sampled_softmax(sample: Sample) -> Tensor:
     top = top.masked_fill(torch.isinf(top), 0.0)
     mass = torch.exp(scaled - top[:, None]).sum(dim=1)
     mass = mass.index_add(0, row, torch.exp(sample.positive - top[row]))
-    return ((torch.log(mass)[row] + top[row] - sample.positive) * sample.weight).sum()
+    return ((torch.log(mass[row]) + top[row] - sample.positive) * sample.weight).sum()
 
 
 def wmrb(sample: Sample) -> Tensor:
@@ -132,7 +132,7 @@ def warp(sample: Sample) -> Tensor:
     margin = F.relu(1.0 + _behind(sample)).masked_fill(sample.hit[sample.row], 0.0)  # (P, Z)
     first = (margin.detach() > 0).to(torch.uint8).argmax(dim=1, keepdim=True)  # (P, 1), the first of equals
     tries = (~sample.hit).cumsum(dim=1)[sample.row].gather(1, first)[:, 0].clamp(min=1)
-    rank = torch.div(sample.size - 1, tries, rounding_mode="floor").clamp(min=1)
+    rank = torch.div(sample.size - 1, tries, rounding_mode="floor")
     harmonic = torch.digamma(rank.to(margin.dtype) + 1.0) + EULER
     return (harmonic * margin.gather(1, first)[:, 0] * sample.weight).sum()
 
@@ -181,10 +181,11 @@ def _margin_rank(sample: Sample) -> Tensor:
     targets, in ``(P + B · Z) · log Z`` steps and without any (P, Z).
     """
     log_q = sample.negative.new_zeros(1) if sample.log_q is None else sample.log_q.to(sample.negative.dtype)
-    even = (-log_q).expand_as(sample.negative).masked_fill(sample.hit, -torch.inf)
-    even = torch.softmax(even, dim=1).masked_fill(sample.hit, 0.0)  # (B, Z) weights of the mean; only hits: nan -> 0
-    score, order = sample.negative.masked_fill(sample.hit, 0.0).sort(dim=1, descending=True)
-    weight = even.gather(1, order)
+    inverse = (-log_q).expand_as(sample.negative).masked_fill(sample.hit, -torch.inf)
+    out = sample.hit | sample.negative.isneginf()
+    mean = torch.softmax(inverse, dim=1).masked_fill(out, 0.0)  # (B, Z) nan -> 0 where all are hits
+    score, order = sample.negative.masked_fill(out, 0.0).sort(dim=1, descending=True)
+    weight = mean.gather(1, order)
     top = score[:, :1].detach()  # sums of differences to it are exact where scores are large
     behind = top - score  # (B, Z) rises from 0
     mass, sums = (F.pad(part.cumsum(dim=1), (1, 0)) for part in (weight, weight * behind))

@@ -44,7 +44,7 @@ class Sampler:
         if even:
             drawn = torch.cat((drawn, uniform_negatives(everyone, even, generator)))
             missed = missed * (1.0 - even / len(everyone))
-        drawn = drawn.unique()
+        drawn = torch.unique(drawn)
         drawn = drawn[torch.randperm(len(drawn), generator=generator)]
         return drawn, (1.0 - missed[drawn]).log().to(torch.float32)
 
