@@ -86,7 +86,7 @@ def test_fit_and_eval_is_fit_and_the_metrics() -> None:
     interactions, users, items = noise(15, 10)
     train = interactions
     test, _, _ = noise(15, 10, seed=1)
-    options = {"epochs": 2, "learning_rate": 0.05}
+    options: dict[str, Any] = {"epochs": 2, "learning_rate": 0.05}
     found = evaluation.fit_and_eval(TensorRec(n_components=3), users, items, train, test, options, 4, 3, 2)
     model = TensorRec(n_components=3)
     model.fit(train, users, items, **options)

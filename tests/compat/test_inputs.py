@@ -147,7 +147,7 @@ def test_towers_of_the_wrong_size() -> None:
 
 
 def test_a_loss_that_runs_away_is_stopped() -> None:
-    huge = sp.csr_matrix(INTERACTIONS.toarray() * np.float32(1e30))
+    huge: Any = sp.csr_matrix(INTERACTIONS.toarray() * np.float32(1e30))
     model = TensorRec(n_components=3)
     with pytest.raises(UsageError, match="smaller learning_rate"):
         model.fit(huge, sp.csr_matrix(USERS * np.float32(1e30)), ITEMS, epochs=3, learning_rate=1e9)
@@ -163,7 +163,8 @@ def test_more_items_than_there_are_are_all_of_them() -> None:
 
 
 def test_nothing_liked_is_nothing_learnt() -> None:
-    for nothing in (sp.csr_matrix((12, 9), dtype=np.float32), sp.csr_matrix(-abs(INTERACTIONS.toarray()))):
+    blank: Any = sp.csr_matrix((12, 9))
+    for nothing in (blank, sp.csr_matrix(-abs(INTERACTIONS.toarray()))):
         model = TensorRec(n_components=3, loss_graph=WMRB)
         model.fit(nothing, USERS, ITEMS, epochs=2, n_sampled_items=3)
         assert np.isfinite(model.predict(USERS, ITEMS)).all()
@@ -200,7 +201,7 @@ def test_datasets_are_matrices_and_tfrecords_are_refused() -> None:
         lambda: input_utils.create_tensorrec_dataset_from_tfrecord("a.tfrecord"),
     ):
         with pytest.raises(UsageError, match=r"scipy\.sparse"):
-            refused()
+            refused()  # type: ignore[no-untyped-call]
     assert [m.shape for m in util.datasets_from_raw_input([INTERACTIONS, ITEMS])] == [(12, 9), (9, 6)]
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import resource
 import sys
 import time
+from typing import Any
 
 import numpy as np
 import pytest
@@ -18,10 +19,10 @@ K = 15
 """Items of one kind."""
 
 
-def learnt(loss: object, **more: object) -> tuple[TensorRec, float, float]:
+def learnt(loss: Any, **more: Any) -> tuple[TensorRec, float, float]:
     """A fitted model, its recall on hidden cells, and the recall of a random order."""
     train, test, users, items = blocks()
-    options = {"epochs": 40, "learning_rate": 0.05, "alpha": 0.01, **more}
+    options: dict[str, Any] = {"epochs": 40, "learning_rate": 0.05, "alpha": 0.01, **more}
     model = TensorRec(
         n_components=8, user_repr_graph=representation_graphs.NormalizedLinearRepresentationGraph(), loss_graph=loss
     )
@@ -45,13 +46,13 @@ def test_wmrb_finds_the_planted_kinds(batch: int | None) -> None:
         (loss_graphs.SeparationDenseLossGraph(), {}),
     ],
 )
-def test_so_do_the_other_losses_that_see_what_is_missing(loss: object, options: dict[str, object]) -> None:
+def test_so_do_the_other_losses_that_see_what_is_missing(loss: Any, options: dict[str, Any]) -> None:
     _, found, random = learnt(loss, **options)
     assert found > 0.9 > 3 * random
 
 
 @pytest.mark.parametrize("loss", [loss_graphs.RMSELossGraph(), loss_graphs.SeparationLossGraph()])
-def test_losses_of_stored_cells_learn_from_both_signs(loss: object) -> None:
+def test_losses_of_stored_cells_learn_from_both_signs(loss: Any) -> None:
     train, test, users, items = blocks()
     random = np.random.default_rng(1)
     kind = np.arange(120)[:, None] % 4 == np.arange(60) % 4

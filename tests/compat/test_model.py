@@ -80,7 +80,7 @@ def test_every_combination_fits_and_predicts(tower: str, loss: str, prediction: 
     _, users, items = data
     scores, ranks = model.predict(users, items), model.predict_rank(users, items)
     assert scores.shape == ranks.shape == (12, 9)
-    assert (scores.dtype, ranks.dtype) == (np.float32, np.int32)
+    assert [str(found.dtype) for found in (scores, ranks)] == ["float32", "int32"]
     assert np.isfinite(scores).all()
     assert_array_equal(np.sort(ranks, axis=1), np.broadcast_to(np.arange(1, 10), (12, 9)))
     assert_array_equal(np.argsort(-scores, axis=1, kind="stable").argsort(axis=1) + 1, ranks)
@@ -127,13 +127,15 @@ def test_training_sees_the_score_that_predicts(
     step = Step(model._net, batches(*data, None)[0], 4, False, np.random.default_rng(0))
     scores = model.predict(users, items)
     stored = sp.csr_matrix(interactions).tocoo()
-    tolerance = {"rtol": 1e-4, "atol": 1e-4} if prediction == "euclidean" else {"rtol": 1e-5, "atol": 1e-5}
-    assert_allclose(step.tf_prediction_serial.detach(), scores[stored.row, stored.col], **tolerance)
+    near = 1e-4 if prediction == "euclidean" else 1e-5
+    assert_allclose(step.tf_prediction_serial.detach(), scores[stored.row, stored.col], rtol=near, atol=near)
     assert step.drawn is not None
     assert step.tf_sample_predictions is not None
     assert step.tf_sample_hits is not None
     drawn = step.drawn.numpy()
-    assert_allclose(step.tf_sample_predictions.detach(), np.take_along_axis(scores, drawn, axis=1), **tolerance)
+    assert_allclose(
+        step.tf_sample_predictions.detach(), np.take_along_axis(scores, drawn, axis=1), rtol=near, atol=near
+    )
     positive = interactions.toarray() > 0
     assert_array_equal(step.tf_sample_hits, np.take_along_axis(positive, drawn, axis=1))
     assert (np.sort(drawn, axis=1)[:, 1:] > np.sort(drawn, axis=1)[:, :-1]).all(), "drawn twice"
@@ -198,8 +200,8 @@ def test_every_sparse_format_gives_the_same_model(kind: Any) -> None:
 
 
 def test_inputs_are_left_as_they_were() -> None:
-    double = sp.coo_matrix((np.ones(3), ([0, 0, 1], [1, 1, 2])), shape=(4, 5))  # one cell stored twice
-    unsorted = sp.csr_matrix((np.ones(2), np.array([3, 0]), np.array([0, 2, 2, 2, 2])), shape=(4, 5))
+    double: Any = sp.coo_matrix((np.ones(3), np.array([[0, 0, 1], [1, 1, 2]])), shape=(4, 5))  # one cell stored twice
+    unsorted: Any = sp.csr_matrix((np.ones(2), np.array([3, 0]), np.array([0, 2, 2, 2, 2])), shape=(4, 5))
     features = sp.identity(4, format="csr"), sp.identity(5, format="csr")
     for interactions in (double, unsorted):
         before = interactions.copy()
@@ -319,7 +321,8 @@ class Everything(losses.AbstractLossGraph):
 
     def connect_loss_graph(self, **kwargs: Any) -> Tensor:  # type: ignore[override]
         type(self).seen = kwargs
-        return -kwargs["tf_prediction_serial"]
+        scores: Tensor = kwargs["tf_prediction_serial"]
+        return -scores
 
 
 class Few(losses.AbstractLossGraph):
@@ -333,7 +336,7 @@ class Greedy(losses.AbstractLossGraph):
 
 
 class Halved(losses.RMSEDenseLossGraph):
-    def connect_loss_graph(self, tf_interactions: Tensor, tf_prediction: Tensor, **kwargs: Any) -> Tensor:
+    def connect_loss_graph(self, tf_interactions: Tensor, tf_prediction: Tensor, **kwargs: Any) -> Tensor:  # type: ignore[override]
         return super().connect_loss_graph(tf_interactions, tf_prediction) / 2
 
 
@@ -387,6 +390,7 @@ def test_own_losses_get_what_they_ask_for() -> None:
     fit(make(loss_graph=Louder()), data)
     with pytest.raises(ValueError, match="is_dense = True"):
         fit(make(loss_graph=Greedy()), data)
+    assert model._net is not None
     step = Step(model._net, batches(*data, None)[0], None, False, np.random.default_rng(0))
     half, whole = (float(loss.batch_loss(step).detach()) for loss in (Halved(), losses.RMSEDenseLossGraph()))
     assert half == pytest.approx(whole / 2, rel=1e-5)

@@ -24,6 +24,18 @@ from aisle.errors import UsageError
 from aisle.models.nn.rows import Rows
 from aisle.models.nn.towers import SparseLinear, Tower
 
+__all__ = [
+    "AbstractKerasRepresentationGraph",
+    "AbstractRepresentationGraph",
+    "FeaturePassThroughRepresentationGraph",
+    "LinearRepresentationGraph",
+    "NormalizedLinearRepresentationGraph",
+    "ReLURepresentationGraph",
+    "Rows",
+    "SparseLinear",
+    "WeightedFeaturePassThroughRepresentationGraph",
+    "rows_of",
+]
 Kept = TypeVar("Kept", bound=nn.Module | nn.Parameter)
 DENSE_CELLS = 1 << 22
 """Features of a batch up to this many cells are made dense, which is quicker and the same for every layer."""
