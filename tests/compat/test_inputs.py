@@ -224,12 +224,15 @@ def test_samples_are_pairs_uniform_and_repeat_with_numpys_seed(replace: bool) ->
 
 def test_a_pair_of_items_is_as_likely_as_any_other_over_many_draws() -> None:
     random = np.random.default_rng(0)
-    together = np.zeros((6, 6))
-    for _ in range(6_000):
-        for row in util.ring_sample(6, 2, 3, False, random):
-            together[np.ix_(row, row)] += 1
-    off = together[~np.eye(6, dtype=bool)]
-    assert off == pytest.approx(np.full(30, off.mean()), rel=0.06)
+    for size in (6, 7):
+        together = np.zeros((size, size))
+        for _ in range(6_000):
+            for row in util.ring_sample(size, 2, 3, False, random):
+                together[np.ix_(row, row)] += 1
+        off = together[~np.eye(size, dtype=bool)]
+        assert off == pytest.approx(np.full(size * (size - 1), off.mean()), rel=0.06)
+    assert sorted(util.ring_sample(12, 1, 12, False, random)[0]) == list(range(12))
+    assert util.ring_sample(1, 3, 1, False, random).tolist() == [[0], [0], [0]]
 
 
 def test_small_helpers(capsys: pytest.CaptureFixture[str]) -> None:

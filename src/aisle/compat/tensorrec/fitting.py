@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import itertools
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -70,7 +70,9 @@ def batches(interactions: Any, user_features: Any, item_features: Any, user_batc
         raise DataError(f"{len(asked)} batches of interactions, {len(users)} of user_features; give as many of both")
     if len(items) not in (1, len(users)):
         raise DataError(f"{len(items)} batches of item_features; give one, or {len(users)} as of user_features")
-    return [Batch.of(*parts) for parts in zip(asked, users, itertools.cycle(items), strict=False)]
+    found = [Batch.of(*parts) for parts in zip(asked, users, itertools.cycle(items), strict=False)]
+    average = max(sum(len(batch.positive) for batch in found), 1) / len(found)
+    return [replace(batch, share=len(batch.positive) / average) for batch in found]
 
 
 def optimizer_of(net: Net) -> torch.optim.Adam:

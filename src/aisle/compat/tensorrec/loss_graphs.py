@@ -64,7 +64,8 @@ class AbstractLossGraph(ABC):
     def batch_loss(self, step: Step) -> Tensor:
         """The loss of a training step; looks up what ``connect_loss_graph`` asks for."""
         allowed = [*ALWAYS, *(DENSE if self.is_dense else ()), *(SAMPLES if self.is_sample_based else ())]
-        return call(self.connect_loss_graph, {name: partial(getattr, step, name) for name in allowed}).mean()
+        found = call(self.connect_loss_graph, {name: partial(getattr, step, name) for name in allowed})
+        return found if found.ndim == 0 else found.mean() * step.batch.share
 
 
 def call(function: Callable[..., Tensor], offered: dict[str, Callable[[], Any]]) -> Tensor:
@@ -191,6 +192,10 @@ class WMRBLossGraph(AbstractLossGraph):
             share=self.share(column, value, int(tf_n_items)),
         )
         return SAMPLED[self.loss](sample)
+
+    def batch_loss(self, step: Step) -> Tensor:
+        """The mean over positives, times the batch's share of them."""
+        return super().batch_loss(step) * step.batch.share
 
     def share(self, column: Tensor, value: Tensor, n_items: int) -> Tensor | None:
         """(P,) factor of each positive's rank, or None."""

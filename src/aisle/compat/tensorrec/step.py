@@ -36,6 +36,8 @@ class Batch:
     """(B, I) sparse COO, coalesced."""
     positive: Tensor
     """(P⁺,) sorted keys ``row * I + column`` of the interactions above 0."""
+    share: float = 1.0
+    """Positives of this batch over the mean of all: a loss that is a mean over positives weighs each of them alike."""
 
     @classmethod
     def of(cls, interactions: Sparse, users: Sparse, items: Rows) -> Batch:

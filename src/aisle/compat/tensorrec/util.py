@@ -25,17 +25,19 @@ def generator() -> np.random.Generator:
 def ring_sample(n_items: int, n_users: int, count: int, replace: bool, random: np.random.Generator) -> Ints:
     """(n_users, count) items drawn uniformly for each user, distinct within a user unless ``replace``.
 
-    Without replacement each user takes ``count`` neighbours, from a start of their own, on one shuffled ring of all
-    items: every set of a user is equally likely, at the cost of ``n_items + n_users · count`` for all of them. Users
-    whose starts lie close share items, as if the batch drew a few sets and not one for everybody.
+    Without replacement each user walks ``count`` steps over one shuffled ring of all items, with a start and a stride
+    of their own (a stride without common divisor visits each item once): all pairs of items are equally likely, at the
+    cost of ``n_items + n_users · count``. One set for all users learns far slower, since it ranks few items a step.
     """
     if replace:
         return random.integers(0, n_items, (n_users, count))
     if count > n_items:
         raise UsageError(f"{count} distinct items asked of {n_items}; ask fewer, or draw with replace=True")
     ring = random.permutation(n_items)
+    strides = np.arange(1, n_items + 1)
+    stride = random.choice(strides[np.gcd(strides, n_items) == 1], n_users)
     start = random.integers(0, n_items, n_users)
-    drawn: Ints = np.concatenate((ring, ring[:count]))[start[:, None] + np.arange(count)]
+    drawn: Ints = ring[(start[:, None] + stride[:, None] * np.arange(count)) % n_items]
     return drawn
 
 
