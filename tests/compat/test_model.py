@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import logging
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -229,6 +230,23 @@ def test_similar_items_hold_the_item_itself_and_go_down() -> None:
     assert [len(row) for row in model.predict_similar_items(items, np.array([1]), 50)] == [9]
     assert model.predict_similar_items(items, [], 3) == []
     assert users.shape == (12, WIDTH)
+
+
+def test_a_copy_lives_a_life_of_its_own() -> None:
+    _, users, items = data = noise()
+    model = fit(make("layers"), data)
+    kept = copy.deepcopy(model)
+    before = model.predict(users, items)
+    fit(model, data)
+    assert_array_equal(kept.predict(users, items), before)
+    fit(kept, data)
+    assert_array_equal(kept.predict(users, items), model.predict(users, items))
+
+
+def test_a_row_of_a_sparse_array_is_a_user() -> None:
+    _, users, items = data = noise()
+    model = fit(make(), data)
+    assert_array_equal(model.predict(sp.csr_array(users)[2], items), model.predict(users[2], items))
 
 
 def test_ties_go_to_the_lower_column() -> None:

@@ -65,7 +65,8 @@ def test_a_fresh_process_predicts_and_goes_on_exactly(tmp_path: Path) -> None:
     model.save_model(tmp_path / "a" / "model")
     for name, matrix in zip(("interactions", "users", "items"), DATA, strict=True):
         sp.save_npz(tmp_path / f"{name}.npz", matrix)
-    subprocess.run([sys.executable, "-c", FRESH, str(tmp_path / "a" / "model"), str(tmp_path)], check=True)
+    command = [sys.executable, "-c", FRESH, str(tmp_path / "a" / "model"), str(tmp_path)]
+    subprocess.run(command, check=True, cwd=Path(__file__).parents[2])
     answer = np.load(tmp_path / "answer.npz")
     assert_array_equal(answer["scores"], model.predict(USERS, ITEMS))
     model.fit(*DATA, **OPTIONS)

@@ -28,8 +28,10 @@ class Positives:
 
     def __init__(self, test_interactions: Any, predicted_ranks: Ranks) -> None:
         test = single(test_interactions, "test_interactions")
-        if predicted_ranks.shape != test.shape:
-            raise DataError(f"ranks are {predicted_ranks.shape}, test_interactions {test.shape}; give the same shape")
+        given: Any = predicted_ranks
+        ranks = sp.csr_array(given) if sp.issparse(predicted_ranks) else np.asarray(given)
+        if ranks.shape != test.shape:
+            raise DataError(f"ranks are {ranks.shape}, test_interactions {test.shape}; give the same shape")
         cells = test.tocoo()
         some = cells.data > 0
         self.size = test.shape[0]
@@ -37,7 +39,7 @@ class Positives:
         """(P,) users, rising."""
         self.value: Doubles = cells.data[some].astype(np.float64)
         """(P,) interactions."""
-        self.rank: Ints = _ranks_at(predicted_ranks, self.row, cells.col[some].astype(np.int64))
+        self.rank: Ints = _ranks_at(ranks, self.row, cells.col[some].astype(np.int64))
         """(P,) ranks."""
         if len(self.rank) and self.rank.min() < 1:
             raise DataError(f"a rank is {self.rank.min()}; ranks start at 1: give what predict_rank() returns")
@@ -62,11 +64,8 @@ class Positives:
 def _ranks_at(ranks: Ranks, row: Ints, column: Ints) -> Ints:
     if len(row) == 0:
         return np.zeros(0, dtype=np.int64)
-    if sp.issparse(ranks):
-        found = np.asarray(sp.csr_array(cast(Any, ranks))[row, column]).ravel()
-    else:
-        found = np.asarray(ranks)[row, column]
-    return np.asarray(found).astype(np.int64)
+    found: Any = ranks[row, column]
+    return np.asarray(found.toarray() if hasattr(found, "toarray") else found).ravel().astype(np.int64)
 
 
 def precision_at_k(predicted_ranks: Ranks, test_interactions: Any, k: int = 10, preserve_rows: bool = False) -> Doubles:

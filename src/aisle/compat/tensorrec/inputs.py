@@ -37,6 +37,8 @@ def _csr(raw: Any, name: str) -> Sparse:
             "that it was made from"
         )
     found: Sparse = sp.csr_array(cast(Any, raw), dtype=np.float32)
+    if found.ndim == 1:  # a single row taken from a csr_array
+        found = found.reshape((1, -1))
     if not found.has_canonical_format:
         found = found.copy()
         found.sum_duplicates()

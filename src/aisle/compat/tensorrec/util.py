@@ -52,7 +52,7 @@ def calculate_batched_alpha(num_batches: int, alpha: float) -> float:
     """``alpha / (e · ln num_batches)``, as TensorRec weakens L2 in batches; ``fit`` here does not use it."""
     if num_batches < 1:
         raise UsageError(f"num_batches is {num_batches}; it must be 1 or more")
-    return alpha if num_batches == 1 else alpha / (math.e * math.log(num_batches))
+    return alpha if num_batches == 1 else alpha / math.e / math.log(num_batches)
 
 
 def datasets_from_raw_input(raw_input: Any) -> list[Sparse]:
