@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import logging
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -412,6 +413,22 @@ def test_own_losses_get_what_they_ask_for() -> None:
     step = Step(model._net, batches(*data, None)[0], None, False, np.random.default_rng(0))
     half, whole = (float(loss.batch_loss(step).detach()) for loss in (Halved(), losses.RMSEDenseLossGraph()))
     assert half == pytest.approx(whole / 2, rel=1e-5)
+
+
+@pytest.mark.parametrize("graph", [losses.WMRBLossGraph(), Few(), Louder()])
+def test_a_batch_weighs_as_much_as_it_holds(graph: Any) -> None:
+    interactions, users, items = noise(13, 9)
+    parts = batches(interactions, users, items, 5)
+    held = [int((sp.csr_matrix(interactions)[at : at + 5].data > 0).sum()) for at in (0, 5, 10)]
+    assert [part.share for part in parts] == pytest.approx([3 * n / sum(held) for n in held])
+    model = fit(make(loss_graph=graph), (interactions, users, items), epochs=0)
+    assert model._net is not None
+    found = []
+    for share in (1.0, 0.5):
+        batch = replace(parts[0], share=share)
+        step = Step(model._net, batch, 4 if graph.is_sample_based else None, False, np.random.default_rng(0))
+        found.append(float(graph.batch_loss(step).detach()))
+    assert found[1] == pytest.approx(found[0] / 2)
 
 
 def test_layers_may_draw_and_normalise_and_are_still_in_prediction() -> None:

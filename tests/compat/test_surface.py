@@ -89,7 +89,7 @@ TABLE = {
         "RMSELossGraph.connect_loss_graph": "tf_prediction_serial, tf_interactions_serial, **kwargs",
         "RMSEDenseLossGraph.connect_loss_graph": "tf_interactions, tf_prediction, **kwargs",
         "SeparationLossGraph.connect_loss_graph": "tf_prediction_serial, tf_interactions_serial, **kwargs",
-        "SeparationDenseLossGraph.connect_loss_graph": "tf_interactions, tf_prediction, **kwargs",
+        "SeparationDenseLossGraph.connect_loss_graph": "tf_prediction, tf_interactions, **kwargs",
         "WMRBLossGraph.connect_loss_graph": f"{WMRB}, **kwargs",
         "WMRBLossGraph.weighted_margin_rank_batch": f"{WMRB}, tf_sample_hits=None",
         "BalancedWMRBLossGraph.connect_loss_graph": f"{WMRB}, **kwargs",

@@ -62,10 +62,13 @@ class AbstractLossGraph(ABC):
         """
 
     def batch_loss(self, step: Step) -> Tensor:
-        """The loss of a training step; looks up what ``connect_loss_graph`` asks for."""
+        """The loss of a training step, from what ``connect_loss_graph`` asks for.
+
+        Vectors and sampled losses are means over positives: these weigh a batch by the positives that it holds.
+        """
         allowed = [*ALWAYS, *(DENSE if self.is_dense else ()), *(SAMPLES if self.is_sample_based else ())]
         found = call(self.connect_loss_graph, {name: partial(getattr, step, name) for name in allowed})
-        return found if found.ndim == 0 else found.mean() * step.batch.share
+        return found.mean() * step.batch.share if found.ndim or self.is_sample_based else found
 
 
 def call(function: Callable[..., Tensor], offered: dict[str, Callable[[], Any]]) -> Tensor:
@@ -110,7 +113,7 @@ class _Dense(AbstractLossGraph):
 
     def batch_loss(self, step: Step) -> Tensor:
         """As ``connect_loss_graph``, from sums over blocks."""
-        if type(self).connect_loss_graph is not _Dense.connect_loss_graph:  # a heir has a loss of its own
+        if type(self).connect_loss_graph.__module__ != __name__:  # a heir has a loss of its own
             return super().batch_loss(step)
         count = step.tf_n_users * step.tf_n_items
         score = step.tf_prediction_serial
@@ -140,6 +143,10 @@ class SeparationDenseLossGraph(_Dense):
     """The same over all cells, where nothing stored counts as 0."""
 
     loss = "separation_dense"
+
+    def connect_loss_graph(self, tf_prediction: Tensor, tf_interactions: Tensor, **kwargs: Any) -> Tensor:  # type: ignore[override]
+        """One number."""
+        return super().connect_loss_graph(tf_interactions, tf_prediction)
 
 
 class WMRBLossGraph(AbstractLossGraph):
@@ -192,10 +199,6 @@ class WMRBLossGraph(AbstractLossGraph):
             share=self.share(column, value, int(tf_n_items)),
         )
         return SAMPLED[self.loss](sample)
-
-    def batch_loss(self, step: Step) -> Tensor:
-        """The mean over positives, times the batch's share of them."""
-        return super().batch_loss(step) * step.batch.share
 
     def share(self, column: Tensor, value: Tensor, n_items: int) -> Tensor | None:
         """(P,) factor of each positive's rank, or None."""
