@@ -144,8 +144,8 @@ class Shrink(nn.Module):
 
 def _residual(dim: int) -> tuple[int, nn.Module]:
     bend = nn.Sequential(nn.Linear(dim, dim), nn.GELU(), nn.Linear(dim, dim))
-    for part in (bend[0], bend[2]):
-        nn.init.zeros_(part.bias)  # type: ignore[arg-type]
+    for part in (bend[0].bias, bend[2].bias, bend[2].weight):
+        nn.init.zeros_(part)  # type: ignore[arg-type]
     return dim, nn.Sequential(Gated(bend), Shrink())
 
 
