@@ -68,6 +68,10 @@ def own_cpu_seconds() -> float:
 
 def peak_mb() -> float:
     """Most memory this process has held so far, or since ``fresh_peak``, in MB."""
+    status = Path("/proc/self/status")  # getrusage would also count what the parent held when it forked
+    if status.exists():
+        lines = status.read_text(encoding="utf-8").splitlines()
+        return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM")) / 1024
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (1024 if sys.platform != "darwin" else 1024 * 1024)
 
 
