@@ -69,6 +69,10 @@ def by_hand(name: str, x: Doubles, net: towers.Tower) -> Doubles:
         bias, middle, middle_bias, out, out_bias = body
         hidden = gelu(x + bias)
         return np.asarray((hidden + gelu(hidden @ middle.T + middle_bias)) @ out.T + out_bias)
+    if name == "residual":
+        gate, bend, bias, out, out_bias = body
+        x = x + gate * (gelu(x @ bend.T + bias) @ out.T + out_bias)
+        return np.asarray(x / (np.sqrt((x**2).sum(axis=1, keepdims=True)) + 0.1))
     return np.asarray(x * body[0]) if name == "weighted_pass_through" else x
 
 

@@ -122,8 +122,8 @@ def test_without_content_there_is_nothing_to_know(world: Dataset) -> None:
 def test_every_loss_learns_the_blocks_from_an_ignorant_start(
     world: Dataset, loss: Loss, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    zeros = np.zeros((world.shape[0], 16), np.float32), np.zeros((world.shape[1], 16), np.float32)
-    monkeypatch.setattr("aisle.models.hybrid_factorization.taste_vectors", lambda *_: zeros)
+    zeros = np.zeros((world.shape[1], 16), np.float32)
+    monkeypatch.setattr("aisle.models.nn.start.Tastes.vectors", lambda *_: zeros)
     model = HybridFactorization(
         loss=loss,
         dim=16,
@@ -260,7 +260,7 @@ def test_misuse_is_told() -> None:
     with pytest.raises(NotFittedError):
         HybridFactorization().score(habits().batch(np.array([0], dtype=np.int32)))
     with pytest.raises(UsageError, match="softmax"):
-        create("hybrid_factorization", loss="rmse")
+        create("hybrid_factorization", loss="hinge")
     with pytest.raises(UsageError, match="dim"):
         HybridFactorization(dim=0)
 

@@ -82,7 +82,7 @@ RIDGES = (0.1, 0.3, 0.03)
 """Half-lives (days, baskets) of purchases and ridges tried for the start."""
 CLEARLY = 1.02
 """A later choice must be so much better than the best before it."""
-LIFTS, PRIORS = (0.125, 0.0), (0.0, 1.0)
+LIFTS, PRIORS = (0.125, 0.0), (0.1, 1.0)
 """How much longer best sellers' vectors are, and how much the sales prior counts at the start."""
 STARTERS = 20_000
 """About so many customers say what sets their group apart at the start."""
@@ -181,8 +181,7 @@ class HybridFactorization(Model):
         if tasks is not None and not ordered:
             asked = unordered(data, self.max_questions, self.seed, self.weighing)
             tasks = self._tasks(data, asked, hidden=True) if asked else None
-        self.training_ = trained.to_json()
-        if tasks is not None:
+        if tasks is not None and trained.epochs + len(trained.losses):
             rows = np.arange(len(tasks))
             again = self._learn(tasks, rows, trained.epochs, False, _under(checkpoint, "final"), watch)
             self.training_ = trained.to_json() if trained.curve else again.to_json()

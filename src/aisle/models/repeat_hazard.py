@@ -92,13 +92,13 @@ class RepeatHazard(Model):
     def fit(self, data: Dataset) -> Self:
         """Ask the past windows what came true, and learn the curves from the answers."""
         ticks = window(data, self.target_days)
-        asked = questions(data, ticks, self.windows, self.max_customers, self.seed)
+        asked = questions(data, ticks, self.windows, self.max_customers, self.seed, "even")
         designs: list[Sparse] = [sp.csr_array(np.zeros((0, len(PRIOR)), dtype=np.float32))]
         answers: list[Bools] = [np.zeros(0, dtype=bool)]
         rng = np.random.default_rng(self.seed)
         for question in asked:
-            self._look(data.before(question.window.cut))
-            own = repeats(batch := data.before(question.window.cut).batch(question.customers))
+            self._look(data.before(question.cut))
+            own = repeats(batch := data.before(question.cut).batch(question.customers))
             kept = _some(len(own), self.max_pairs // len(asked), rng)
             designs.append(self._design(batch, own)[kept])
             answers.append(_came_true(question.bought, own)[kept])
@@ -237,7 +237,7 @@ def _first_times(data: Dataset, asked: list[Question], sold: Floats) -> Floats:
     size = data.shape[1]
     first, people = np.zeros(size), np.zeros(size)
     for question in asked:
-        before = data.before(question.window.cut).counts[question.customers]
+        before = data.before(question.cut).counts[question.customers]
         bought = question.bought.sign()
         first += np.bincount((bought - bought.multiply(before.sign())).tocsr().tocoo().col, minlength=size)
         people += len(question.customers) * (question.sold[-1] > 0)

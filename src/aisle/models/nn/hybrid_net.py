@@ -119,8 +119,8 @@ class CustomerTower(nn.Module):
         self.tower = Tower(name, len(groups), sizes.dim, groups=groups, gates=gates)
         first = self.tower.first
         width = first.weight.shape[1] if isinstance(first, SparseLinear) else sizes.dim
-        if isinstance(first, SparseLinear):
-            nn.init.normal_(first.weight, std=0.005)
+        if isinstance(first, SparseLinear):  # without content nobody differs; a layer of units must start uneven
+            nn.init.normal_(first.weight, std=0.0 if width == sizes.dim else 0.005)
         self.turn = nn.Linear(sizes.dim, width, bias=False)
         nn.init.eye_(self.turn.weight)
         if sizes.customers:

@@ -56,8 +56,9 @@ class Tastes:
     def vectors(self, ridge: float, dim: int) -> Floats:
         """(I, D) product vectors, of length about 1 on the mean purchase; 0 for products nobody bought."""
         out = np.zeros((len(self.right), dim), dtype=np.float32)
+        right = self.right * (self.sold > 0)[:, None]  # of what nobody bought the decomposition leaves dust
         shrunk = self.singular**2 / (self.singular**2 + ridge)
-        out[:, : len(shrunk)] = self.right * np.sqrt(shrunk)
+        out[:, : len(shrunk)] = right * np.sqrt(shrunk)
         length = np.linalg.norm(out, axis=1)
         mean = float(np.average(length, weights=self.sold)) if self.sold.any() else 0.0
         return out / mean if mean > 0 else out
