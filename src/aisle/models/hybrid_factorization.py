@@ -34,7 +34,7 @@ from aisle.data.dataset import Dataset
 from aisle.data.events import Batch
 from aisle.errors import UsageError
 from aisle.features.customers import RFMV, rfmv
-from aisle.features.pairs import decayed_presence, everyone
+from aisle.features.pairs import decayed_presence
 from aisle.models.base import Array, Model
 from aisle.models.nn import losses
 from aisle.models.nn.carry import carry_over
@@ -84,8 +84,8 @@ CLEARLY = 1.02
 """A later choice must be so much better than the best before it."""
 LIFTS, PRIORS = (0.125, 0.0), (0.1, 1.0)
 """How much longer best sellers' vectors are, and how much the sales prior counts at the start."""
-STARTERS = 20_000
-"""About so many customers say what sets their group apart at the start."""
+STARTERS = 50_000
+"""At most about so many customers say where learning starts, evenly spread over all: memory does not grow with rows."""
 
 
 @dataclass(kw_only=True, eq=False)
@@ -204,7 +204,7 @@ class HybridFactorization(Model):
         asked = asked if ordered else unordered(data, self.max_questions, self.seed, self.weighing)
         tasks = self._tasks(data, asked, hidden=not ordered) if asked else None
         self._net = self.build(self._sizes(), self._content(data))
-        carry_over(old, self._net, labels, self._labels(), data.counts)
+        carry_over(old, self._net, labels, self._labels(), starters(data).history)
         self._facts(data, tasks)
         if tasks is not None:
             trained = self._learn(tasks, np.arange(len(tasks)), epochs, False, None, watch)
@@ -298,7 +298,7 @@ class HybridFactorization(Model):
     def _look(self, data: Dataset) -> int:
         """Remember what the features look like today, over whom and what purchases so far have shown; ticks a window."""
         ticks = window_ticks(data, self.target_days)
-        batch = everyone(data)
+        batch = starters(data)
         people = {name: values[~batch.empty] for name, values in purchase_numbers(batch).items()}
         sold = data.popularity > 0
         goods = {name: values[sold] for name, values in data.products.numbers.items()}
@@ -356,7 +356,7 @@ class HybridFactorization(Model):
 
     def _choose(self, past: Dataset, tasks: Tasks) -> None:
         """The half-life and the ridge of the start that the judges like best, and how hot its scores should be."""
-        batch = everyone(past)
+        batch = starters(past)
         best = 0.0
         for age in AGES[past.clock] if not tasks.hidden else (None,):
             tastes = Tastes.of(decayed_presence(batch, age), self.dim, self.seed)
@@ -384,12 +384,11 @@ class HybridFactorization(Model):
         """
         net = self._net = self.build(self._sizes(), self._content(data))
         if vectors is None:
-            presence = decayed_presence(everyone(data), self.start_["half_life"])
+            presence = decayed_presence(starters(data), self.start_["half_life"])
             vectors = Tastes.of(presence, self.dim, self.seed).vectors(self.start_["ridge"], self.dim)
         self._facts(data, tasks)
-        some = np.flatnonzero(np.diff(data.indptr) > 0).astype(np.int32)[:: max(data.shape[0] // STARTERS, 1)]
-        batch = data.batch(some)
-        tastes = np.asarray(batch.history.sign() @ vectors) / np.diff(batch.history.indptr)[:, None]
+        batch = starters(data)
+        tastes = np.asarray(batch.history.sign() @ vectors) / np.maximum(np.diff(batch.history.indptr), 1)[:, None]
         net.look_back(HALF_LIVES[data.clock], self.start_["half_life"])
         net.start(torch.from_numpy(vectors), self._ask(batch, 0).content, torch.from_numpy(tastes.astype(np.float32)))
         for name in ("heat", "own_heat", "lift"):
@@ -452,6 +451,12 @@ def purchase_numbers(batch: Batch) -> dict[str, Floats]:
     """Customer attributes that are numbers, and the logarithms of RFMV, each (B,)."""
     values = np.log1p(np.maximum(rfmv(batch), 0))
     return batch.features.numbers | {PREFIX + name: values[:, column] for column, name in enumerate(RFMV)}
+
+
+def starters(data: Dataset) -> Batch:
+    """Customers with purchases, those that say where learning starts."""
+    some = np.flatnonzero(np.diff(data.indptr) > 0).astype(np.int32)
+    return data.batch(some[:: -(-len(some) // STARTERS)] if len(some) else some)
 
 
 def _under(folder: Path | None, name: str) -> Checkpoint | None:

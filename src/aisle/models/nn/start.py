@@ -73,7 +73,9 @@ def explained(rows: Rows, vectors: Tensor) -> Tensor:
     if not len(some) or not rows.width:
         return torch.zeros(rows.width, vectors.shape[1])
     part = rows.take(some)
-    matrix = sp.csr_matrix((part.value.numpy(), part.column.numpy(), part.indptr.numpy()), shape=(len(some), rows.width))
+    matrix = sp.csr_matrix(
+        (part.value.numpy(), part.column.numpy(), part.indptr.numpy()), shape=(len(some), rows.width)
+    )
     ridge = Ridge(alpha=SHY, fit_intercept=False, solver="sparse_cg", tol=1e-3)
     ridge.fit(matrix.astype(np.float64), vectors[some].double().numpy())
     return torch.from_numpy(ridge.coef_.reshape(vectors.shape[1], rows.width).T.astype(np.float32).copy())

@@ -20,7 +20,7 @@ from aisle.types import Bools, Codes, Doubles, Ints, Sparse
 
 BLOCK = 256
 """Questions judged, and made ready, at a time."""
-KEEP = 8_000_000
+KEEP = 2_000_000
 """So many own products at most are kept between epochs; of more, each batch is made anew: memory stays bounded."""
 VALIDATE = 1_000
 """At most this many customers of the latest window decide when to stop."""

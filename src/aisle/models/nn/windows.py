@@ -127,7 +127,9 @@ def hold_out(data: Dataset, limit: int, seed: int) -> tuple[Dataset, Question | 
 def come_back(data: Dataset, asked: list[Question]) -> bool:
     """Whether enough of the customers asked had bought before, so that windows teach what follows from what."""
     first = np.full(data.shape[0], NEVER)
-    np.minimum.at(first, data.purchases.customer[data.purchases.customer >= 0], data.purchases.time[data.purchases.customer >= 0])
+    np.minimum.at(
+        first, data.purchases.customer[data.purchases.customer >= 0], data.purchases.time[data.purchases.customer >= 0]
+    )
     old = sum(int((first[question.customers] < question.cut).sum()) for question in asked)
     return old >= RETURNING * sum(len(question.customers) for question in asked) > 0
 
