@@ -139,6 +139,25 @@ class HybridFactorization(Model):
         self.check_fitted()
         return self._vectors.numpy().copy()
 
+    def customer_vectors(self, batch: Batch) -> Floats:
+        """(B, 1, D) vectors of the customers, as long as the taste counts: ``⟨u, v_i⟩ / τ`` is an inner product."""
+        self.check_fitted()
+        with torch.no_grad():
+            ask = tensors(self.inputs(batch, 0))
+            customers = self._net.customer_vectors(self._vectors, ask, torch.ones(len(batch)))
+            return (self._net.scale() * customers)[:, None].numpy()
+
+    def product_biases(self) -> Floats:
+        """(I,) the what-sells prior: the part of the score that is the same for everybody."""
+        self.check_fitted()
+        with torch.no_grad():
+            return self._net.sells(torch.from_numpy(self.shares_)[None])[0].numpy()
+
+    def customer_biases(self, batch: Batch) -> Floats:
+        """(B,) zeros: no part of the score is the same for all products."""
+        self.check_fitted()
+        return np.zeros(len(batch), dtype=np.float32)
+
     def state(self) -> tuple[dict[str, Array], dict[str, Any]]:
         """What was learnt; the network's arrays are named ``net__…``."""
         arrays, values = super().state()
