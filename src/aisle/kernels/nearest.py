@@ -77,4 +77,5 @@ def _unit(vectors: Floats) -> Doubles:
     """(…, D) vectors of length 1; zeros stay zeros."""
     wide = vectors.astype(np.float64)
     length = np.sqrt((wide**2).sum(axis=-1, keepdims=True))
-    return np.divide(wide, length, out=wide, where=length > 0)
+    np.divide(wide, length, out=wide, where=length > 0)
+    return wide
