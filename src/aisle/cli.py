@@ -254,7 +254,7 @@ def recommend(
 @app.command()
 def similar(
     bundle: Annotated[Path, typer.Argument(help="The model/ folder of a run.")],
-    ids: Annotated[list[str], typer.Argument(metavar="ID...", help="Product ids; customer ids with --customers.")],
+    ids: Annotated[list[str], typer.Argument(metavar="ID", help="Product ids; customer ids with --customers.")],
     customers: Annotated[bool, typer.Option("--customers", help="Customers alike, not products.")] = False,
     k: Annotated[int, typer.Option("-k", help="How many, for each id.")] = 10,
 ) -> None:
