@@ -19,6 +19,7 @@ from aisle.data.build import build_events
 from aisle.data.dataset import Dataset
 from aisle.data.doctor.attributes import FALSE, TRUE
 from aisle.data.doctor.ids import parse_ids, parse_text
+from aisle.data.doctor.visit import HOLES, MOST_HOLES
 from aisle.data.entities import Entities, Level
 from aisle.data.hierarchy import levels
 from aisle.data.schema import CUSTOMERS, PATH
@@ -88,7 +89,8 @@ def _lines(dataset: Dataset, given: pl.DataFrame, config: RunConfig, unused: lis
             raise UsageError(f"this model orders baskets by {clock}, the transactions by {other}; give {clock}")
         now = pl.lit(dataset.as_of - 1).cast(pl.Datetime("us")) if dataset.clock == "time" else pl.lit(1)
         given = given.with_columns(now.alias(clock))  # one basket, bought just now
-    tables = clean_frames({"transactions": given.drop(other, strict=False)}, config)
+    given = _without_holes(given.drop(other, strict=False), unused)
+    tables = clean_frames({"transactions": given}, config)
     rejected = tables.rejects.filter(pl.col("action") == "rejected")
     what = {finding.code: finding.what for finding in tables.report.findings}
     names = given["customer_id"].gather(rejected["line"].clip(1, given.height) - 1)
@@ -104,6 +106,18 @@ def _lines(dataset: Dataset, given: pl.DataFrame, config: RunConfig, unused: lis
     unknown = "the model does not know this product"
     unused.append(_unused(strange["customer_id"], "product_id", strange["product_id"], unknown))
     return lines.filter(known)
+
+
+def _without_holes(given: pl.DataFrame, unused: list[pl.DataFrame]) -> pl.DataFrame:
+    """The lines without order ids where few lack one: the doctor would reject those, which in a small frame is much."""
+    if "order_id" not in given.columns:
+        return given
+    holes = parse_ids(given["order_id"], "order_id")[0].null_count()
+    if not 0 < holes <= max(HOLES * given.height, MOST_HOLES):
+        return given
+    why = f"{holes} lines have none: a basket is what a customer bought on a day"
+    unused.append(_unused(None, pl.Series(["order_id"]), None, why).with_columns(rows=pl.lit(given.height, pl.UInt32)))
+    return given.drop("order_id")
 
 
 def _people(dataset: Dataset, vocab: Vocab, given: pl.DataFrame | None, unused: list[pl.DataFrame]) -> Entities:
