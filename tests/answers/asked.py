@@ -1,4 +1,4 @@
-"""Recommenders of the contract world, and a model with two tastes whose vectors are plain to see."""
+"""Recommenders of the contract world, and models whose answers are plain to see."""
 
 from __future__ import annotations
 
@@ -23,7 +23,8 @@ NAMES = [name for name, place in MODELS.items() if find_spec(place.split(":")[0]
 @cache
 def recommender(name: str) -> Recommender:
     data = world()
-    return Recommender.prepare(TwoTastes().fit(data) if name == TwoTastes.name else create(name).fit(data), data)
+    own = {model.name: model for model in (TwoTastes, OwnAlone, AllAlike)}
+    return Recommender.prepare((own[name]() if name in own else create(name)).fit(data), data)
 
 
 @dataclass(kw_only=True, eq=False)
@@ -49,3 +50,27 @@ class TwoTastes(Model):
         own = batch.history.toarray()
         even = np.arange(self.n_products_) % 2 == 0
         return np.stack([own * even, own * ~even], axis=1).astype(np.float32)
+
+
+@dataclass(kw_only=True, eq=False)
+class OwnAlone(TwoTastes):
+    """Scores what was bought and nothing else, so that the fallback chain fills the rest of each list."""
+
+    name: ClassVar[str] = "own_alone"
+
+    def score(self, batch: Batch) -> Floats:
+        own = batch.history.toarray()
+        return np.where(own > 0, own, -np.inf).astype(np.float32)
+
+
+@dataclass(kw_only=True, eq=False)
+class AllAlike(TwoTastes):
+    """One vector for all products and all customers: every answer is a tie."""
+
+    name: ClassVar[str] = "all_alike"
+
+    def product_vectors(self) -> Floats:
+        return np.ones((self.n_products_, 3), dtype=np.float32)
+
+    def customer_vectors(self, batch: Batch) -> Floats:
+        return np.ones((len(batch), 1, 3), dtype=np.float32)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -18,9 +19,9 @@ from aisle.data.events import Batch
 from aisle.errors import UsageError
 from aisle.kernels import nearest as kernel
 from aisle.models.base import Biased, Embeds, Model
-from aisle.types import Floats, Repeats
-from tests.answers.asked import NAMES, recommender
-from tests.contract.worlds import CUSTOMERS, PRODUCTS
+from aisle.types import DAY, Floats, Repeats
+from tests.answers.asked import NAMES, AllAlike, recommender
+from tests.contract.worlds import CUSTOMERS, CUT, PRODUCTS, world
 
 every_model = pytest.mark.parametrize("name", NAMES)
 EMBED = [name for name in NAMES if isinstance(recommender(name).model, Embeds)]
@@ -51,7 +52,7 @@ def watched(best: Recommender, memory: int) -> tuple[Recommender, list[int]]:
 
 
 @pytest.mark.parametrize("repeats", ["mixed", "new", "only"])
-@every_model
+@pytest.mark.parametrize("name", [*NAMES, "own_alone"])
 def test_the_ranks_of_listed_products_are_those_of_the_list(name: str, repeats: Repeats) -> None:
     best = recommender(name)
     ids = [*best.dataset.customers.vocab.ids, "nobody we know"]
@@ -173,6 +174,26 @@ def test_vectors_say_what_is_alike_where_a_model_has_them(name: str) -> None:
             assert min(listed.values()) >= max(rest) - 1e-5
 
 
+def test_ties_go_to_what_sells_and_to_who_buys_and_nobody_else_is_listed() -> None:
+    data = world(moment=CUT - 320 * DAY)
+    people = data.customers
+    shopper = int(np.flatnonzero(np.diff(data.indptr))[0])
+    flags = people.flags["no_profile"] | (np.arange(CUSTOMERS) == shopper)  # opted out since the data was built
+    data = replace(data, customers=replace(people, flags={"no_profile": flags}))
+    best = Recommender.prepare(AllAlike().fit(data), data)
+    some = np.arange(PRODUCTS) % 3 > 0
+    best = replace(best, on_sale=best.on_sale & some)
+    found = aisle.similar_customers(best, ["c09"], k=CUSTOMERS)
+    lines = np.diff(data.indptr)
+    assert (lines == 0).sum() > 5, "the moment must leave customers without purchases"
+    names = people.vocab.ids.to_list()
+    buyers = [i for i in range(CUSTOMERS) if lines[i] and not flags[i] and names[i] != "c09"]
+    assert found["similar_id"].to_list() == [names[i] for i in sorted(buyers, key=lambda i: (-lines[i], names[i]))]
+    listed = sorted(np.flatnonzero(best.on_sale), key=lambda i: data.tie_rank[i])
+    wanted = [str(data.products.vocab.ids[int(i)]) for i in listed if data.products.vocab.ids[int(i)] != "p01"]
+    assert aisle.similar(best, ["p01"], k=PRODUCTS)["similar_id"].to_list() == wanted
+
+
 def test_products_of_another_axis_are_not_alike() -> None:
     assert aisle.similar(recommender("two_tastes"), ["p03"], k=5).height == 0
 
@@ -203,6 +224,25 @@ def test_an_id_that_is_not_known_is_named() -> None:
         aisle.similar_customers(best, ["c01"], k=0)
     assert aisle.similar_customers(best, []).shape == (0, 4)
     assert isinstance(aisle.similar_customers(best, pa.array(["c01"])), pa.Table)
+
+
+@pytest.mark.parametrize("name", ["item_knn", "hybrid_factorization"])
+def test_a_bundle_answers_every_question_alike(name: str, tmp_path: Path) -> None:
+    made = recommender(name)
+    aisle.save(made, tmp_path / "model")
+    opened = aisle.load(tmp_path / "model")
+    basket = pl.DataFrame({"customer_id": "eva", "product_id": ["p01", "p05"]})
+    everything = pl.DataFrame({"customer_id": ["c01", "c02"], "product_id": ["p01", "p02"]})
+    for ask in (
+        lambda best: aisle.similar(best, ["p01", "p02"]),
+        lambda best: aisle.similar_customers(best, ["c01", "c02"]),
+        lambda best: aisle.ranks(best, everything["customer_id"], everything["product_id"]),
+        lambda best: aisle.recommend_new(best, basket, k=4).lists,
+    ):
+        assert ask(made).equals(ask(opened))
+    if name in EMBED:
+        asked = {"customer_ids": ["c01", OPTED_OUT]}
+        assert aisle.vectors(made, **asked).equals(aisle.vectors(opened, **asked))
 
 
 # --- vectors ----------------------------------------------------------------------------------------------------------

@@ -68,6 +68,13 @@ def test_the_ids_are_the_callers_own_and_mean_nobody_in_the_data() -> None:
     assert set(as_new["customer_id"]) == {"c03"}
 
 
+def test_newcomers_have_no_identity() -> None:
+    two = pl.concat([basket("p01", who="eva"), basket("p01", who="ben")])
+    lists = aisle.recommend_new(recommender("random"), two, k=9).lists
+    one, other = (lists.filter(pl.col("customer_id") == who)["product_id"] for who in ("eva", "ben"))
+    assert one.equals(other), "what is random by customer must not be so by place in the frame"
+
+
 def test_attributes_alone_give_the_list_of_a_customer_without_purchases() -> None:
     best = recommender("ease")
     bought = np.diff(best.dataset.indptr) > 0
