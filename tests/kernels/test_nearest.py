@@ -36,7 +36,7 @@ def test_vectors_are_compared_by_their_best_tastes(seed: int, tastes: int) -> No
 def test_sets_are_compared_by_what_they_share(seed: int) -> None:
     rng = np.random.default_rng(seed)
     queries, candidates = some_sets(rng, 3, 6), some_sets(rng, 5, 6)
-    expected = [[cosine(q > 0, c > 0) for c in candidates.toarray()] for q in queries.toarray()]
+    expected = [[cosine(q, c) for c in candidates.sign().toarray()] for q in queries.sign().toarray()]
     np.testing.assert_allclose(of_sets(queries, candidates)(slice(0, 3)), expected, atol=1e-6)
 
 

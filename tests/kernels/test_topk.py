@@ -64,7 +64,10 @@ def test_ranks_are_the_places_of_a_full_sort(seed: int, rows: int, columns: int,
     scores = rng.choice(np.array([np.nan, -np.inf, -2.5, -0.0, 0.0, 3.5], dtype=np.float32), (rows, columns))
     tie_rank = rng.permutation(columns).astype(np.int32)
     row, code = rng.integers(0, rows, pairs), rng.integers(0, columns, pairs).astype(np.int32)
-    whole = [sorted(np.flatnonzero(s > -np.inf), key=lambda i, s=s: (-s[i], tie_rank[i])) for s in scores]
+    whole = []
+    for line in scores:
+        listed = np.flatnonzero(line > -np.inf)
+        whole.append(listed[np.lexsort((tie_rank[listed], -line[listed]))].tolist())
     expected = [whole[r].index(c) + 1 if c in whole[r] else 0 for r, c in zip(row, code, strict=True)]
     assert ranks(scores, row, code, tie_rank).tolist() == expected
 
