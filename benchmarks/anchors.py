@@ -1,29 +1,65 @@
-"""What the anchor benchmarks share: lists, figures of a list, and where the figures come from."""
+"""What the anchor benchmarks share: a split, lists, figures of a list, and how two models compare."""
 
 from __future__ import annotations
 
 import json
 import os
-import platform
-import subprocess
 import time
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from aisle.data.dataset import Dataset
+from aisle.evaluate import metrics
+from aisle.evaluate.compare import paired
 from aisle.kernels.topk import top_k
 from aisle.models.base import Model
-from aisle.types import Codes, Doubles, Sparse
+from aisle.models.ease import EASE
+from aisle.types import Bools, Codes, Doubles, Sparse
+from benchmarks import common
 
-RESULTS = Path(__file__).parent / "results"
 BLOCK = 1_000
+CELLS = 20_000_000
+"""Scores held at a time."""
+GRID = (30.0, 100.0, 200.0, 300.0, 500.0, 1_000.0, 2_000.0, 5_000.0)
+"""Ridge penalties that the textbook EASE is tuned over."""
+
+
+@dataclass(frozen=True, eq=False)
+class Split:
+    """Training data, and what was bought after them or hidden from them."""
+
+    data: Dataset
+    """As of the end of training."""
+    wanted: Sparse
+    """(U, I) 1 where the product should be listed."""
+    customers: Codes
+    """Customers who are scored, each with something wanted."""
+    repeats: bool = False
+    """Products bought before may be listed."""
+    candidates: Bools | None = None
+    """(I,) products that may be listed; None = the whole catalogue."""
+    inner: Callable[[], Split] | None = None
+    """The same kind of split inside the training data, to tune settings on."""
 
 
 def data_folder(name: str) -> Path:
     """A folder of the real data that the variable AISLE_DATA points at."""
-    return Path(os.environ["AISLE_DATA"]) / name
+    return common.data_folder() / name
+
+
+def settings(pairs: Iterable[str]) -> dict[str, Any]:
+    """Settings of a model from ``setting=value``; a value that is no JSON is a word."""
+    found: dict[str, Any] = {}
+    for key, value in (pair.split("=", 1) for pair in pairs):
+        try:
+            found[key] = json.loads(value)
+        except json.JSONDecodeError:
+            found[key] = value
+    return found
 
 
 def lists(model: Model, data: Dataset, customers: Codes, k: int, *, new: bool = False) -> Codes:
@@ -57,6 +93,71 @@ def figures(lists: Codes, truth: Sparse, k: int, *, ideal_all: bool = False) -> 
     }
 
 
+def answers(model: Model, split: Split, k: int = 10) -> dict[str, Doubles]:
+    """NDCG, recall and hit rate at k, each (B,), of the customers of a split; NaN where nothing is wanted.
+
+    Where repeats are allowed, ``new ndcg@10`` … say the same of lists and wishes without the products bought before.
+    """
+    some = max(1, min(BLOCK, CELLS // split.data.shape[1]))
+    found: dict[str, list[Doubles]] = {}
+    for start in range(0, len(split.customers), some):
+        customers = split.customers[start : start + some]
+        batch, wanted = split.data.batch(customers), split.wanted[customers]
+        scores = model.score(batch)
+        if split.candidates is not None:
+            scores[:, ~split.candidates] = -np.inf
+        views = {"": wanted} if split.repeats else {}
+        fresh = (wanted - wanted.multiply(batch.history.sign())).tocsr()
+        fresh.eliminate_zeros()
+        for view, truth in {**views, "new " if split.repeats else "": fresh}.items():
+            if truth is fresh:
+                scores[batch.history.nonzero()] = -np.inf
+            truth.sort_indices()
+            hits = metrics.hit_matrix(top_k(scores, k, split.data.tie_rank)[0], truth)
+            sizes = np.diff(truth.indptr).astype(np.int64)
+            for name, rule in (("ndcg", metrics.ndcg), ("recall", metrics.recall), ("hit", metrics.hit_rate)):
+                found.setdefault(f"{view}{name}@{k}", []).append(rule(hits, sizes))
+    return {name: np.concatenate(parts) for name, parts in found.items()}
+
+
+def means(values: dict[str, Doubles]) -> dict[str, float]:
+    """The mean of each figure over the customers who have it."""
+    return {name: round(float(np.nanmean(column)), 5) for name, column in values.items()}
+
+
+def against(ours: Doubles, rival: Doubles, bars: Sequence[float] = ()) -> dict[str, Any]:
+    """How two figures (B,) of the same customers compare: ratio of means, and paired intervals of the difference.
+
+    Each bar asks for more: is ``ours`` above ``bar`` times the rival, beyond chance?
+    """
+    both = ~np.isnan(ours) & ~np.isnan(rival)
+    ours, rival = ours[both], rival[both]
+    return {
+        "customers": int(both.sum()),
+        "ratio": round(float(ours.mean() / rival.mean()), 4) if rival.any() else None,
+        "difference": paired(ours, rival).to_json(),
+        **{f"difference to {bar} times the rival": paired(ours, bar * rival).to_json() for bar in bars},
+    }
+
+
+def textbook_ease(l2: float) -> EASE:
+    """EASE as in the paper: bought or not, and no term for one's own products."""
+    return EASE(l2=l2, half_life_days=None, own_weight=0)
+
+
+def tuned_ease(split: Split, names: Sequence[str] = ("ndcg@10",)) -> tuple[dict[str, float], dict[str, Any]]:
+    """The penalty of the textbook EASE that is best for each figure on the split inside the training data.
+
+    Also the whole table, penalty by penalty.
+    """
+    if split.inner is None:
+        raise ValueError("this split has none inside it to tune on")
+    inside = split.inner()
+    table = {l2: means(answers(textbook_ease(l2).fit(inside.data), inside)) for l2 in GRID}
+    best = {name: max(GRID, key=lambda l2: table[l2][name]) for name in names}
+    return best, {f"{l2:g}": {name: row[name] for name in names} for l2, row in table.items()}
+
+
 def timed_fit(model: Model, data: Dataset) -> float:
     """Seconds to fit."""
     start = time.perf_counter()
@@ -66,15 +167,8 @@ def timed_fit(model: Model, data: Dataset) -> float:
 
 def write(name: str, result: dict[str, Any]) -> None:
     """Put a result under ``benchmarks/results`` with command, machine and commit."""
-    commit = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, check=True).stdout.strip()
-    head = {
-        "command": f"python -m benchmarks.{name}",
-        "commit": commit,
-        "machine": {"processor": platform.processor() or platform.machine(), "cpu_count": os.cpu_count()},
-        "threads": os.environ.get("OMP_NUM_THREADS", "all"),
-    }
-    RESULTS.mkdir(exist_ok=True)
-    (RESULTS / f"{name}.json").write_text(json.dumps({**head, **result}, indent=1) + "\n")
+    threads = os.environ.get("OMP_NUM_THREADS", "all")
+    common.record(name, {"threads": threads, **result}, f"python -m benchmarks.{name}")
 
 
 def _row(matrix: Sparse, row: int) -> Codes:

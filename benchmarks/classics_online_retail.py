@@ -1,25 +1,18 @@
-"""Online Retail II, temporal: train before 2011-08-10, asked for the three months after it, repeats allowed.
+"""The classical models on Online Retail II, under the protocol of ``benchmarks.online_retail_protocol``.
 
-The clean rows and the population of the published anchor: not a copy from the other sheet, customer known, quantity
-and price above 0, stock code beginning with 5 digits; products with at least 5 training buyers; customers known in
-training. Reference NDCG@10: popularity .1152, own counts then popularity .3710, EASE (l2 300) .2776; R@10 .0375,
-.1589, .1108; products new to the customer alone: popularity .0414 / .0195, EASE .0907 / .0522.
+Reference NDCG@10: popularity .1152, own counts then popularity .3710, EASE (l2 300) .2776; R@10 .0375, .1589, .1108;
+products new to the customer alone: popularity .0414 / .0195, EASE .0907 / .0522.
 """
 
 from __future__ import annotations
 
 import time
-from datetime import datetime
 from typing import Any
 
 import numpy as np
-import polars as pl
 
 from aisle.data.dataset import Dataset
-from aisle.data.events import sparse_sum
-from aisle.data.schema import CleanTables
 from aisle.data.split import Window, truth
-from aisle.kernels.topk import top_k
 from aisle.models.base import Model
 from aisle.models.ease import EASE
 from aisle.models.item_knn import ItemKNN
@@ -27,38 +20,8 @@ from aisle.models.personal_frequency import PersonalFrequency
 from aisle.models.popularity import GroupPopularity, Popularity, RecentPopularity, SeasonalPopularity
 from aisle.models.random import Random
 from aisle.models.tifu_knn import TIFUKNN
-from benchmarks.anchors import data_folder, figures, lists, timed_fit, write
-
-CUT, END = datetime(2011, 8, 10), datetime(2011, 11, 10)
-MIN_BUYERS = 5
-
-
-def dataset() -> Dataset:
-    """The clean rows of the anchor, as of the cut."""
-    raw = pl.read_parquet(data_folder("online_retail_ii") / "transactions.parquet")
-    clean = raw.filter(
-        ~pl.col("dup_of_other_sheet"),
-        pl.col("customer_id").is_not_null(),
-        pl.col("quantity") > 0,
-        pl.col("unit_price") > 0,
-        pl.col("stock_code").str.contains(r"^\d{5}"),
-        pl.col("invoice_ts") < END,
-    )
-    lines = clean.select(
-        customer_id=pl.col("customer_id").cast(pl.Int64).cast(pl.String),
-        product_id="stock_code",
-        timestamp=pl.col("invoice_ts").cast(pl.Datetime("us")),
-        quantity=pl.col("quantity").cast(pl.Float64),
-        amount=pl.col("quantity") * pl.col("unit_price"),
-        order_id="invoice",
-    )
-    train = lines.filter(pl.col("timestamp") < CUT)
-    buyers = train.group_by("product_id").agg(pl.col("customer_id").n_unique())
-    products = buyers.filter(pl.col("customer_id") >= MIN_BUYERS).select(pl.col("product_id").sort())
-    lines = lines.join(products, on="product_id", how="semi").join(train, on="customer_id", how="semi")
-    customers = lines.select(pl.col("customer_id").unique().sort())
-    cut = int(pl.Series([CUT]).cast(pl.Datetime("us")).cast(pl.Int64)[0])
-    return Dataset.of(CleanTables(transactions=lines, customers=customers, products=products)).before(cut)
+from benchmarks.anchors import figures, lists, timed_fit, write
+from benchmarks.online_retail_protocol import BuyersFirst, dataset
 
 
 def measure(model: Model, data: Dataset) -> dict[str, Any]:
@@ -83,17 +46,13 @@ def measure(model: Model, data: Dataset) -> dict[str, Any]:
 
 
 def reference_rule(data: Dataset) -> dict[str, dict[str, float]]:
-    """The anchor's own baselines: it counts invoice lines where we count baskets, and ranks popularity by buyers."""
+    """The anchor's own baselines."""
     bought = truth(data, Window(data.as_of, data.end)).bought
     customers = np.flatnonzero(np.diff(bought.indptr)).astype(np.int32)
-    purchases = data.purchases
-    buyers = np.bincount(data.counts.indices, minlength=data.shape[1])
-    tail = (0.5 * buyers / (buyers.max() + 1)).astype(np.float32)
-    own = sparse_sum(purchases.customer, purchases.product, np.ones(len(purchases)), data.shape)[customers].toarray()
-    wanted = bought[customers]
+    models = {"popularity": BuyersFirst(own=False), "own counts, then popularity": BuyersFirst()}
     return {
-        "popularity": figures(top_k(0 * own + tail, 10, data.tie_rank)[0], wanted, 10),
-        "own counts, then popularity": figures(top_k(own + tail, 10, data.tie_rank)[0], wanted, 10),
+        name: figures(lists(model.fit(data), data, customers, 10), bought[customers], 10)
+        for name, model in models.items()
     }
 
 

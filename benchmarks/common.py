@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import platform
@@ -63,6 +64,24 @@ def own_cpu_seconds() -> float:
     """CPU seconds of this process so far."""
     usage = resource.getrusage(resource.RUSAGE_SELF)
     return usage.ru_utime + usage.ru_stime
+
+
+def peak_mb() -> float:
+    """Most memory this process has held so far, or since ``fresh_peak``, in MB."""
+    status = Path("/proc/self/status")  # getrusage would also count what the parent held when it forked
+    if status.exists():
+        lines = status.read_text(encoding="utf-8").splitlines()
+        return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM")) / 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (1024 if sys.platform != "darwin" else 1024 * 1024)
+
+
+def fresh_peak() -> float:
+    """Forget the peak so far (under Linux); the MB held now, from which a new peak grows."""
+    gc.collect()
+    forget = Path("/proc/self/clear_refs")
+    if forget.exists():
+        forget.write_text("5", encoding="utf-8")
+    return peak_mb()
 
 
 def record(name: str, figures: dict[str, Any], command: str) -> None:

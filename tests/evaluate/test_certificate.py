@@ -161,6 +161,18 @@ def test_a_personal_model_that_loses_to_popularity_is_named() -> None:
     assert found["verdict"]["personal_signal"] is False
 
 
+def test_how_a_model_learned_is_carried_along() -> None:
+    shop = random_shop(6, customers=60)
+    found = certify(assess(shop, ["popularity", "stuck"], horizon=20, budget=QUICK)).to_json()
+    assert found["models"]["popularity"]["training"] is None
+    assert found["models"]["stuck"]["training"] == {
+        "loss": [2.0, None, 1.0],
+        "validation": [0.1, 0.3, 0.2],
+        "epochs": 1,
+    }
+    json.dumps(found, allow_nan=False)
+
+
 @pytest.mark.parametrize(
     "rows",
     [

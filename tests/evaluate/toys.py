@@ -78,4 +78,33 @@ class Greedy(Model):
         raise AssertionError("never fitted")
 
 
-TOYS = {cls.name: f"tests.evaluate.toys:{cls.__name__}" for cls in (Sells, Own, Greedy)}
+@dataclass(kw_only=True, eq=False)
+class Stuck(Model):
+    """Learns in epochs, calls itself personal, and shows everybody what sells; ``upside_down`` what does not."""
+
+    name: ClassVar[str] = "stuck"
+
+    upside_down: bool = False
+
+    scores_: Floats = field(init=False, repr=False)
+    training_: dict[str, Any] = field(init=False, repr=False)
+
+    def fit(self, data: Dataset) -> Self:
+        self.scores_ = data.popularity.astype(np.float32) * (-1 if self.upside_down else 1)
+        self.training_ = {"loss": [2.0, float("inf"), 1.0], "validation": [0.1, 0.3, 0.2], "epochs": 1}
+        return self
+
+    def score(self, batch: Batch) -> Floats:
+        return np.tile(self.scores_, (len(batch), 1))
+
+
+@dataclass(kw_only=True, eq=False)
+class Backward(Stuck):
+    """The worst of all lists."""
+
+    name: ClassVar[str] = "backward"
+
+    upside_down: bool = True
+
+
+TOYS = {cls.name: f"tests.evaluate.toys:{cls.__name__}" for cls in (Sells, Own, Greedy, Stuck, Backward)}

@@ -30,13 +30,35 @@ def model(ndcg: float, seconds: float, mb: float, gap: float, settings: dict[str
         "settings": settings,
         "difference_to_best_simple": span(gap, 0.0051),
         "flags": [],
+        "training": None,
     } | more
 
 
+TRAINING: dict[str, Any] = {
+    "loss": [5.913, 5.402, 5.187, 5.066, 4.981, 4.917, 4.866, 4.822, 4.785, 4.752, 4.723, 4.697],
+    "validation": [
+        0.2812,
+        0.3043,
+        0.3161,
+        0.3225,
+        0.3267,
+        0.3291,
+        0.3302,
+        0.3311,
+        0.3309,
+        0.3314,
+        0.3306,
+        0.3301,
+        0.3298,
+    ],
+    "epochs": 9,
+}
 MODELS: dict[str, Any] = {
-    "hybrid_factorization": model(0.2431, 212.4, 812.0, 0.0263, {"width": 64, "epochs": 12, "loss": "softmax"}),
+    "hybrid_factorization": model(
+        0.2431, 212.4, 812.0, 0.0263, {"width": 64, "epochs": 12, "loss": "softmax"}, training=TRAINING
+    ),
     "ease": model(0.2316, 14.2, 655.0, 0.0148, {"l2": 500.0}),
-    "tifu_knn": model(0.2294, 6.3, 402.0, 0.0126, {"neighbours": 300, "decay": 0.9}, flags=["unstable_across_windows"]),
+    "tifu_knn": model(0.2294, 6.3, 402.0, 0.0126, {"neighbours": 300, "decay": 0.9}),
     "item_knn": model(0.2107, 3.1, 240.0, -0.0061, {"neighbours": 200, "shrink": 10.0}),
     "personal_frequency": model(0.2168, 0.4, 96.0, 0.0, {"half_life_days": 90.0}),
     "recent_popularity": model(0.0871, 0.1, 80.0, -0.1297, {"half_life_days": 28.0}),
@@ -174,6 +196,23 @@ def certificate() -> dict[str, Any]:
             "repeats": "mixed",
         },
     }
+
+
+SAME = "calls itself personal but gives everybody the same list"
+LOSES = "loses to recent_popularity: showing everybody what sells scores higher"
+
+
+def flagged() -> dict[str, Any]:
+    """Two learned models that should not pass unnoticed, beside rules that bear a flag by design."""
+    found = certificate()
+    against = {"difference_to_popularity": {"model": "recent_popularity", "metric": "ndcg@10"} | span(-0.02, 0.005)}
+    found["models"] = found["models"] | {
+        "two_tower": model(0.0612, 20.1, 300.0, -0.15, {}, flags=[SAME, LOSES], **against),
+        "item_knn": model(0.0651, 3.1, 240.0, -0.15, {}, flags=[LOSES], **against),
+        "popularity": MODELS["popularity"] | {"flags": ["gives everybody the same list"], "personal": False},
+        "random": model(0.0021, 0.1, 80.0, -0.21, {}, flags=["gives everybody the same list"], reference=True),
+    }
+    return found
 
 
 def simple_wins() -> dict[str, Any]:

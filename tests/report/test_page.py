@@ -89,6 +89,17 @@ def test_where_the_simple_rule_wins_the_page_says_so() -> None:
     assert "a learned model wins" not in text
 
 
+def test_models_that_should_not_pass_unnoticed_are_named_under_the_verdict() -> None:
+    html = page(examples.flagged())
+    verdict = Reader(html[html.index('<section id="verdict"') : html.index("</section>") + 10]).text
+    assert "Look out ⚠ Similar products (item kNN) and Two tower: each loses to “Recent bestsellers”" in verdict
+    assert "Two tower calls itself personal but gives everybody the same list." in verdict
+    text = Reader(html).text
+    assert "Two tower ⚠calls itself personal but gives everybody the same list, loses to “Recent bestsellers”" in text
+    assert "Bestsellers ⚠" not in text
+    assert "Look out" not in page(examples.certificate())
+
+
 def test_nothing_is_fetched_from_anywhere() -> None:
     html = page(examples.certificate())
     tags = Reader(html).tags

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import math
+import re
 from datetime import date
 from typing import Any
 from xml.etree import ElementTree
@@ -157,3 +158,21 @@ def test_the_doctor_is_summed_up_in_a_table() -> None:
 
 def test_an_empty_certificate_is_no_crash() -> None:
     assert "No verdict" in told(run_summary({}))
+
+
+def test_models_that_should_not_pass_unnoticed_are_named_once_for_each_flag() -> None:
+    assert story.cautions(examples.certificate()) == []
+    assert story.cautions(examples.flagged()) == [
+        "Similar products (item kNN) and Two tower: each loses to “Recent bestsellers”: "
+        "showing everybody what sells scores higher.",
+        "Two tower calls itself personal but gives everybody the same list.",
+    ]
+
+
+def test_the_terminal_warns_of_them() -> None:
+    shown = told(run_summary(examples.flagged()), 140)
+    assert "⚠ Two tower calls itself personal but gives everybody the same list." in shown
+    assert "each loses to “Recent bestsellers”" in shown
+    assert re.search(r"^ *Two tower ⚠", shown, flags=re.MULTILINE)
+    assert shown.count("⚠") == 4
+    assert "⚠" not in told(run_summary(examples.certificate()), 140)

@@ -296,3 +296,16 @@ def test_baskets_without_dates_are_windows_of_one_basket() -> None:
     model = HybridFactorization(dim=8, epochs=2).fit(data)
     assert model.target_days_ == 1
     assert np.isfinite(model.score(data.batch(everyone(data)))).all()
+
+
+def test_it_leaves_how_it_learned() -> None:
+    data = habits()
+    model = HybridFactorization(dim=8, epochs=3).fit(data)
+    left = model.training_
+    assert 1 <= len(left["loss"]) <= 3
+    assert len(left["validation"]) == len(left["loss"]) + 1
+    assert left["epochs"] == model.epochs_
+    first = int(data.all_events.time.min())
+    assert model.fit(data.before(first + data.unit)).training_ == {}  # nothing to learn from
+    blind = HybridFactorization(dim=8, epochs=2, target_days=ONE_WINDOW).fit(blocks()).training_
+    assert (len(blind["loss"]), blind["validation"], blind["epochs"]) == (2, [], 2)

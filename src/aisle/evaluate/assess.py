@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 from aisle.data.dataset import Dataset
 from aisle.errors import AisleError, UsageError
@@ -43,6 +44,8 @@ class Assessment:
     scores: dict[str, Scores]
     """What each model scored on the last window with its chosen settings."""
     costs: dict[str, Cost]
+    training: dict[str, dict[str, Any]]
+    """The curves of the models that learn in epochs, as ``training_`` of the model fitted on the last window."""
     failed: dict[str, str]
     """Models that could not be fitted, and why."""
     verdict: Verdict
@@ -90,17 +93,18 @@ def assess(
         names, dataset, windows, budget=budget or Budget(), seed=seed, progress=tick and tick[0], store=store
     )
     exam = Exam.of(dataset, last)
-    scores, costs, failed = _last_window(selection, exam, k, tick and tick[1])
+    scores, costs, training, failed = _last_window(selection, exam, k, tick and tick[1])
     verdict = decide(selection, scores, seed)
-    return Assessment(dataset, exam, days, reason, k, seed, selection, scores, costs, failed, verdict)
+    return Assessment(dataset, exam, days, reason, k, seed, selection, scores, costs, training, failed, verdict)
 
 
 def _last_window(
     selection: Selection, exam: Exam, k: int, progress: Tick | None
-) -> tuple[dict[str, Scores], dict[str, Cost], dict[str, str]]:
+) -> tuple[dict[str, Scores], dict[str, Cost], dict[str, dict[str, Any]], dict[str, str]]:
     """Every model with its chosen settings, fitted at the last cut and scored once."""
     scores: dict[str, Scores] = {}
     costs: dict[str, Cost] = {}
+    training: dict[str, dict[str, Any]] = {}
     failed = dict(selection.failed)
     asked = len(exam.warm.customers) > 0
     exam = exam if asked else replace(exam, cold=exam.warm)  # nobody to ask: nothing to fit either
@@ -110,11 +114,13 @@ def _last_window(
                 model = create(name, **trial.settings)
                 scores[name] = evaluate(model.fit(exam.past) if asked else model, exam, k)
             costs[name] = Cost(meter.seconds, meter.peak_mb)
+            if left := getattr(model, "training_", None):
+                training[name] = left
         except (AisleError, MemoryError) as error:  # one model must not stop the others; bugs still do
             failed[name] = str(error) or type(error).__name__
         if progress is not None:
             progress(done + 1, len(selection.best))
-    return scores, costs, failed
+    return scores, costs, training, failed
 
 
 def _scaled(progress: Tick | None, models: int) -> tuple[Tick, Tick] | None:

@@ -172,12 +172,19 @@ def _model(found: Assessment, name: str, popularity: str | None) -> Json:
     out |= {"seconds": round(cost.seconds, 3), "peak_mb": round(cost.peak_mb, 1)}
     out |= {"simple": cls.simple, "personal": cls.personal, "reference": name in REFERENCE}
     out |= {"settings": found.chosen(name), "rolling_mean": _number(found.selection.best[name].mean)}
+    out["training"] = _training(found.training[name]) if name in found.training else None
     out["lists"] = {key: _number(value) for key, value in scores.whole.items()}
     for key, rival in rivals.items():
         against = by_column.get(key)
         out[key] = None if against is None else {"model": rival, "metric": HEADLINE, **against.to_json()}
     out["flags"] = _warnings(found, name, popularity, by_column.get("difference_to_popularity"))
     return out
+
+
+def _training(left: Json) -> Json:
+    """Loss and validation by epoch, and the epochs behind the kept weights; what diverged is null."""
+    curves = {key: [_number(np.float64(value)) for value in left.get(key) or ()] for key in ("loss", "validation")}
+    return {**curves, "epochs": int(left.get("epochs", len(curves["loss"])))}
 
 
 def _warnings(found: Assessment, name: str, popularity: str | None, against: Interval | None) -> list[str]:
@@ -209,4 +216,4 @@ def _cold(found: Assessment, name: str) -> Json:
 
 
 def _number(value: float) -> float | None:
-    return None if np.isnan(value) else round(float(value), 6)
+    return round(float(value), 6) if np.isfinite(value) else None

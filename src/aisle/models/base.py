@@ -5,6 +5,9 @@ Three rules make saving, cloning, printing and tuning generic:
 1. init fields are hyperparameters; ``__post_init__`` checks them;
 2. ``fit`` returns self and sets attributes whose names end in ``_``: arrays, CSR arrays, or plain JSON values;
 3. ``score`` is pure: same batch, same answer, whoever else is in the batch; it never reads the training table.
+
+A model that learns in epochs may leave ``training_ = {"loss": [by epoch], "validation": [after 0, 1, 2 … epochs],
+"epochs": kept}`` after ``fit``; the report draws it.
 """
 
 from __future__ import annotations

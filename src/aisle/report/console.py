@@ -12,7 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from aisle.report import story, tables
-from aisle.report.wording import date_order, interval, metric_name, model_name, number, percent, seconds, visible
+from aisle.report.wording import date_order, interval, metric_name, number, percent, seconds, visible
 
 MAX_FINDINGS = 12
 STYLES = {"error": "red", "warning": "yellow", "info": "dim"}
@@ -27,6 +27,7 @@ def run_summary(certificate: Mapping[str, Any], out: str = "") -> RenderableType
         parts += [*_rows(data), Text("")]
     parts.append(Text(visible(told.headline), style="bold green" if told.tone == "better" else "bold yellow"))
     parts += [Text(visible(sentence)) for sentence in told.details]
+    parts += [Text(visible(f"⚠ {sentence}"), style="bold red") for sentence in story.cautions(certificate)]
     if story.bars(certificate):
         parts += [Text(""), models_table(certificate)]
     if out:
@@ -70,7 +71,7 @@ def models_table(certificate: Mapping[str, Any]) -> Table:
         use = name == verdict.get("ship")
         difference = interval(model.get("difference_to_best_simple"), sign=True)
         cells = (
-            model_name(name) + (" ✓" if use else ""),
+            tables.marked(name, model, certificate),
             interval(model.get(metric)),
             "best simple rule" if name == verdict.get("best_baseline") else difference,
             seconds(model.get("seconds")),

@@ -19,7 +19,7 @@ from jinja2 import DictLoader, Environment, StrictUndefined
 from markupsafe import Markup
 
 from aisle.files import atomic
-from aisle.report import plots, story, tables
+from aisle.report import curves, plots, story, tables
 from aisle.report.wording import (
     date_order,
     day,
@@ -99,6 +99,7 @@ def render(
         .render(
             css=Markup(_resource("report.css") + plots.SHAPES),  # our own files
             story=story.tell(certificate),
+            cautions=story.cautions(certificate),
             measured=story.how_measured(certificate),
             verdict=_Known(story.part(certificate, "verdict")),
             bars=bars,
@@ -113,6 +114,7 @@ def render(
             sales=_sales(sales, certificate),
             models=tables.models_table(certificate),
             all_metrics=tables.all_metrics(certificate),
+            learned=curves.learnings(certificate),
             repeats=tables.repeat_table(certificate),
             segments=tables.segment_tables(certificate),
             cold=tables.cold_table(certificate),

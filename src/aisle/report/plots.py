@@ -25,7 +25,7 @@ SHAPES = """
 .ship{stroke:var(--ship);fill:var(--ship)}.learned{stroke:var(--learned);fill:var(--learned)}
 .simple{stroke:var(--simple);fill:var(--simple)}.floor{stroke:var(--floor);stroke-dasharray:4 3}
 .floor-text{fill:var(--floor)}.bar{fill:var(--learned)}.cut{stroke:var(--muted);stroke-dasharray:3 3}
-.trend{stroke:var(--ship);fill:none;stroke-width:2}.band{fill:var(--simple);opacity:.12}
+.trend{fill:none;stroke-width:2}.band{fill:var(--simple);opacity:.12}
 """
 """Rules shared by the page and by the stand-alone picture."""
 COLOURS = {"ship": "#0b6e5f", "learned": "#3d6fb4", "simple": "#8a6d1f"}
@@ -48,20 +48,18 @@ def forest(bars: Sequence[Bar], floor: float, metric: str, *, width: int = WIDE,
     for bar in bars:
         if bar.rival:
             x, wide = left + bar.low * scale, (bar.high - bar.low) * scale
-            parts.append(_tag("rect", "band", x=x, y=top - 6, width=wide, height=bottom - top + 6))
+            parts.append(tag("rect", "band", x=x, y=top - 6, width=wide, height=bottom - top + 6))
     if floor >= 0:
         x = left + floor * scale
-        parts.append(_tag("line", "floor", x1=x, x2=x, y1=top - 6, y2=bottom))
+        parts.append(tag("line", "floor", x1=x, x2=x, y1=top - 6, y2=bottom))
         late = x > width - 120
         parts.append(
-            _text(
-                x - 4 if late else x + 4, top - 12, f"random {number(floor, 4)}", "floor-text", ("start", "end")[late]
-            )
+            text(x - 4 if late else x + 4, top - 12, f"random {number(floor, 4)}", "floor-text", ("start", "end")[late])
         )
     for place, bar in enumerate(bars):
         parts.append(_bar(bar, left, scale, top + place * step, width, narrow))
     label = f"{metric} with 95 % intervals: " + "; ".join(f"{b.label} {number(b.mean)}" for b in bars)
-    return _svg(width, bottom + 40, label, Markup("").join(parts), alone)
+    return svg(width, bottom + 40, label, Markup("").join(parts), alone)
 
 
 def _bar(bar: Bar, left: float, scale: float, y: float, width: int, narrow: bool) -> Markup:
@@ -74,17 +72,17 @@ def _bar(bar: Bar, left: float, scale: float, y: float, width: int, narrow: bool
     name = f"{name} ✓" if bar.kind == "ship" else name
     x1, x2, x = (left + v * scale for v in (bar.low, bar.high, bar.mean))
     texts = (
-        _text(left, y + 14, name, f"ink {weight}") + _text(width - 12, y + 14, value, "muted", "end")
+        text(left, y + 14, name, f"ink {weight}") + text(width - 12, y + 14, value, "muted", "end")
         if narrow
-        else _text(left - 12, middle + 4, name, f"ink {weight}", "end")
-        + _text(width - 4, middle + 4, value, "muted", "end")
+        else text(left - 12, middle + 4, name, f"ink {weight}", "end")
+        + text(width - 4, middle + 4, value, "muted", "end")
     )
     return (
         texts
-        + _tag("line", bar.kind, x1=x1, x2=x2, y1=middle, y2=middle, stroke_width=3)
-        + _tag("line", bar.kind, x1=x1, x2=x1, y1=middle - 5, y2=middle + 5, stroke_width=1.5)
-        + _tag("line", bar.kind, x1=x2, x2=x2, y1=middle - 5, y2=middle + 5, stroke_width=1.5)
-        + _tag("circle", bar.kind, cx=x, cy=middle, r=5)
+        + tag("line", bar.kind, x1=x1, x2=x2, y1=middle, y2=middle, stroke_width=3)
+        + tag("line", bar.kind, x1=x1, x2=x1, y1=middle - 5, y2=middle + 5, stroke_width=1.5)
+        + tag("line", bar.kind, x1=x2, x2=x2, y1=middle - 5, y2=middle + 5, stroke_width=1.5)
+        + tag("circle", bar.kind, cx=x, cy=middle, r=5)
     )
 
 
@@ -93,10 +91,10 @@ def _axis(ticks: Sequence[float], left: float, scale: float, top: float, bottom:
     parts = []
     for tick in ticks:
         x = left + tick * scale
-        parts.append(_tag("line", "grid", x1=x, x2=x, y1=top, y2=bottom))
-        parts.append(_text(x, bottom + 14, number(float(tick), digits), "muted", "start" if tick == 0 else "middle"))
+        parts.append(tag("line", "grid", x1=x, x2=x, y1=top, y2=bottom))
+        parts.append(text(x, bottom + 14, number(float(tick), digits), "muted", "start" if tick == 0 else "middle"))
     parts.append(
-        _text(left + (ticks[0] + ticks[-1]) / 2 * scale, bottom + 32, f"{title} (higher is better)", "muted", "middle")
+        text(left + (ticks[0] + ticks[-1]) / 2 * scale, bottom + 32, f"{title} (higher is better)", "muted", "middle")
     )
     return Markup("").join(parts)
 
@@ -108,28 +106,28 @@ def periods(
     left, right, top, bottom = 52.0, width - 8.0, 26.0, 150.0
     ticks = nice_ticks(max([*values, 1e-9]), 3)
     scale = (bottom - top) / ticks[-1]
-    parts = [_text(left, 14, title, "ink strong")]
+    parts = [text(left, 14, title, "ink strong")]
     for tick in ticks:
         y = bottom - tick * scale
-        parts.append(_tag("line", "grid", x1=left, x2=right, y1=y, y2=y))
-        parts.append(_text(left - 6, y + 4, compact(tick), "muted", "end"))
+        parts.append(tag("line", "grid", x1=left, x2=right, y1=y, y2=y))
+        parts.append(text(left - 6, y + 4, compact(tick), "muted", "end"))
     slot = (right - left) / max(len(days), 1)
     for place, value in enumerate(values):
         height = max(value, 0.0) * scale
         x, wide = left + slot * (place + 0.1), slot * 0.8
-        parts.append(_tag("rect", "bar", x=x, y=bottom - height, width=wide, height=height))
+        parts.append(tag("rect", "bar", x=x, y=bottom - height, width=wide, height=height))
     shown = range(0, len(days), max(1, math.ceil(len(days) / (4 if width < 500 else 9))))
     for place in shown:
-        parts.append(_text(left + slot * (place + 0.5), bottom + 17, f"{days[place]:%b %Y}", "muted", "middle"))
+        parts.append(text(left + slot * (place + 0.5), bottom + 17, f"{days[place]:%b %Y}", "muted", "middle"))
     after = sum(day < cut for day in days) if cut is not None else 0
     if 0 < after < len(days):
         x = left + slot * after
-        parts.append(_tag("line", "cut", x1=x, x2=x, y1=6, y2=bottom))
+        parts.append(tag("line", "cut", x1=x, x2=x, y1=6, y2=bottom))
         parts.append(
-            _text(x + 5 if right - x > 50 else x - 5, 14, "test", "muted", "start" if right - x > 50 else "end")
+            text(x + 5 if right - x > 50 else x - 5, 14, "test", "muted", "start" if right - x > 50 else "end")
         )
     label = f"{title}: {len(days)} periods from {days[0]} to {days[-1]}, highest {compact(max(values))}"
-    return _svg(width, int(bottom) + 26, label, Markup("").join(parts), False)
+    return svg(width, int(bottom) + 26, label, Markup("").join(parts))
 
 
 def forest_png(bars: Sequence[Bar], floor: float, metric: str) -> bytes:
@@ -176,7 +174,8 @@ def compact(value: float) -> str:
     return f"{value:.3g}"
 
 
-def _svg(width: int, height: float, label: str, body: Markup, alone: bool) -> Markup:
+def svg(width: int, height: float, label: str, body: Markup, alone: bool = False) -> Markup:
+    """A drawing with its description; ``alone`` makes it a file of its own."""
     extra = Markup(' xmlns="http://www.w3.org/2000/svg" width="{}" height="{}"').format(width, height) if alone else ""
     style = Markup(f"<style>{STYLE}{SHAPES}</style>") if alone else Markup("")  # our own constants
     return Markup('<svg viewBox="0 0 {} {}" role="img" aria-label="{}"{}>{}{}</svg>\n').format(
@@ -184,13 +183,14 @@ def _svg(width: int, height: float, label: str, body: Markup, alone: bool) -> Ma
     )
 
 
-def _tag(name: str, css: str, **numbers: float) -> Markup:
+def tag(name: str, css: str, **numbers: float) -> Markup:
     """An empty SVG element; numbers are rounded so that the bytes do not depend on the last bit."""
     shown = " ".join(f'{key.replace("_", "-")}="{round(value, 2):g}"' for key, value in numbers.items())
     return Markup(f'<{name} class="{escape(css)}" {shown}/>')
 
 
-def _text(x: float, y: float, text: str, css: str, anchor: str = "start") -> Markup:
+def text(x: float, y: float, words: str, css: str, anchor: str = "start") -> Markup:
+    """A text element, harmless whatever the words."""
     return Markup('<text class="{}" x="{}" y="{}" text-anchor="{}">{}</text>').format(
-        css.strip(), f"{round(x, 2):g}", f"{round(y, 2):g}", anchor, visible(text)
+        css.strip(), f"{round(x, 2):g}", f"{round(y, 2):g}", anchor, visible(words)
     )

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from aisle.report.wording import SIMPLE, day, interval, mean_of, metric_name, model_name, number
+from aisle.report.wording import SIMPLE, day, mean_of, metric_name, model_name, number
 
 HEADLINE = "ndcg@10"
 
@@ -137,6 +137,32 @@ def _floor(certificate: Mapping[str, Any], ship: str) -> list[str]:
     return [f"Random lists would score {number(floor, 4)}; this choice scores {number(score)}, {shown} times as much."]
 
 
+def flags(model: Mapping[str, Any]) -> list[str]:
+    """What should not pass unnoticed about a model, with the readable name of the rule it loses to."""
+    rival = str(part(model, "difference_to_popularity").get("model"))
+    said = [str(flag) for flag in model.get("flags") or ()]
+    return [f.replace(f"loses to {rival}:", f"loses to “{model_name(rival)}”:").replace("_", " ") for f in said]
+
+
+def is_suspect(name: str, model: Mapping[str, Any]) -> bool:
+    """Whether flags tell against a model: one list for everybody is what bestsellers are for, and random is a floor."""
+    by_design = is_simple(name, model) and not model.get("personal", False)
+    return bool(model.get("flags")) and not by_design and not model.get("reference", name == "random")
+
+
+def cautions(certificate: Mapping[str, Any]) -> list[str]:
+    """A sentence on each flag of the models that it tells against, with all models that bear it."""
+    bearers: dict[str, list[str]] = {}
+    for name, model in part(certificate, "models").items():
+        if isinstance(model, Mapping) and is_suspect(name, model):
+            for flag in flags(model):
+                bearers.setdefault(flag, []).append(model_name(name))
+    return [
+        f"{names[0]} {flag}." if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}: each {flag}."
+        for flag, names in bearers.items()
+    ]
+
+
 def how_measured(certificate: Mapping[str, Any]) -> str:
     """One sentence on the test; empty where the protocol is not given."""
     protocol = part(certificate, "protocol")
@@ -148,6 +174,3 @@ def how_measured(certificate: Mapping[str, Any]) -> str:
     when = f" after {day(cut)}" if cut is not None and unit == "day" else ""
     who = f"{number(scored)} customers" if scored is not None else "customers"
     return f"Every model had to foretell what {who} bought in the {ahead}{when}, knowing only what came before."
-
-
-__all__ = ["HEADLINE", "Bar", "Story", "bars", "floor_of", "how_measured", "interval", "is_simple", "part", "tell"]

@@ -9,11 +9,13 @@ from typing import Any
 
 import polars as pl
 
-from aisle.report.story import HEADLINE, floor_of, headline_metric, is_simple, part
+from aisle.report.story import HEADLINE, flags, floor_of, headline_metric, is_simple, is_suspect, part
 from aisle.report.wording import interval, mean_of, metric_name, model_name, number, percent, seconds
 
 SEVERITIES = {"error": 0, "warning": 1, "info": 2}
-NOT_METRICS = {"settings", "seconds", "peak_mb", "flags", "simple", "personal", "reference", "rolling_mean"}
+NOT_METRICS = {
+    *("settings", "seconds", "peak_mb", "flags", "simple", "personal", "reference", "rolling_mean", "training")
+}
 
 
 @dataclass(frozen=True)
@@ -55,9 +57,9 @@ def models_table(certificate: Mapping[str, Any]) -> Table:
     ]
     rows, strong = [], []
     for name, model in ordered_models(certificate):
-        label = model_name(name) + (" ✓" if name == verdict.get("ship") else "")
+        label = marked(name, model, certificate)
         kind = "simple rule" if is_simple(name, model) else ""
-        notes = [kind, *(str(flag).replace("_", " ") for flag in model.get("flags") or ())]
+        notes = [kind, *flags(model)]
         difference = interval(model.get("difference_to_best_simple"), 4, sign=True)
         if name == verdict.get("best_baseline"):
             difference = "is the best simple rule"
@@ -85,6 +87,12 @@ def models_table(certificate: Mapping[str, Any]) -> Table:
         )
         strong.append(False)
     return Table("Models, best first, with 95 % intervals", heads, rows, strong)
+
+
+def marked(name: str, model: Mapping[str, Any], certificate: Mapping[str, Any]) -> str:
+    """The readable name, with ✓ for the model to use and ⚠ for one that flags tell against."""
+    use = name == part(certificate, "verdict").get("ship")
+    return model_name(name) + (" ✓" if use else "") + (" ⚠" if is_suspect(name, model) else "")
 
 
 def settings_text(settings: Any) -> str:

@@ -1,4 +1,4 @@
-"""Content as network input: categorical columns as codes, numbers standardised with a flag where missing.
+"""Content as sparse network input: one column a category, a tag, a number or a word, in named blocks.
 
 The *form* of the features is frozen at fit: a level that is new, renamed or longer than it was gives blanks, never an
 error and never somebody else's embedding.
@@ -6,115 +6,180 @@ error and never somebody else's embedding.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+import re
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
+import polars as pl
 import torch
-from torch import Tensor, nn
 
-from aisle.data.entities import Features
+from aisle.data.entities import Features, Level
+from aisle.models.nn.rows import Rows
 from aisle.types import Floats, Ints
 
 CLIP = 5.0
 """Standard deviations beyond which a number says no more."""
+TAG = "|"
+"""Parts of a value such as ``Action|Comedy`` are tags: one column each."""
+TAGGED = 0.1
+"""Share of values with such a mark from which a level is read as tags."""
+MIN_CARRIERS, MAX_SHARE, MAX_WORDS = 3, 0.5, 2_000
+"""A word counts if at least so many products and at most this share of them carry it; the most common are kept."""
+WORD = re.compile(r"[^\W\d_]{2,}")
 
 
 @dataclass(frozen=True)
 class Form:
     """What the features looked like at fit."""
 
-    levels: dict[str, int]
-    """name -> number of values."""
-    numbers: dict[str, tuple[float, float]]
+    levels: dict[str, list[str]]
+    """name -> values in the order of their codes."""
+    numbers: dict[str, list[float]]
     """name -> mean and standard deviation of the known values."""
+    words: list[str]
 
     @classmethod
-    def of(cls, features: Features, numbers: dict[str, Floats]) -> Form:
-        """Freeze the levels of ``features`` and the given numbers; columns without any value are left out."""
-        form: dict[str, tuple[float, float]] = {}
+    def of(cls, features: Features, numbers: dict[str, Floats], names: pl.Series | None = None) -> Form:
+        """Freeze levels, numbers and the words of names; columns without any difference are left out."""
+        form: dict[str, list[float]] = {}
         for name, values in numbers.items():
             known = values[np.isfinite(values)].astype(np.float64)
             if len(known) and known.std() > 0:
-                form[name] = (float(known.mean()), float(known.std()))
-        levels = {level.name: len(level.vocab) for level in features.levels if len(level.vocab) > 1}
-        return cls(levels, form)
+                form[name] = [float(known.mean()), float(known.std())]
+        levels = {level.name: level.vocab.ids.to_list() for level in features.levels if len(level.vocab) > 1}
+        return cls(levels, form, _words(names))
 
     @classmethod
     def load(cls, value: dict[str, Any]) -> Form:
         """Undo ``save``."""
-        return cls(dict(value["levels"]), {name: (pair[0], pair[1]) for name, pair in value["numbers"].items()})
+        return cls(**value)
 
     def save(self) -> dict[str, Any]:
         """As plain JSON values."""
-        return {"levels": self.levels, "numbers": {name: list(pair) for name, pair in self.numbers.items()}}
+        return asdict(self)
 
-    def codes(self, features: Features, size: int) -> Ints:
-        """(N, L) code + 1 of each frozen level, 0 = blank."""
-        found = {level.name: level.codes for level in features.levels}
-        out = np.zeros((size, len(self.levels)), dtype=np.int64)
-        for column, (name, count) in enumerate(self.levels.items()):
-            if name in found:
-                codes = found[name].astype(np.int64)
-                out[:, column] = np.where((codes >= 0) & (codes < count), codes + 1, 0)
-        return out
+    @property
+    def blocks(self) -> dict[str, list[str]]:
+        """Block -> names of its columns, in the order of the columns: each level, the numbers, the words."""
+        found = {name: sorted(set(_pieces(values))) for name, values in self.levels.items()}
+        if self.numbers:
+            found["numbers"] = [*self.numbers, *(f"{name} missing" for name in self.numbers)]
+        if self.words:
+            found["words"] = self.words
+        return found
 
-    def values(self, numbers: dict[str, Floats], size: int) -> Floats:
-        """(N, 2 M): the frozen numbers, standardised and clipped, 0 where missing; then M flags, 1 = missing."""
-        width = len(self.numbers)
-        out = np.zeros((size, 2 * width), dtype=np.float32)
+    @property
+    def columns(self) -> list[str]:
+        """(F,) unique names of all columns."""
+        return [f"{block}: {column}" for block, columns in self.blocks.items() for column in columns]
+
+    @property
+    def groups(self) -> list[int]:
+        """(F,) place of the block of each column."""
+        return [place for place, columns in enumerate(self.blocks.values()) for _ in columns]
+
+    def rows(self, features: Features, numbers: dict[str, Floats], size: int, names: pl.Series | None = None) -> Rows:
+        """N = ``size`` rows. Categories weigh 1, tags and words of a row share the length 1, numbers are standardised.
+
+        The cells of the numbers are all there, 0 or not: first the values (0 where missing), then the flags.
+        """
+        found = {level.name: level for level in features.levels}
+        blocks, parts, start = self.blocks, [], 0
+        for name, columns in blocks.items():
+            if name in self.levels:
+                part = self._level(name, columns, found.get(name), size)
+            elif name == "numbers":
+                part = self._numbers(numbers, size)
+            else:
+                part = self._names(names, size)
+            parts.append((part[0], part[1] + start, part[2]))
+            start += len(columns)
+        return _stack(parts, size, start)
+
+    def _level(self, name: str, columns: list[str], level: Level | None, size: int) -> Cells:
+        """Cells of one level; codes beyond those of the fit are blank."""
+        values = self.levels[name]
+        place = {column: at for at, column in enumerate(columns)}
+        tags = [[place[piece] for piece in _split(value, _tagged(values))] for value in values]
+        sizes = np.array([len(tag) for tag in tags], dtype=np.int64)
+        codes = np.full(size, -1, dtype=np.int64) if level is None else level.codes.astype(np.int64)
+        row = np.flatnonzero((codes >= 0) & (codes < len(values)))
+        return _spread(row, codes[row], sizes, np.concatenate([np.array(tag, dtype=np.int64) for tag in tags]))
+
+    def _numbers(self, numbers: dict[str, Floats], size: int) -> Cells:
+        out = np.zeros((size, 2 * len(self.numbers)), dtype=np.float32)
         for column, (name, (mean, scale)) in enumerate(self.numbers.items()):
             values = numbers.get(name, np.full(size, np.nan, dtype=np.float32)).astype(np.float64)
             known = np.isfinite(values)
-            standard = np.clip((np.where(known, values, mean) - mean) / scale, -CLIP, CLIP)
-            out[:, column] = standard
-            out[:, width + column] = ~known
-        return out
+            out[:, column] = np.clip((np.where(known, values, mean) - mean) / scale, -CLIP, CLIP)
+            out[:, len(self.numbers) + column] = ~known
+        row, column_of = np.indices(out.shape, dtype=np.int64)
+        return row.ravel(), column_of.ravel(), out.ravel()
+
+    def _names(self, names: pl.Series | None, size: int) -> Cells:
+        place = {word: at for at, word in enumerate(self.words)}
+        texts = [None] * size if names is None else names.to_list()
+        said = [sorted({place[w] for w in _tokens(text) if w in place}) for text in texts]
+        sizes = np.array([len(words) for words in said], dtype=np.int64)
+        flat = np.array([word for words in said for word in words], dtype=np.int64)
+        every = np.arange(size)
+        return _spread(every, every, sizes, flat)
 
 
-class FeatureSum(nn.Module):
-    """Sum of one embedding a level and a linear map of the numbers, each behind its own learned gate."""
-
-    def __init__(self, levels: Sequence[int], numbers: int, dim: int, gate: float) -> None:
-        """``levels``: values of each level; ``numbers``: width of the number block; ``gate``: where gates start."""
-        super().__init__()
-        self.levels = nn.ModuleList(start_embedding(nn.Embedding(count + 1, dim, padding_idx=0)) for count in levels)
-        self.numbers = nn.Linear(numbers, dim, bias=False) if numbers else None
-        self.gates = nn.Parameter(torch.full((len(levels) + bool(numbers),), gate))
-        if self.numbers is not None:
-            nn.init.normal_(self.numbers.weight, std=0.005)
-        self.dim = dim
-
-    def start(self, tables: Sequence[Floats]) -> None:
-        """Start each level from rows (size + 1, D), with a little noise where there is nothing to start from."""
-        with torch.no_grad():
-            for place, rows in enumerate(tables):
-                weight = self.tables[place].weight
-                start = torch.from_numpy(rows)
-                empty = start.abs().sum(dim=1) == 0
-                weight.mul_(0.1 * empty[:, None]).add_(start)
-                weight[0] = 0.0
-
-    @property
-    def tables(self) -> list[nn.Embedding]:
-        """One table a level."""
-        return [table for table in self.levels if isinstance(table, nn.Embedding)]
-
-    def forward(self, codes: Tensor, values: Tensor) -> Tensor:
-        """(N, D) from ``codes`` (N, L), 0 = blank, and ``values`` (N, numbers)."""
-        out = torch.zeros(len(codes), self.dim)
-        for column, table in enumerate(self.tables):
-            out = out + self.gates[column] * table(codes[:, column])
-        if self.numbers is not None:
-            out = out + self.gates[-1] * self.numbers(values)
-        return out
+Cells = tuple[Ints, Ints, Floats]
+"""Row, column and value of each cell."""
 
 
-def start_embedding(table: nn.Embedding) -> nn.Embedding:
-    """The table with rows of length about 1, the blank row 0."""
-    with torch.no_grad():
-        table.weight.normal_(0.0, table.embedding_dim**-0.5)
-        if table.padding_idx is not None:
-            table.weight[table.padding_idx] = 0.0
-    return table
+def _spread(row: Ints, kind: Ints, sizes: Ints, columns: Ints) -> Cells:
+    """Cells of rows whose kind k has the columns ``columns[start of k …]``, ``sizes[k]`` of them, of joint length 1."""
+    starts = np.concatenate(([0], np.cumsum(sizes)))[:-1] if len(sizes) else sizes
+    mine = sizes[kind]
+    ends = np.cumsum(mine)
+    place = np.repeat(starts[kind] - ends + mine, mine) + np.arange(int(mine.sum()))
+    value = np.repeat(1.0 / np.sqrt(np.maximum(mine, 1)), mine)
+    return np.repeat(row, mine), columns[place], value.astype(np.float32)
+
+
+def _stack(parts: list[Cells], size: int, width: int) -> Rows:
+    """Rows of all cells, in the order of the columns."""
+    row, column, value = (
+        np.concatenate([part[place] for part in parts]) if parts else np.zeros(0, dtype=np.int64) for place in range(3)
+    )
+    order = np.argsort(row, kind="stable")
+    indptr = np.concatenate(([0], np.cumsum(np.bincount(row, minlength=size))))
+    return Rows(
+        torch.from_numpy(indptr.astype(np.int64)),
+        torch.from_numpy(column[order].astype(np.int64)),
+        torch.from_numpy(value[order].astype(np.float32)),
+        width,
+    )
+
+
+def _tagged(values: list[str]) -> bool:
+    return sum(TAG in value for value in values) > TAGGED * len(values)
+
+
+def _split(value: str, tagged: bool) -> list[str]:
+    return [piece for piece in (part.strip() for part in value.split(TAG)) if piece] or [value] if tagged else [value]
+
+
+def _pieces(values: list[str]) -> Iterable[str]:
+    tagged = _tagged(values)
+    return (piece for value in values for piece in _split(value, tagged))
+
+
+def _tokens(text: str | None) -> set[str]:
+    return set(WORD.findall(text.lower())) if text else set()
+
+
+def _words(names: pl.Series | None) -> list[str]:
+    """Words that tell products apart, most common first."""
+    if names is None:
+        return []
+    texts = [text for text in names.to_list() if text]
+    count = Counter(word for text in texts for word in _tokens(text))
+    fit = [(-n, word) for word, n in count.items() if MIN_CARRIERS <= n <= MAX_SHARE * len(texts)]
+    return [word for _, word in sorted(fit)[:MAX_WORDS]]

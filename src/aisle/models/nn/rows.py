@@ -55,13 +55,21 @@ class Rows:
             parts[0].width,
         )
 
+    def cells(self, rows: Tensor) -> Tensor:
+        """Places of the cells of some rows (M,), row by row."""
+        sizes = self.indptr.diff()[rows]
+        ahead = torch.repeat_interleave(self.indptr[rows] - _starts(sizes)[:-1], sizes)
+        return ahead + torch.arange(len(ahead), device=ahead.device)
+
     def take(self, rows: Tensor) -> Rows:
         """Some rows (M,), in the order asked for; a row may be asked for twice."""
-        sizes = self.indptr.diff()[rows]
-        indptr = _starts(sizes)
-        ahead = torch.repeat_interleave(self.indptr[rows] - indptr[:-1], sizes)
-        cells = ahead + torch.arange(len(ahead), device=ahead.device)
-        return Rows(indptr, self.column[cells], self.value[cells], self.width)
+        cells = self.cells(rows)
+        return Rows(_starts(self.indptr.diff()[rows]), self.column[cells], self.value[cells], self.width)
+
+    def keep(self, mask: Tensor) -> Rows:
+        """The same rows without the cells where ``mask`` (P,) is False."""
+        sizes = torch.zeros(len(self), dtype=torch.int64).index_add(0, self.row, mask.to(torch.int64))
+        return Rows(_starts(sizes), self.column[mask], self.value[mask], self.width)
 
     def with_values(self, value: Tensor) -> Rows:
         """The same cells with other values (P,)."""

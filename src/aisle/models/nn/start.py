@@ -1,49 +1,78 @@
-"""Where learning starts: vectors that already know who bought what together."""
+"""Where learning starts: vectors that already know who bought what together.
+
+A ridge regression of every product on what customers bought, ``X · (XᵀX + λ)⁻¹ XᵀX``, is ``X · V f Vᵀ`` with the
+right singular vectors V of X and ``f = σ² / (σ² + λ)`` (EASE without its zero diagonal: Steck, WWW 2019). Cut to D
+dimensions and split evenly, ``V √f`` are vectors of products whose weighted sum over a history scores all products.
+Customers and products weigh less the more they buy and sell (``BUSY``), as in GF-CF (Shen et al., CIKM 2021).
+"""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 import scipy.sparse as sp
+import torch
+from sklearn.linear_model import Ridge
 from sklearn.utils.extmath import randomized_svd
+from torch import Tensor
 
-from aisle.types import Floats, Ints, Sparse
+from aisle.models.nn.rows import Rows
+from aisle.types import Floats, Sparse
+
+BUSY = 0.25
+"""Customers and products count as (their total) ** -BUSY."""
+
+SHY = 5.0
+"""A column's carriers, and a product's sales, count for half at this number."""
 
 
-def taste_vectors(counts: Sparse, dim: int, seed: int) -> tuple[Floats, Floats]:
-    """Unit vectors of customers (U, D) and products (I, D) from a truncated SVD; all 0 where there are no purchases.
+@dataclass(frozen=True, eq=False)
+class Tastes:
+    """The leading D singular vectors of purchases, from which a start with any ridge follows."""
 
-    The matrix is ``D_u^-½ · sign(counts) · D_i^-½`` as in GF-CF (Shen et al., CIKM 2021), so that neither busy
-    customers nor best sellers span the space alone; products are scaled by the singular values (Halko et al., 2011).
+    right: Floats
+    """(I, R) right singular vectors, R <= D."""
+    singular: Floats
+    """(R,) relative to the largest."""
+    sold: Floats
+    """(I,) total weight of each product."""
+
+    @classmethod
+    def of(cls, purchases: Sparse, dim: int, seed: int) -> Tastes:
+        """From (U, I) weights of purchases (Halko et al., "Finding structure with randomness", SIAM Review 2011)."""
+        n_customers, n_products = purchases.shape
+        sold = np.bincount(purchases.indices, weights=purchases.data, minlength=n_products).astype(np.float32)
+        rank = min(dim, min(purchases.shape) - 1)
+        if purchases.nnz == 0 or rank < 1:
+            return cls(np.zeros((n_products, 0), np.float32), np.zeros(0, np.float32), sold)
+        rows = np.repeat(np.arange(n_customers), np.diff(purchases.indptr))
+        bought = np.bincount(rows, weights=purchases.data, minlength=n_customers)
+        values = purchases.data * bought[rows] ** -BUSY * sold[purchases.indices] ** -BUSY
+        matrix = sp.csr_matrix((values, purchases.indices, purchases.indptr), shape=purchases.shape)
+        _, singular, right = randomized_svd(matrix, rank, n_iter=4, random_state=seed)
+        return cls(right.T.astype(np.float32), (singular / max(singular[0], 1e-12)).astype(np.float32), sold)
+
+    def vectors(self, ridge: float, dim: int) -> Floats:
+        """(I, D) product vectors, of length about 1 on the mean purchase; 0 for products nobody bought."""
+        out = np.zeros((len(self.right), dim), dtype=np.float32)
+        shrunk = self.singular**2 / (self.singular**2 + ridge)
+        out[:, : len(shrunk)] = self.right * np.sqrt(shrunk)
+        length = np.linalg.norm(out, axis=1)
+        mean = float(np.average(length, weights=self.sold)) if self.sold.any() else 0.0
+        return out / mean if mean > 0 else out
+
+
+def explained(rows: Rows, vectors: Tensor) -> Tensor:
+    """(F, D) ridge regression of the vectors (N, D) on the feature rows (N, F); vectors that are 0 are no evidence.
+
+    What few rows carry stays near 0; what many share is shared among its columns.
     """
-    x = counts.sign()
-    n_users, n_items = x.shape
-    customers, products = np.zeros((n_users, dim), dtype=np.float32), np.zeros((n_items, dim), dtype=np.float32)
-    rank = min(dim, min(x.shape) - 1)
-    if x.nnz == 0 or rank < 1:
-        return customers, products
-    by_user = np.maximum(np.diff(x.indptr), 1) ** -0.5
-    by_item = np.maximum(np.bincount(x.indices, minlength=n_items), 1) ** -0.5
-    rows = np.repeat(np.arange(n_users), np.diff(x.indptr))
-    values = by_user[rows] * by_item[x.indices]
-    scaled = sp.csr_matrix((values, x.indices, x.indptr), shape=x.shape)
-    _, singular, right = randomized_svd(scaled, rank, n_iter=4, random_state=seed)
-    products[:, :rank] = unit_rows(right.T * singular)
-    customers[:] = unit_rows(np.asarray(x @ products))
-    return customers, products
-
-
-def level_means(vectors: Floats, codes: Ints, size: int) -> Floats:
-    """(size + 1, D) mean vector of each value of a level; row 0 (blank) and values without rows are 0.
-
-    ``codes`` (N,) are code + 1, 0 = blank; rows of ``vectors`` (N, D) that are 0 are nobody's evidence.
-    """
-    some = (np.abs(vectors).sum(axis=1) > 0) & (codes > 0)
-    pick = sp.csr_array((np.ones(int(some.sum())), (codes[some], np.flatnonzero(some))), shape=(size + 1, len(vectors)))
-    number = np.maximum(np.bincount(codes[some], minlength=size + 1), 1)
-    return np.asarray((pick @ vectors) / number[:, None], dtype=np.float32)
-
-
-def unit_rows(matrix: np.ndarray) -> Floats:
-    """Each row divided by its length; rows of 0 stay 0."""
-    length = np.linalg.norm(matrix, axis=1, keepdims=True)
-    return np.asarray(np.where(length > 1e-12, matrix / np.maximum(length, 1e-12), 0.0), dtype=np.float32)
+    some = torch.nonzero(vectors.abs().sum(dim=1) > 0)[:, 0]
+    if not len(some) or not rows.width:
+        return torch.zeros(rows.width, vectors.shape[1])
+    part = rows.take(some)
+    matrix = sp.csr_matrix((part.value.numpy(), part.column.numpy(), part.indptr.numpy()), shape=(len(some), rows.width))
+    ridge = Ridge(alpha=SHY, fit_intercept=False, solver="sparse_cg", tol=1e-3)
+    ridge.fit(matrix.astype(np.float64), vectors[some].double().numpy())
+    return torch.from_numpy(ridge.coef_.reshape(vectors.shape[1], rows.width).T.astype(np.float32).copy())

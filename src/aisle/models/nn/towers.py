@@ -120,6 +120,35 @@ class Residual(nn.Module):
         return out
 
 
+class Gated(nn.Module):
+    """``x + g · part(x)`` with a learned gate g that starts small."""
+
+    def __init__(self, part: nn.Module) -> None:
+        super().__init__()
+        self.part = part
+        self.gate = nn.Parameter(torch.full((), 0.1))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """As wide as ``x``."""
+        out: Tensor = x + self.gate * self.part(x)
+        return out
+
+
+class Shrink(nn.Module):
+    """``x / (|x| + 0.1)``: vectors of length below 1, short where little is known."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, D)."""
+        return x / (x.norm(dim=-1, keepdim=True) + 0.1)
+
+
+def _residual(dim: int) -> tuple[int, nn.Module]:
+    bend = nn.Sequential(nn.Linear(dim, dim), nn.GELU(), nn.Linear(dim, dim))
+    for part in (bend[0].bias, bend[2].bias, bend[2].weight):
+        nn.init.zeros_(part)  # type: ignore[arg-type]
+    return dim, nn.Sequential(Gated(bend), Shrink())
+
+
 def _relu(dim: int) -> tuple[int, nn.Module]:
     return 4 * dim, nn.Sequential(Bias(4 * dim), nn.ReLU(), nn.Linear(4 * dim, dim, bias=False))
 
@@ -135,6 +164,7 @@ TOWERS: dict[str, Callable[[int], tuple[int, nn.Module]]] = {
     "normalized_linear": lambda dim: (dim, Unit()),
     "relu": _relu,
     "mlp": _mlp,
+    "residual": _residual,
     "pass_through": lambda dim: (0, nn.Identity()),
     "weighted_pass_through": lambda dim: (0, Scale(dim)),
 }

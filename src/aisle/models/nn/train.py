@@ -1,21 +1,35 @@
-"""The one training loop: shuffled mini-batches, AdamW, early stopping, one seed."""
+"""The one training loop: shuffled mini-batches, AdamW, a course of the learning rate, early stopping, one seed.
+
+Weight decay is decoupled from the gradient and from the learning rate (Loshchilov & Hutter, "Decoupled Weight Decay
+Regularization", ICLR 2019, algorithm 2) and counted by epoch: with ``n`` batches every step multiplies a weight by
+``(1 - weight_decay)^(f / n)``, ``f`` the share of the full rate in force. Larger batches do not decay less.
+"""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
-from dataclasses import dataclass, field
+import math
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any, Literal, TypeAlias, get_args
 
 import torch
 from torch import Tensor, nn
 
+from aisle.errors import UsageError
+from aisle.models.nn.checkpoint import Checkpoint, Facts, digest
+
 log = logging.getLogger(__name__)
 
-SCALAR_SPEED = 10.0
+SCALAR_SPEED = 2.0
 """Gates, scales and other few-number parameters learn this much faster and without decay."""
 SCALAR_SIZE = 32
-GAIN = 1.002
-"""Less progress than this does not buy another epoch; the best weights are kept all the same."""
+GAIN = 0.002
+"""Less progress than this share does not buy another epoch; the best weights are kept all the same."""
+Rate: TypeAlias = Literal["constant", "cosine", "linear"]
+Step: TypeAlias = Callable[[Tensor, torch.Generator], Tensor]
+"""(rows, generator) -> the mean loss of these examples."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,11 +40,37 @@ class Schedule:
     batch_size: int
     learning_rate: float
     weight_decay: float
+    """Share of a weight that an epoch at full rate takes away, in however many batches."""
     patience: int
     """Epochs without a clearly better validation before stopping."""
     seed: int
     speeds: dict[str, float] = field(default_factory=dict)
-    """Start of a parameter's name -> its share of the learning rate."""
+    """Start of a parameter's name -> its share of the learning rate, and of the decay."""
+    rate: Rate = "constant"
+    """Course of the learning rate after the warm-up; ``cosine`` and ``linear`` fall to 0."""
+    warm_up: float = 0.0
+    """Share of the course in which the rate rises from 0."""
+    course: int | None = None
+    """Epochs the course is drawn over, None = ``epochs``. The number a stopped training had aimed at repeats its rates
+    where only as many epochs as it kept are learned again."""
+
+    def __post_init__(self) -> None:
+        if self.rate not in get_args(Rate):
+            raise UsageError(f"rate is {self.rate!r}; allowed: {', '.join(get_args(Rate))}")
+        if not 0 <= self.warm_up < 1:
+            raise UsageError(f"warm_up is {self.warm_up}; it is a share of all steps: 0 <= warm_up < 1")
+        if not 0 <= self.weight_decay < 1:
+            raise UsageError(f"weight_decay is {self.weight_decay}; it is a share by epoch: 0 <= weight_decay < 1")
+
+    def share(self, epochs: float) -> float:
+        """Share of the full rate in force after so many epochs, whole or not."""
+        total = self.epochs if self.course is None else self.course
+        warm = self.warm_up * total
+        if epochs < warm:
+            return epochs / warm
+        done = min((epochs - warm) / max(total - warm, 1e-9), 1.0)
+        falling = {"constant": 1.0, "linear": 1.0 - done, "cosine": (1.0 + math.cos(math.pi * done)) / 2}
+        return falling[self.rate]
 
 
 @dataclass(frozen=True)
@@ -44,60 +84,194 @@ class Trained:
     losses: list[float] = field(default_factory=list)
     """Mean loss of each epoch."""
 
+    def to_json(self) -> dict[str, Any]:
+        """The curves as a model leaves them in ``training_``."""
+        return {"loss": self.losses, "validation": self.curve, "epochs": self.epochs}
+
+
+@dataclass(frozen=True)
+class Epoch:
+    """What is known when an epoch ends."""
+
+    number: int
+    """1 for the first."""
+    loss: float
+    """Mean over the examples."""
+    validation: float | None
+    seconds: float
+
+
+Watch: TypeAlias = Callable[[Epoch], None]
+"""Told of every epoch when it is over and saved."""
+
 
 def train(
     net: nn.Module,
     size: int,
-    step: Callable[[Tensor, torch.Generator], Tensor],
+    step: Step,
     schedule: Schedule,
     validate: Callable[[], float] | None = None,
+    *,
+    checkpoint: Checkpoint | None = None,
+    watch: Watch | None = None,
 ) -> Trained:
-    """Fit ``net`` in place to ``size`` examples; ``step(rows, generator)`` gives the loss of some of them.
+    """Fit ``net`` in place to ``size`` examples; ``step(rows, generator)`` gives the mean loss of some of them.
 
-    With ``validate`` the weights of the best epoch are kept. Random numbers come from one local generator, so that
-    equal inputs give equal bytes on one machine, and nobody else's random numbers change.
+    With ``validate`` the weights of the best epoch are kept. Random numbers come from one local generator (those of
+    torch's own layers, such as dropout on a CPU, from a fork of torch's), so that equal inputs give equal bytes on one
+    machine, and nobody else's random numbers change. With ``checkpoint`` a training that was stopped anywhere goes on
+    after its last whole epoch, to the same bytes, if all else is as it was; one that had ended answers at once. Raises
+    BundleError where the checkpoint cannot be gone on from.
     """
-    generator = torch.Generator().manual_seed(schedule.seed)
-    optimizer = torch.optim.AdamW(_groups(net, schedule), lr=schedule.learning_rate)
-    curve = [validate()] if validate else []
-    best, gained, kept, losses = 0, 0, _copy(net) if validate else {}, []
-    for epoch in range(1, schedule.epochs + 1):
-        net.train()
-        total = 0.0
-        for rows in torch.split(torch.randperm(size, generator=generator), schedule.batch_size):
-            optimizer.zero_grad(set_to_none=True)
-            loss = step(rows, generator)
-            loss.backward()  # type: ignore[no-untyped-call]
-            optimizer.step()
-            total += float(loss.detach()) * len(rows)
-        net.eval()
-        losses.append(total / max(size, 1))
-        if validate is None:
-            continue
-        curve.append(validate())
-        log.debug("epoch=%d loss=%.4f validation=%.4f", epoch, losses[-1], curve[-1])
-        if curve[-1] > curve[gained] * GAIN:
-            gained = epoch
-        if curve[-1] > curve[best]:
-            best, kept = epoch, _copy(net)
-        if epoch - gained >= schedule.patience:
-            break
-    if validate:
-        net.load_state_dict(kept)
+    with torch.random.fork_rng(devices=[]):
+        learner = Learner.start(net, schedule)
+        made_of = _made_of(learner, size, schedule, validate is not None) if checkpoint else {}
+        found = checkpoint.load(made_of) if checkpoint else None
+        if found:
+            learner.restore(*found)
+        elif validate:
+            learner.judge(validate())
+        while not learner.stopped(schedule):
+            begun = time.perf_counter()
+            learner.losses.append(_epoch(learner, size, step, schedule))
+            if validate:
+                learner.judge(validate())
+            if checkpoint:
+                checkpoint.save(learner.tensors(), learner.numbers(), made_of)
+            _tell(learner, time.perf_counter() - begun, watch)
+    if learner.kept:
+        net.load_state_dict(learner.kept)
     net.eval()
-    return Trained(best if validate else schedule.epochs, curve, losses)
+    return Trained(learner.best if validate else len(learner.losses), learner.curve, learner.losses)
 
 
-def _groups(net: nn.Module, schedule: Schedule) -> list[dict[str, object]]:
+@dataclass(eq=False)
+class Learner:
+    """All that changes while a network learns."""
+
+    net: nn.Module
+    optimizer: torch.optim.Optimizer
+    generator: torch.Generator
+    losses: list[float] = field(default_factory=list)
+    curve: list[float] = field(default_factory=list)
+    best: int = 0
+    """Epoch of the highest validation."""
+    gained: int = 0
+    """The last epoch with clear progress."""
+    kept: dict[str, Tensor] = field(default_factory=dict)
+    """Weights of the best epoch; none without validation."""
+
+    @classmethod
+    def start(cls, net: nn.Module, schedule: Schedule) -> Learner:
+        """Before the first epoch; seeds the generator, and torch's own."""
+        torch.default_generator.manual_seed(schedule.seed)
+        groups = _groups(net, schedule)
+        optimizer = torch.optim.AdamW(groups, lr=schedule.learning_rate, weight_decay=0.0)
+        return cls(net, optimizer, torch.Generator().manual_seed(schedule.seed))
+
+    def judge(self, value: float) -> None:
+        """Note the validation after the epochs done so far; the weights are kept if none was higher."""
+        self.curve.append(value)
+        epoch = len(self.losses)
+        bar = self.curve[self.gained]
+        if value > bar + GAIN * abs(bar):
+            self.gained = epoch
+        if epoch == 0 or value > self.curve[self.best]:
+            self.best, self.kept = epoch, _copy(self.net)
+
+    def stopped(self, schedule: Schedule) -> bool:
+        """Whether no epoch is to come."""
+        done = len(self.losses)
+        return done >= schedule.epochs or (len(self.curve) > 1 and done - self.gained >= schedule.patience)
+
+    def tensors(self) -> dict[str, Tensor]:
+        """All that goes on from here, but ``numbers``."""
+        found = {"random.own": self.generator.get_state(), "random.torch": torch.get_rng_state()}
+        found |= {f"net.{name}": tensor for name, tensor in self.net.state_dict().items()}
+        found |= {f"kept.{name}": tensor for name, tensor in self.kept.items()}
+        for place, moments in self.optimizer.state_dict()["state"].items():
+            found |= {f"optimizer.{place}.{name}": tensor for name, tensor in moments.items()}
+        return found
+
+    def numbers(self) -> dict[str, Any]:
+        """Curves and their marks, as plain JSON."""
+        return {"losses": self.losses, "curve": self.curve, "best": self.best, "gained": self.gained}
+
+    def restore(self, tensors: Mapping[str, Tensor], numbers: Facts) -> None:
+        """Undo ``tensors`` and ``numbers``: the next epoch is the one that would have followed."""
+        for name, value in numbers.items():
+            setattr(self, name, value)
+        self.kept = _under("kept.", tensors)
+        self.net.load_state_dict(_under("net.", tensors))
+        moments: dict[int, dict[str, Tensor]] = {}
+        for name, tensor in _under("optimizer.", tensors).items():
+            place, _, moment = name.partition(".")
+            moments.setdefault(int(place), {})[moment] = tensor
+        self.optimizer.load_state_dict(self.optimizer.state_dict() | {"state": moments})
+        self.generator.set_state(tensors["random.own"])
+        torch.set_rng_state(tensors["random.torch"])
+
+
+def _epoch(learner: Learner, size: int, step: Step, schedule: Schedule) -> float:
+    """Learn from every example once; the mean loss."""
+    learner.net.train()
+    done, total = len(learner.losses), 0.0
+    batches = torch.split(torch.randperm(size, generator=learner.generator), schedule.batch_size)
+    # The decay follows the rate epoch by epoch: a sum over batches would depend on their number again.
+    keep = (1.0 - schedule.weight_decay) ** (schedule.share(done + 0.5) / len(batches))
+    for place, rows in enumerate(batches):
+        learner.optimizer.zero_grad(set_to_none=True)
+        loss = step(rows, learner.generator)
+        loss.backward()  # type: ignore[no-untyped-call]
+        _pace(learner.optimizer, schedule.share(done + (place + 0.5) / len(batches)), keep)
+        learner.optimizer.step()
+        total += float(loss.detach()) * len(rows)
+    learner.net.eval()
+    return total / max(size, 1)
+
+
+def _pace(optimizer: torch.optim.Optimizer, share: float, keep: float) -> None:
+    """Set the learning rate of the next step, and decay what it will move."""
+    for group in optimizer.param_groups:
+        group["lr"] = group["full_rate"] * share
+        if group["decay"] and keep != 1.0:
+            with torch.no_grad():
+                for parameter in group["params"]:
+                    if parameter.grad is not None:
+                        parameter.mul_(keep ** group["decay"])
+
+
+def _groups(net: nn.Module, schedule: Schedule) -> list[dict[str, Any]]:
     """Parameters by speed: few-number ones fast and without decay, others by the first name that fits."""
-    groups: list[dict[str, object]] = []
+    groups: list[dict[str, Any]] = []
     for name, parameter in net.named_parameters():
         small = parameter.numel() <= SCALAR_SIZE
         speed = next((value for prefix, value in schedule.speeds.items() if name.startswith(prefix + ".")), 1.0)
         rate = schedule.learning_rate * (SCALAR_SPEED if small else speed)
-        groups.append({"params": [parameter], "lr": rate, "weight_decay": 0.0 if small else schedule.weight_decay})
+        groups.append({"params": [parameter], "lr": rate, "full_rate": rate, "decay": 0.0 if small else speed})
     return groups
+
+
+def _made_of(learner: Learner, size: int, schedule: Schedule, validated: bool) -> dict[str, Any]:
+    """What must be equal for a stopped training to go on; the starting weights stand for data and seed behind them."""
+    start = learner.net.state_dict()
+    shapes = {name: list(tensor.shape) for name, tensor in start.items()}
+    facts = {"schedule": asdict(schedule), "examples": size, "validated": validated, "shapes": shapes}
+    return facts | {"starting_weights": digest(start)}
+
+
+def _tell(learner: Learner, seconds: float, watch: Watch | None) -> None:
+    """Log the epoch that ended and show it to the watch."""
+    validation = learner.curve[-1] if learner.curve else None
+    epoch = Epoch(len(learner.losses), learner.losses[-1], validation, seconds)
+    log.debug("epoch=%d loss=%.4f validation=%s seconds=%.1f", epoch.number, epoch.loss, validation, seconds)
+    if watch:
+        watch(epoch)
 
 
 def _copy(net: nn.Module) -> dict[str, Tensor]:
     return {name: value.detach().clone() for name, value in net.state_dict().items()}
+
+
+def _under(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    return {name[len(prefix) :]: tensor for name, tensor in tensors.items() if name.startswith(prefix)}

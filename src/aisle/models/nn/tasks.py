@@ -1,0 +1,355 @@
+"""What the hybrid learns from: questions in mini-batches, what loss they cost, and how well they are answered."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import numpy as np
+import scipy.sparse as sp
+import torch
+from torch import Tensor
+
+from aisle.models.nn import losses, sampling
+from aisle.models.nn.hybrid_net import Ask, HybridNet, Scorer, log_shares
+from aisle.models.nn.losses import Loss, Sample
+from aisle.models.nn.regression import REGRESSION, Cells, block_totals, dot_totals
+from aisle.models.nn.sampling import Sampler
+from aisle.models.nn.windows import Question, spread
+from aisle.types import Bools, Codes, Doubles, Ints, Sparse
+
+BLOCK = 256
+"""Questions judged, and made ready, at a time."""
+KEEP = 8_000_000
+"""So many own products at most are kept between epochs; of more, each batch is made anew: memory stays bounded."""
+VALIDATE = 1_000
+"""At most this many customers of the latest window decide when to stop."""
+HIDE = 0.5
+"""Share of the purchases hidden from a question without order, drawn anew at each step."""
+BUSY = 0.5
+"""A customer with n answers weighs n ** BUSY."""
+FORGET = 0.1
+"""Share of training questions asked as if the customer were new, so that attributes learn to answer alone."""
+IDENTITY_DROPOUT = 0.5
+HEATS = (0.0, 0.5, 1.0, 1.5, 2.0, 2.5, 3.0, 3.5)
+OWN_HEATS = (0.0, -0.7, 0.7, 1.4, 2.1, 2.8)
+"""Logarithms of 1 / τ, and of the repeat head's scale, tried for the start."""
+FLOOR = 0.001
+"""Keeps either part of the judgement from being all of it."""
+COLUMNS = 4_096
+"""Products scored at a time where a dense loss has no closed form."""
+
+Build = Callable[[Codes, int, int], Ask]
+"""(customers, cut, row of the what-sells table) -> the questions as asked then."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rules:
+    """How answers are made into a loss."""
+
+    loss: Loss
+    sampler: Sampler
+    explore: float
+    """Weight of the loss over products new to the customer alone, beside that over all."""
+    dislike: float
+    """Weight of what was brought back."""
+    id_dropout: float
+
+
+@dataclass(frozen=True, eq=False)
+class Tasks:
+    """All N questions of a fit with their answers."""
+
+    asked: list[Question]
+    build: Build
+    hidden: bool
+    """Answers are parts of the histories, hidden when asked: purchases have no order."""
+    new_only: bool
+    """Nobody buys anything twice: own products are neither answers nor rivals."""
+    flags: tuple[Ints, Ints]
+    """Content columns of the numbers that come from purchases, and of their flags."""
+    bought: Sparse
+    """(N, I) weight of the answers."""
+    returned: Sparse
+    """(N, I) 1 for what was brought back."""
+    shares: Tensor
+    """(C, S, I) what sold before each cut."""
+    absent: Tensor
+    """(C, I) not yet sold at the cut: neither a target nor a rival."""
+    window: Ints
+    """(N,) row of ``shares``."""
+    judges: Ints
+    """Questions that decide when to stop."""
+    kept: Ask | None
+    """All questions, where they are few enough."""
+
+    @classmethod
+    def of(cls, asked: list[Question], build: Build, hidden: bool, flags: tuple[Ints, Ints], seed: int) -> Tasks:
+        """Every question as it would have been asked at its cut."""
+        sold = np.stack([q.sold for q in asked])
+        sizes = [len(q.customers) for q in asked]
+        judges = np.arange(sizes[0])
+        if len(judges) > VALIDATE:
+            judges = np.sort(np.random.default_rng(seed).choice(judges, VALIDATE, replace=False))
+        every, pairs = [], 0
+        for place, question in enumerate(asked):
+            for start in range(0, sizes[place], BLOCK):
+                if pairs <= KEEP:
+                    every.append(build(question.customers[start : start + BLOCK], question.cut, place))
+                    pairs += len(every[-1].counts)
+        kept = Ask.join(every) if pairs <= KEEP else None
+        bought = sp.csr_array(sp.vstack([q.bought for q in asked], format="csr"))
+        new_only = hidden or (kept is not None and repeat_share(kept, bought) < 0.005)
+        return cls(
+            asked=asked,
+            build=build,
+            hidden=hidden,
+            new_only=new_only,
+            flags=flags,
+            bought=bought,
+            returned=sp.csr_array(sp.vstack([q.returned for q in asked], format="csr")),
+            shares=torch.from_numpy(log_shares(sold)),
+            absent=torch.from_numpy(sold[:, -1] == 0),
+            window=np.repeat(np.arange(len(asked)), sizes),
+            judges=judges,
+            kept=kept,
+        )
+
+    def __len__(self) -> int:
+        return len(self.window)
+
+    @property
+    def n_products(self) -> int:
+        """I."""
+        return self.absent.shape[1]
+
+    @property
+    def learners(self) -> Ints:
+        """Questions to learn from while those of the latest window judge."""
+        return np.flatnonzero(self.window > 0)
+
+    def ask(self, rows: Ints) -> Ask:
+        """Some questions, in the order given."""
+        if self.kept is not None:
+            return self.kept.take(torch.from_numpy(rows))
+        order = np.argsort(self.window[rows], kind="stable")
+        first = np.concatenate(([0], np.cumsum([len(q.customers) for q in self.asked])))
+        parts = []
+        for place in np.unique(self.window[rows]):
+            some = rows[order][self.window[rows][order] == place]
+            parts.append(self.build(self.asked[place].customers[some - first[place]], self.asked[place].cut, place))
+        back = np.empty(len(rows), dtype=np.int64)
+        back[order] = np.arange(len(rows))
+        return Ask.join(parts).take(torch.from_numpy(back))
+
+    def forget(self, ask: Ask, who: Tensor) -> Ask:
+        """The questions, those under the mask ``who`` (B,) without any trace of purchases."""
+        content = ask.content
+        numbers, flags = (torch.from_numpy(np.isin(content.column.numpy(), part)) for part in self.flags)
+        lost = who[content.row]
+        value = content.value.masked_fill(lost & numbers, 0.0).masked_fill(lost & flags, 1.0)
+        blank = ask.without(who[ask.history.row])
+        return Ask(blank.history, blank.counts, content.with_values(value), ask.ids, ask.cut)
+
+
+def loss_of(net: HybridNet, tasks: Tasks, rows: Ints, rules: Rules, generator: torch.Generator) -> Tensor:
+    """The loss of some questions, a few of them asked as if by newcomers."""
+    size = len(rows)
+    ask = tasks.ask(rows)
+    bought = tasks.bought[rows]
+    if tasks.hidden:
+        hide = torch.rand(len(ask.counts), generator=generator) < HIDE
+        cells = hide.numpy()
+        place = ask.history.row.numpy()[cells], ask.history.column.numpy()[cells]
+        mask = sp.csr_array((np.ones(len(place[0]), dtype=np.float32), place), shape=bought.shape)
+        bought = sp.csr_array(bought.multiply(mask))
+        ask = ask.without(hide)
+    ask = tasks.forget(ask, torch.rand(size, generator=generator) < FORGET)
+    vectors = net.product_vectors(sampling.keep_mask(tasks.n_products, rules.id_dropout, generator))
+    keep = sampling.keep_mask(size, IDENTITY_DROPOUT, generator)
+    scorer = Scorer(net, ask, vectors, tasks.shares, keep)
+    targets = Targets.of(bought, tasks.returned[rows])
+    if rules.loss in REGRESSION:
+        return _fit_values(scorer, targets, rules)
+    total = _rank(scorer, targets, tasks, rules, generator)
+    return total + rules.dislike * _dislike(scorer, targets, generator) if len(targets.back[0]) else total
+
+
+@dataclass(frozen=True, eq=False)
+class Targets:
+    """The answers of B questions."""
+
+    row: Tensor
+    column: Tensor
+    weight: Tensor
+    """(P,)."""
+    back: tuple[Tensor, Tensor]
+    """Row and column (Q,) of what was brought back."""
+
+    @classmethod
+    def of(cls, bought: Sparse, returned: Sparse) -> Targets:
+        """From (B, I) both."""
+        row, column, weight = (torch.from_numpy(part) for part in spread(bought, BUSY))
+        back = (torch.from_numpy(part.astype(np.int64)) for part in returned.nonzero())
+        return cls(row, column, weight / max(bought.shape[0], 1), (*back,))  # type: ignore[arg-type]
+
+    def among(self, mask: Tensor) -> Targets:
+        """Those under a mask (P,), their weights as they were."""
+        return Targets(self.row[mask], self.column[mask], self.weight[mask], self.back)
+
+
+def _rank(scorer: Scorer, targets: Targets, tasks: Tasks, rules: Rules, generator: torch.Generator) -> Tensor:
+    """A ranking loss over all products, and over those that are new to the customer."""
+    ask, size = scorer.ask, tasks.n_products
+    own = ask.history.row * size + ask.history.column  # sorted: rows rise, and products within a row
+    old = sampling.is_pair(targets.row, targets.column, own, size)
+    fresh = targets.among(~old)
+    gone = tasks.absent[ask.cut]
+    if rules.loss == "softmax":
+        scores = scorer.all().masked_fill(gone, -torch.inf)
+        blind = scores.flatten().index_fill(0, own, -torch.inf).view(scores.shape)
+        every, some = ((scores, targets), (blind, fresh)) if not tasks.new_only else ((blind, fresh), None)
+        total = losses.softmax(every[0], every[1].row, every[1].column, every[1].weight)
+        if some is not None and rules.explore:
+            total = total + rules.explore * losses.softmax(some[0], some[1].row, some[1].column, some[1].weight)
+        return total
+    drawn, log_q = rules.sampler.draw(targets.column, generator) if len(targets.column) else (gone[:0, 0].long(),) * 2
+    everyone = torch.arange(len(ask))[:, None]
+    negative = scorer.pairs(everyone, drawn[None])
+    positive = scorer.pairs(targets.row, targets.column)
+    hit = sampling.is_pair(everyone, drawn[None], targets.row * size + targets.column, size) | gone[:, drawn]
+    mine = sampling.is_pair(everyone, drawn[None], own, size)
+    share = _shares(targets, tasks)
+    loss = losses.SAMPLED[rules.loss]
+
+    def of(mask: Tensor, hits: Tensor) -> Tensor:
+        part = targets.among(mask)
+        return loss(Sample(positive[mask], part.row, part.weight, negative, hits, size, log_q, share[mask]))
+
+    if tasks.new_only:
+        return of(~old, hit | mine)
+    total = of(torch.ones_like(old), hit)
+    return total + rules.explore * of(~old, hit | mine) if rules.explore else total
+
+
+def _shares(targets: Targets, tasks: Tasks) -> Tensor:
+    """(P,) each target's part in all targets of its product, for balanced WMRB."""
+    total = np.asarray(tasks.bought.sum(axis=0)).ravel()
+    mean = float(total[total > 0].mean()) if (total > 0).any() else 1.0
+    return torch.from_numpy((mean / np.maximum(total, 1e-9)).astype(np.float32))[targets.column]
+
+
+def _dislike(scorer: Scorer, targets: Targets, generator: torch.Generator) -> Tensor:
+    """What was brought back belongs below a product drawn at random."""
+    row, column = targets.back
+    rival = torch.randint(len(scorer.vectors), (len(row),), generator=generator)
+    weight = torch.full((len(row),), 1.0 / len(scorer.ask))
+    return losses.dislike(scorer.pairs(row, column), scorer.pairs(row, rival), weight)
+
+
+def _fit_values(scorer: Scorer, targets: Targets, rules: Rules) -> Tensor:
+    """A loss over values: 1 for what was bought, -1 for what was brought back, 0 (where dense) for all else."""
+    row, column = torch.cat((targets.row, targets.back[0])), torch.cat((targets.column, targets.back[1]))
+    score = scorer.pairs(row, column)
+    value = torch.cat((torch.ones(len(targets.row)), -torch.ones(len(targets.back[0]))))
+    weight = torch.cat((targets.weight, torch.full((len(targets.back[0]),), rules.dislike / max(len(scorer.ask), 1))))
+    count, total, squares = 0, None, None
+    if rules.loss.endswith("dense"):
+        count = len(scorer.ask) * len(scorer.vectors)
+        total, squares = totals(scorer)
+    return REGRESSION[rules.loss](Cells(score, value, weight, count, total, squares))
+
+
+def totals(scorer: Scorer) -> tuple[Tensor, Tensor]:
+    """Σ s and Σ s² over all (B, I): in closed form where scores are inner products, else in blocks of products."""
+    net, parts, ask = scorer.net, scorer.parts, scorer.ask
+    if net.shape.tastes == 1 and net.shape.similarity == "dot":
+        total, squares = torch.zeros((), dtype=torch.float64), torch.zeros((), dtype=torch.float64)
+        for cut in ask.cut.unique():
+            some = ask.cut == cut
+            customers = net.scale() * parts["customers"][0][some]
+            sums = dot_totals(customers, parts["met"], parts["bias"][some], parts["prior"][cut])
+            total, squares = total + sums[0], squares + sums[1]
+    else:
+        total, squares = block_totals(scorer.base, len(scorer.vectors), COLUMNS)
+    own = parts["own"].double()
+    base = scorer.pairs(ask.history.row, ask.history.column).double() - own
+    return total + own.sum(), squares + (2.0 * base * own + own.square()).sum()
+
+
+def repeat_share(ask: Ask, bought: Sparse) -> float:
+    """Share of the answers that the customer had bought before."""
+    own = sp.csr_array(
+        (np.ones(len(ask.counts), dtype=np.float32), ask.history.column.numpy(), ask.history.indptr.numpy()),
+        shape=bought.shape,
+    )
+    return float(bought.sign().multiply(own).sum()) / max(bought.nnz, 1)
+
+
+def judged(net: HybridNet, tasks: Tasks) -> float:
+    """Geometric mean of the judges' NDCG@10 and of their NDCG@10 over products new to the customer.
+
+    Repeats decide the first alone; of the second, a tenth more is worth as much as a tenth more of the first.
+    """
+    every, fresh = judged_parts(net, tasks)
+    return fresh if tasks.new_only else ((every + FLOOR) * (fresh + FLOOR)) ** 0.5
+
+
+@torch.no_grad()
+def judged_parts(net: HybridNet, tasks: Tasks) -> tuple[float, float]:
+    """The judges' NDCG@10 over all products and over those new to the customer."""
+    every: list[Doubles] = []
+    fresh: list[Doubles] = []
+    for scores, real, own in judge_scores(net, tasks):
+        every.append(ndcg_at_10(scores, real))
+        scores[own], real[own] = -torch.inf, False
+        fresh.append(ndcg_at_10(scores, real))
+    means = [float(np.concatenate(parts).mean()) if sum(map(len, parts)) else 0.0 for parts in (every, fresh)]
+    return means[0], means[1]
+
+
+@torch.no_grad()
+def fit_heats(net: HybridNet, tasks: Tasks) -> dict[str, float]:
+    """How hot the start's scores should be: the taste so that it fits answers new to the judges, then the repeat head.
+
+    The first is a matter of likelihood (it ranks the same however hot), the second of the judgement.
+    """
+    few = replace(tasks, judges=tasks.judges[:BLOCK])
+    cost: dict[float, float] = {}
+    for heat in HEATS:
+        net.heat.fill_(heat)
+        for scores, real, own in judge_scores(net, few):
+            scores[own], real[own] = -torch.inf, False
+            row, column = (torch.from_numpy(part) for part in real.nonzero())
+            weight = torch.full((len(row),), 1.0 / max(len(row), 1))
+            cost[heat] = float(losses.softmax(scores, row, column, weight))
+    net.heat.fill_(min(cost, key=lambda heat: cost[heat]))
+    worth: dict[float, float] = {}
+    for heat in OWN_HEATS if not tasks.new_only else (0.0,):
+        net.own_heat.fill_(heat)
+        worth[heat] = judged(net, tasks)
+    net.own_heat.fill_(max(worth, key=lambda heat: worth[heat]))
+    return {"heat": float(net.heat), "own_heat": float(net.own_heat)}
+
+
+def judge_scores(net: HybridNet, tasks: Tasks) -> list[tuple[Tensor, Bools, tuple[Tensor, Tensor]]]:
+    """Blocks of (scores (B, I), what was bought (B, I), own pairs) of the judges' questions."""
+    found = []
+    vectors = net.product_vectors(torch.ones(tasks.n_products))
+    for rows in np.split(tasks.judges, range(BLOCK, len(tasks.judges), BLOCK)):
+        ask = tasks.ask(rows)
+        real = tasks.bought[rows].toarray() > 0
+        scores = Scorer(net, ask, vectors, tasks.shares, torch.ones(len(rows))).all()
+        scores = scores.masked_fill(tasks.absent[ask.cut], -torch.inf)
+        found.append((scores, real, (ask.history.row, ask.history.column)))
+    return found
+
+
+def ndcg_at_10(scores: Tensor, real: Bools) -> Doubles:
+    """(N,) NDCG@10 of the rows of ``scores`` (B, I) with at least one product in ``real`` (B, I)."""
+    best = torch.topk(scores, min(10, scores.shape[1]), dim=1).indices.numpy()
+    discount = 1.0 / np.log2(np.arange(best.shape[1]) + 2.0)
+    n_true = real.sum(axis=1)
+    some = n_true > 0
+    gain = (np.take_along_axis(real, best, axis=1) * discount).sum(axis=1)[some]
+    return np.asarray(gain / np.cumsum(discount)[np.minimum(n_true[some], len(discount)) - 1])
