@@ -18,13 +18,14 @@ from aisle.bundle import Recommender
 from aisle.data.events import Batch
 from aisle.errors import UsageError
 from aisle.kernels import nearest as kernel
+from aisle.models import model_class
 from aisle.models.base import Biased, Embeds, Model
 from aisle.types import DAY, Floats, Repeats
 from tests.answers.asked import NAMES, AllAlike, recommender
 from tests.contract.worlds import CUSTOMERS, CUT, PRODUCTS, world
 
 every_model = pytest.mark.parametrize("name", NAMES)
-EMBED = [name for name in NAMES if isinstance(recommender(name).model, Embeds)]
+EMBED = [name for name in NAMES if issubclass(model_class(name), Embeds)]
 OPTED_OUT = "c07"
 LEAST = 1
 """A memory budget that leaves the smallest blocks."""
