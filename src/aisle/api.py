@@ -164,7 +164,8 @@ def vectors(recommender: Recommender, *, product_ids: Any = None, customer_ids: 
 
     Products: ``product_id, bias, vector``. Customers: ``customer_id, taste, bias, vector``, a row for each taste; null
     for those who opted out of profiling. The inner product of two vectors, the largest over tastes, plus both biases
-    is the score of what the customer has not bought. Raises UsageError for a model without vectors.
+    is the score of what the customer has not bought, where the model's similarity is the inner product. Raises
+    UsageError for a model without vectors.
     """
     if (product_ids is None) == (customer_ids is None):
         raise UsageError("give either product_ids or customer_ids")

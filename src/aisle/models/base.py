@@ -96,7 +96,8 @@ class Embeds(Protocol):
     """A model that places products and customers in one space: similar products and customers, exports, ANN indexes.
 
     The inner product of two vectors, the largest over a customer's tastes, is the part of the score that speaks of
-    taste. What a model adds for own products alone (a repeat head) is not in it.
+    taste, where the model's similarity is the inner product. What a model adds for own products alone (a repeat head)
+    is not in it.
     """
 
     def product_vectors(self) -> Floats:
