@@ -19,7 +19,7 @@ from aisle.data.events import Batch
 from aisle.errors import UsageError
 from aisle.kernels import nearest as kernel
 from aisle.models import model_class
-from aisle.models.base import Biased, Embeds, Model
+from aisle.models.base import Biased, Embeds
 from aisle.types import DAY, Floats, Repeats
 from tests.answers.asked import NAMES, AllAlike, recommender
 from tests.contract.worlds import CUSTOMERS, CUT, PRODUCTS, world
@@ -261,20 +261,15 @@ def test_vectors_and_biases_are_the_score_of_what_was_not_bought(name: str) -> N
     products, people = model.product_vectors(), model.customer_vectors(batch)
     assert products.dtype == people.dtype == np.float32
     assert (products.shape[0], people.shape[0], people.shape[2]) == (PRODUCTS, CUSTOMERS + 1, products.shape[1])
-    rest = scores(model, batch)
+    rest = best.model.score(batch)
     if isinstance(model, Biased):
         rest = rest - model.product_biases() - model.customer_biases(batch)[:, None]
     new = batch.history.toarray() == 0
     taste = np.einsum("btd,id->bti", people, products).max(axis=1)[new]
-
     np.testing.assert_allclose(rest[new], taste, atol=1e-4)
     alone = np.concatenate([model.customer_vectors(best.dataset.batch(batch.customers[[i]])) for i in range(5)])
     np.testing.assert_allclose(people[:5], alone, atol=1e-5)
     assert model.customer_vectors(best.dataset.batch(batch.customers[:0])).shape == (0, *people.shape[1:])
-
-
-def scores(model: Model, batch: Batch) -> Floats:
-    return model.score(batch)
 
 
 @pytest.mark.parametrize("name", [*EMBED, "two_tastes"])
