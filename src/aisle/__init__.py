@@ -16,9 +16,38 @@ from typing import TYPE_CHECKING, Any
 from aisle.version import VERSION as __version__
 
 if TYPE_CHECKING:
-    from aisle.api import check, evaluate, fit, load, read, recommend, run, save, similar
+    from aisle.api import (
+        check,
+        evaluate,
+        fit,
+        load,
+        ranks,
+        read,
+        recommend,
+        recommend_new,
+        run,
+        save,
+        similar,
+        similar_customers,
+        vectors,
+    )
 
-__all__ = ["__version__", "check", "evaluate", "fit", "load", "read", "recommend", "run", "save", "similar"]
+__all__ = [
+    "__version__",
+    "check",
+    "evaluate",
+    "fit",
+    "load",
+    "ranks",
+    "read",
+    "recommend",
+    "recommend_new",
+    "run",
+    "save",
+    "similar",
+    "similar_customers",
+    "vectors",
+]
 
 
 def __getattr__(name: str) -> Any:

@@ -1,15 +1,15 @@
-"""The Python face: read, fit, recommend, similar, evaluate, save, load. The caller's own ids and frames everywhere."""
+"""The Python face: read, fit, ask, evaluate, save, load. The caller's own ids and frames everywhere."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import polars as pl
 
 from aisle.bundle import Recommender, load, save
-from aisle.config import RunConfig
+from aisle.config import DateOrder, RunConfig
 from aisle.data.dataset import Dataset
 from aisle.data.frames import as_polars, like
 from aisle.data.schema import CleanTables
@@ -17,15 +17,33 @@ from aisle.errors import UsageError
 from aisle.jobs.assess import Assessment
 from aisle.jobs.check import check as _check
 from aisle.jobs.ingest import build_dataset, clean_frames, clean_source
+from aisle.jobs.newcomers import NewLists, recommend_newcomers
+from aisle.jobs.ranks import ranks_for
 from aisle.jobs.recommend import lists_for
 from aisle.jobs.run import RunResult
 from aisle.jobs.run import run as _run
 from aisle.jobs.similar import similar as _similar
+from aisle.jobs.similar import similar_customers as _similar_customers
+from aisle.jobs.vectors import customer_frame, product_frame
 from aisle.models import create
 from aisle.progress import Progress
-from aisle.types import Repeats
+from aisle.types import Codes, Repeats
 
-__all__ = ["check", "evaluate", "fit", "load", "read", "recommend", "run", "save", "similar"]
+__all__ = [
+    "check",
+    "evaluate",
+    "fit",
+    "load",
+    "ranks",
+    "read",
+    "recommend",
+    "recommend_new",
+    "run",
+    "save",
+    "similar",
+    "similar_customers",
+    "vectors",
+]
 
 
 def check(source: str | Path, *, out: str | Path | None = None, **settings: Any) -> CleanTables:
@@ -67,20 +85,93 @@ def recommend(
 
     A pandas series or frame column in gives a pandas frame back, an Arrow array an Arrow table, all else Polars.
     """
-    if k < 1:
-        raise UsageError(f"k is {k}; give a whole number of at least 1")
+    _check_k(k)
     dataset = recommender.dataset
     ids = dataset.customers.vocab.ids if customer_ids is None else pl.Series(_ids(customer_ids), dtype=pl.String)
-    only = None if only_products is None else dataset.products.vocab.codes(_ids(only_products))
-    if only is not None and not (only >= 0).any():
-        raise UsageError(f"none of the {len(only)} ids in only_products is a known product")
-    frame = lists_for(recommender, ids, k, recommender.rules(repeats=repeats, only=only))
+    rules = recommender.rules(repeats=repeats, only=_only(recommender, only_products))
+    frame = lists_for(recommender, ids, k, rules)
     return like(frame, customer_ids)
 
 
+def recommend_new(
+    recommender: Recommender,
+    transactions: Any = None,
+    customers: Any = None,
+    *,
+    k: int = 10,
+    repeats: Repeats = "mixed",
+    only_products: Any = None,
+    date_order: DateOrder | None = None,
+) -> NewLists:
+    """Lists for people who are not in the data, from their purchases, their attributes, or both; nothing is refitted.
+
+    Frames use the canonical column names; ``customer_id`` is the caller's own and means nobody in the data. Purchases
+    without a time are one basket, bought just now. ``unused`` of the result names everything of the frames that played
+    no part, such as products the model does not know. The kind of frame follows the first one given.
+    """
+    if transactions is None and customers is None:
+        raise UsageError("give transactions, customers, or both, as frames")
+    _check_k(k)
+    given = transactions if transactions is not None else customers
+    bought, people = (None if frame is None else as_polars(frame) for frame in (transactions, customers))
+    rules = recommender.rules(repeats=repeats, only=_only(recommender, only_products))
+    found = recommend_newcomers(recommender, bought, people, k, rules, RunConfig(date_order=date_order))
+    return NewLists(like(found.lists, given), like(found.unused, given))
+
+
+def ranks(
+    recommender: Recommender,
+    customer_ids: Any,
+    product_ids: Any,
+    *,
+    repeats: Repeats = "mixed",
+    only_products: Any = None,
+) -> Any:
+    """The place of each (customer, product) pair in the customer's list, were it to hold every candidate.
+
+    Takes two columns of equal length; gives ``customer_id, product_id, rank, candidates``, one row a pair in the order
+    given. ``rank`` is 1 for the best and null for a product that is unknown or must not be listed; ``candidates`` is
+    how long the list would be.
+    """
+    customer, product = (_ids(ids, blanks="refuse") for ids in (customer_ids, product_ids))
+    if len(customer) != len(product):
+        raise UsageError(f"{len(customer)} customers and {len(product)} products are no pairs; give one of each a pair")
+    rules = recommender.rules(repeats=repeats, only=_only(recommender, only_products))
+    customers, products = (pl.Series(ids, dtype=pl.String) for ids in (customer, product))
+    return like(ranks_for(recommender, customers, products, rules), customer_ids)
+
+
 def similar(recommender: Recommender, product_ids: Any, *, k: int = 10) -> Any:
-    """Products bought by the same customers; the query itself is left out. The frame kind follows ``product_ids``."""
+    """Products alike, the query itself left out: by the vectors of a model that has them, else by who bought them.
+
+    Gives ``product_id, rank, similar_id, score``, the score being a cosine above 0. The frame kind follows
+    ``product_ids``.
+    """
     return like(_similar(recommender, _ids(product_ids), k=k), product_ids)
+
+
+def similar_customers(recommender: Recommender, customer_ids: Any, *, k: int = 10) -> Any:
+    """Customers alike, the query itself left out: by the vectors of a model that has them, else by what they bought.
+
+    Gives ``customer_id, rank, similar_id, score``, the score being a cosine above 0. Customers who opted out of
+    profiling neither are listed nor get rows. The frame kind follows ``customer_ids``.
+    """
+    return like(_similar_customers(recommender, _ids(customer_ids), k=k), customer_ids)
+
+
+def vectors(recommender: Recommender, *, product_ids: Any = None, customer_ids: Any = None) -> Any:
+    """What a model that embeds has learnt of products or customers: a frame with a fixed-size list column ``vector``.
+
+    Products: ``product_id, bias, vector``. Customers: ``customer_id, taste, bias, vector``, a row for each taste; null
+    for those who opted out of profiling. The inner product of two vectors, the largest over tastes, plus both biases
+    is the score of what the customer has not bought, where the model's similarity is the inner product. Raises
+    UsageError for a model without vectors.
+    """
+    if (product_ids is None) == (customer_ids is None):
+        raise UsageError("give either product_ids or customer_ids")
+    if product_ids is not None:
+        return like(product_frame(recommender, _ids(product_ids)), product_ids)
+    return like(customer_frame(recommender, _ids(customer_ids)), customer_ids)
 
 
 def evaluate(data: Dataset, models: Sequence[str] = (), **settings: Any) -> Assessment:
@@ -95,7 +186,22 @@ def run(source: str | Path, out: str | Path, **settings: Any) -> RunResult:
     return _run(source, Path(out), RunConfig(**settings), Progress())
 
 
-def _ids(values: Any) -> list[str]:
+def _check_k(k: int) -> None:
+    if k < 1:
+        raise UsageError(f"k is {k}; give a whole number of at least 1")
+
+
+def _only(recommender: Recommender, only_products: Any) -> Codes | None:
+    """Codes of the products that alone may be listed; raises UsageError when none of them is known."""
+    if only_products is None:
+        return None
+    codes = recommender.dataset.products.vocab.codes(_ids(only_products))
+    if not (codes >= 0).any():
+        raise UsageError(f"none of the {len(codes)} ids in only_products is a known product")
+    return codes
+
+
+def _ids(values: Any, *, blanks: Literal["skip", "refuse"] = "skip") -> list[str]:
     """Ids as text: 17850 and 17850.0 (what pandas makes of ids with gaps) are "17850"; blanks are left out."""
     if isinstance(values, str):
         raise UsageError(f"give a list of ids, not the text {values!r}: [{values!r}]")
@@ -103,8 +209,7 @@ def _ids(values: Any) -> list[str]:
         raise UsageError(f"give one column of ids, not a whole {type(values).__name__}")
     tolist = getattr(values, "to_list", None) or getattr(values, "to_pylist", None) or getattr(values, "tolist", None)
     listed = list(tolist() if tolist else values)
-    return [
-        str(int(value) if isinstance(value, float) and value.is_integer() else value)
-        for value in listed
-        if value is not None and value == value  # NaN is a blank too
-    ]
+    some = [value for value in listed if value is not None and value == value]  # NaN is a blank too
+    if blanks == "refuse" and len(some) < len(listed):
+        raise UsageError(f"{len(listed) - len(some)} of {len(listed)} ids are blank; give every pair both ids")
+    return [str(int(value) if isinstance(value, float) and value.is_integer() else value) for value in some]

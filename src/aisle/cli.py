@@ -254,19 +254,27 @@ def recommend(
 @app.command()
 def similar(
     bundle: Annotated[Path, typer.Argument(help="The model/ folder of a run.")],
-    product: Annotated[str, typer.Argument(help="A product id.")],
-    k: Annotated[int, typer.Option("-k", help="How many.")] = 10,
+    ids: Annotated[list[str], typer.Argument(metavar="ID", help="Product ids; customer ids with --customers.")],
+    customers: Annotated[bool, typer.Option("--customers", help="Customers alike, not products.")] = False,
+    k: Annotated[int, typer.Option("-k", help="How many, for each id.")] = 10,
 ) -> None:
-    """Products bought by the same customers as one product.
+    """Products or customers alike: by the vectors of the model where it has them, else by who bought what.
 
-    Example:
+    Examples:
 
       aisle similar results/model 85123A
+
+      aisle similar results/model 17850 13047 --customers -k 5
     """
     from aisle.bundle import load
     from aisle.jobs.similar import similar as similar_job
+    from aisle.jobs.similar import similar_customers
 
-    _show_frame(f"Similar to {product}", similar_job(load(bundle), [product], k=k))
+    found = (similar_customers if customers else similar_job)(load(bundle), ids, k=k)
+    _show_frame(f"Similar to {', '.join(ids)}", found)
+    for lost in [one for one in ids if one not in set(found[found.columns[0]])]:
+        why = "opted out of profiling, or nothing to compare" if customers else "bought by too few, or nothing on sale"
+        typer.echo(f"{lost}: nothing similar ({why})", err=True)
 
 
 def main() -> None:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -166,6 +167,23 @@ def test_evaluate_explain_and_similar_answer(shop: Path, result: Path, tmp_path:
     assert "not a known customer" in aisle("explain", result / "model", "nobody", code=2).stderr
 
 
+def test_similar_customers_answer_and_those_who_opted_out_do_not(shop: Path, result: Path) -> None:
+    people = pl.read_parquet(result / "customers.parquet").sort("frequency", descending=True, nulls_last=True)
+    one, two = people["customer_id"].head(2).to_list()
+    done = aisle("similar", result / "model", one, two, "--customers", "-k", "3")
+    rows = [re.findall(r"[\w.+-]+", line) for line in done.stdout.splitlines() if line.startswith("│")]
+    assert [row[:2] for row in rows] == [[who, place] for who in (one, two) for place in "123"]
+    assert all(who != other for who, _, other, _ in rows)
+    given = pl.read_csv(shop / "customers.csv", infer_schema=False)
+    out = given.filter(pl.col("no_profile").str.to_lowercase().is_in(["true", "yes", "1"]))["customer_id"]
+    known = [who for who in out if who in set(people["customer_id"])]
+    assert known, "the shop must hold somebody who opted out"
+    assert known[0] in aisle("similar", result / "model", known[0], "--customers").stderr
+    assert not set(known) & {other for _, _, other, _ in rows}
+    assert "not a known customer" in aisle("similar", result / "model", "nobody", "--customers", code=2).stderr
+    assert "not a known product" in aisle("similar", result / "model", one, code=2).stderr
+
+
 def test_the_python_face(shop: Path, tmp_path: Path) -> None:
     import aisle as library
 
@@ -180,5 +198,12 @@ def test_the_python_face(shop: Path, tmp_path: Path) -> None:
     product = str(lists["product_id"][0])
     near = library.similar(best, [product], k=3)
     assert product not in near["similar_id"].to_list()
+    places = library.ranks(best, lists["customer_id"], lists["product_id"])
+    assert places["rank"].to_list() == lists["rank"].to_list()
+    alike = library.similar_customers(best, ids, k=3)
+    assert (alike["customer_id"] != alike["similar_id"]).all()
+    basket = lists.head(2).select(pl.lit("passer-by").alias("customer_id"), "product_id")
+    new = library.recommend_new(best, basket, k=4)
+    assert (new.lists.height, new.unused.height) == (4, 0)
     library.save(best, tmp_path / "bundle")
     assert library.recommend(library.load(tmp_path / "bundle"), ids, k=4).equals(lists)

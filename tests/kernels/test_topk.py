@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from aisle.kernels import topk
-from aisle.kernels.topk import NOTHING, top_k
+from aisle.kernels.topk import NOTHING, ranks, top_k
 
 
 @given(seed=st.integers(0, 10_000), rows=st.integers(1, 5), columns=st.integers(1, 9), k=st.integers(1, 12))
@@ -55,3 +55,31 @@ def test_no_products_or_no_rows_give_empty_lists() -> None:
     nothing = np.zeros(0, dtype=np.int32)
     assert top_k(np.zeros((2, 0), dtype=np.float32), 3, nothing)[0].tolist() == [[NOTHING] * 3] * 2
     assert top_k(np.zeros((0, 4), dtype=np.float32), 3, np.arange(4, dtype=np.int32))[0].shape == (0, 3)
+
+
+@given(seed=st.integers(0, 10_000), rows=st.integers(1, 5), columns=st.integers(1, 9), pairs=st.integers(0, 20))
+@settings(max_examples=200, deadline=None)
+def test_ranks_are_the_places_of_a_full_sort(seed: int, rows: int, columns: int, pairs: int) -> None:
+    rng = np.random.default_rng(seed)
+    scores = rng.choice(np.array([np.nan, -np.inf, -2.5, -0.0, 0.0, 3.5], dtype=np.float32), (rows, columns))
+    tie_rank = rng.permutation(columns).astype(np.int32)
+    row, code = rng.integers(0, rows, pairs), rng.integers(0, columns, pairs).astype(np.int32)
+    whole = []
+    for line in scores:
+        listed = np.flatnonzero(line > -np.inf)
+        whole.append(listed[np.lexsort((tie_rank[listed], -line[listed]))].tolist())
+    expected = [whole[r].index(c) + 1 if c in whole[r] else 0 for r, c in zip(row, code, strict=True)]
+    assert ranks(scores, row, code, tie_rank).tolist() == expected
+
+
+@pytest.mark.parametrize("cells", [1, 7, 64, 10**6])
+def test_ranks_do_not_depend_on_blocks_and_agree_with_top_k(cells: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = np.random.default_rng(2)
+    scores = rng.integers(0, 5, (23, 11)).astype(np.float32)
+    tie_rank = rng.permutation(11).astype(np.int32)
+    row, place = (part.ravel() for part in np.indices((23, 11)))
+    code = top_k(scores, 11, tie_rank)[0].ravel()
+    shuffle = rng.permutation(len(row))
+    monkeypatch.setattr(topk, "CELLS", cells)
+    found = ranks(scores, row[shuffle], code[shuffle], tie_rank)
+    assert found.tolist() == (place[shuffle] + 1).tolist()

@@ -9,6 +9,7 @@ from functools import cached_property
 import numpy as np
 import polars as pl
 
+from aisle.errors import UsageError
 from aisle.types import UNKNOWN, Codes
 
 
@@ -40,6 +41,16 @@ class Vocab:
         asked = pl.DataFrame({"id": series.cast(pl.String)})
         joined = asked.join(self._table, on="id", how="left", maintain_order="left")
         return joined["code"].fill_null(UNKNOWN).to_numpy().astype(np.int32, copy=False)
+
+    def known(self, ids: Iterable[str] | pl.Series, what: str) -> Codes:
+        """(N,) code of each id; raises UsageError for an id that is not here, ``what`` naming the kind of thing."""
+        listed = pl.Series(ids if isinstance(ids, pl.Series) else list(ids), dtype=pl.String)
+        codes = self.codes(listed)
+        if (codes < 0).any():
+            wrong = listed[int(np.flatnonzero(codes < 0)[0])]
+            example = self.ids[0] if len(self) else "none"
+            raise UsageError(f"{wrong!r} is not a known {what}; ids look like {example!r}")
+        return codes
 
     def _codes_of_categories(self, series: pl.Series) -> Codes:
         """Look up each category once and spread the answer over the rows by its physical number."""

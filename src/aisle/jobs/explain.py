@@ -15,10 +15,7 @@ def explain(recommender: Recommender, customer_id: str, *, k: int = 10) -> tuple
     Raises UsageError for an id that is not known, and for k below 1.
     """
     dataset = recommender.dataset
-    codes = dataset.customers.vocab.codes([customer_id])
-    if codes[0] < 0:
-        example = dataset.customers.vocab.ids[0] if len(dataset.customers) else "none"
-        raise UsageError(f"{customer_id!r} is not a known customer; ids look like {example!r}")
+    codes = dataset.customers.vocab.known([customer_id], "customer")
     if k < 1:
         raise UsageError(f"k is {k}; give a whole number of at least 1")
     batch = dataset.batch(codes)

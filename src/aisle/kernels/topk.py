@@ -1,10 +1,12 @@
-"""Exact top-k of a block of scores, with one rule for ties.
+"""Exact top-k and exact ranks of a block of scores, with one rule for ties.
 
 Each score and its tie rank are packed into one int64 key, so that every key is unique: the answer cannot depend on
 block size, thread count or the order of partial sorts.
 """
 
 from __future__ import annotations
+
+from itertools import pairwise
 
 import numpy as np
 
@@ -30,6 +32,37 @@ def top_k(scores: Floats, k: int, tie_rank: Codes) -> tuple[Codes, Floats]:
         found = _top_k(scores[at : at + step], min(k, n_columns), tie_rank)
         codes[at : at + step, :n_columns], values[at : at + step, :n_columns] = found
     return codes, values
+
+
+def ranks(scores: Floats, row: Ints, code: Codes, tie_rank: Codes) -> Codes:
+    """(P,) place, 1 = best, of product ``code`` (P,) among all columns of its ``row`` (P,); 0 where it has none.
+
+    The place a full sort by ``top_k``'s rule would give, found by counting what is better: each row's keys are sorted
+    into the few that are asked for. Scores of -inf and NaN have no place.
+    """
+    places = np.zeros(len(row), dtype=np.int32)
+    order = np.argsort(row, kind="stable")
+    step = max(1, CELLS // max(scores.shape[1], 1))
+    for at in range(0, len(scores), step):
+        block = scores[at : at + step]
+        keys = _keys(block, tie_rank)
+        low, high = np.searchsorted(row[order], (at, at + step))
+        mine = order[low:high]
+        asked = keys[row[mine] - at, code[mine]]
+        edges = np.flatnonzero(np.diff(row[mine], prepend=-1, append=-1)) if len(mine) else np.zeros(1, dtype=np.int64)
+        for start, stop in pairwise(edges.tolist()):
+            places[mine[start:stop]] = _better(keys[row[mine[start]] - at], asked[start:stop]) + 1
+        places[mine[~(block[row[mine] - at, code[mine]] > -np.inf)]] = 0
+    return places
+
+
+def _better(keys: Ints, asked: Ints) -> Ints:
+    """(M,) how many of the keys (I,) lie above each of those asked for (M,)."""
+    order = np.argsort(asked)
+    below = np.bincount(np.searchsorted(asked[order], keys), minlength=len(asked) + 1)
+    better = np.empty(len(asked), dtype=np.int64)
+    better[order] = np.cumsum(below[::-1])[::-1][1:]
+    return better
 
 
 def _top_k(scores: Floats, width: int, tie_rank: Codes) -> tuple[Codes, Floats]:

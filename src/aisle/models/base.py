@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, fields
-from typing import Any, ClassVar, Self, TypeAlias
+from typing import Any, ClassVar, Protocol, Self, TypeAlias, runtime_checkable
 
 import numpy as np
 import scipy.sparse as sp
@@ -89,6 +89,37 @@ class Model(ABC):
         """Raise NotFittedError unless ``fit`` or ``restore`` ran."""
         if not any(name.endswith("_") for name in vars(self)):
             raise NotFittedError(f"{type(self).__name__} was asked to score before fit; call fit(dataset) first")
+
+
+@runtime_checkable
+class Embeds(Protocol):
+    """A model that places products and customers in one space: similar products and customers, exports, ANN indexes.
+
+    The inner product of two vectors, the largest over a customer's tastes, is the part of the score that speaks of
+    taste, where the model's similarity is the inner product. What a model adds for own products alone (a repeat head)
+    is not in it.
+    """
+
+    def product_vectors(self) -> Floats:
+        """(I, D) float32."""
+        ...
+
+    def customer_vectors(self, batch: Batch) -> Floats:
+        """(B, T, D) float32: T tastes a customer, worked out for each row alone; customer -1 is ordinary."""
+        ...
+
+
+@runtime_checkable
+class Biased(Protocol):
+    """A model whose score holds parts that know only the product, or only the customer."""
+
+    def product_biases(self) -> Floats:
+        """(I,) the part of the score that is the same for everybody."""
+        ...
+
+    def customer_biases(self, batch: Batch) -> Floats:
+        """(B,) the part of the score that is the same for all products; it moves no rank."""
+        ...
 
 
 def without_empty(scores: Floats, batch: Batch) -> Floats:

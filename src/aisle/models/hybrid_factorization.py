@@ -228,16 +228,16 @@ class HybridFactorization(Model):
             return self._scorer(batch).pairs(*pairs).numpy()
 
     def product_vectors(self) -> Floats:
-        """(I, D) vectors of products as they meet customers: the inner product is the score of taste, but for a scale."""
+        """(I, D) vectors of products as they meet customers: the inner product is the score of taste."""
         self.check_fitted()
         with torch.no_grad():
             return self._net.lifted(self._vectors).numpy()
 
     def customer_vectors(self, batch: Batch) -> Floats:
-        """(B, T, D) vectors of the customers of a batch, one a taste."""
+        """(B, T, D) vectors of the customers of a batch, one a taste, as long as taste counts in the score."""
         self.check_fitted()
         with torch.no_grad():
-            return self._scorer(batch).parts["customers"].permute(1, 0, 2).numpy().copy()
+            return (self._net.scale() * self._scorer(batch).parts["customers"]).permute(1, 0, 2).numpy().copy()
 
     def product_biases(self) -> Floats:
         """(I,) the part of the score that is the same for everybody: what sells, and the bias of the content."""

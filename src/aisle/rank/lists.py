@@ -13,11 +13,11 @@ import numpy as np
 from aisle.data.dataset import Dataset
 from aisle.data.events import Batch
 from aisle.features.groups import usual
-from aisle.kernels.topk import NOTHING, top_k
+from aisle.kernels.topk import NOTHING, ranks, top_k
 from aisle.models.base import Model
 from aisle.rank.fallback import Choice, Fallback
 from aisle.rank.rules import Rules
-from aisle.types import Bools, Codes, Floats
+from aisle.types import Bools, Codes, Floats, Ints
 
 BYTES_PER_SCORE = 40
 """Peak bytes a cell of the (B, I) block: scores of model and fallback, what the model holds meanwhile, masks."""
@@ -51,18 +51,55 @@ def recommend_block(model: Model, dataset: Dataset, fallback: Fallback, batch: B
     also fills what the model leaves empty. Filled scores lie below every score of the model.
     """
     local = local_products(dataset, batch)
-    scores = model.score(batch)
-    scores[batch.empty] = -np.inf
-    codes, values = top_k(rules.mask(scores, batch, local), k, dataset.tie_rank)
-    plain = np.zeros(len(batch), dtype=bool)
-    known = batch.customers >= 0
-    plain[known] = dataset.flag("no_profile")[batch.customers[known]]
-    choice = fallback.choose(batch, plain)
+    codes, values = top_k(rules.mask(_model_scores(model, batch), batch, local), k, dataset.tie_rank)
+    choice = _choose(dataset, fallback, batch)
     short = (codes == NOTHING).any(axis=1)
     filled = np.zeros(codes.shape, dtype=bool)
     if short.any():
         _fill(codes, values, filled, short, rules.mask(choice.scores(), batch, local), dataset.tie_rank)
     return Lists(codes, values, filled & (codes != NOTHING), choice)
+
+
+@dataclass(frozen=True, eq=False)
+class Places:
+    """Where P pairs of a customer and a product would stand in lists without end."""
+
+    rank: Codes
+    """(P,) 1 = best; 0 = never listed."""
+    candidates: Ints
+    """(P,) length of the customer's list without end."""
+
+
+def rank_pairs(
+    model: Model, dataset: Dataset, fallback: Fallback, batch: Batch, rules: Rules, pairs: tuple[Ints, Codes]
+) -> Places:
+    """Places of ``pairs``, rows of the batch (P,) and product codes (P,), in the lists of ``recommend_block``."""
+    row, code = pairs
+    local = local_products(dataset, batch)
+    scores = rules.mask(_model_scores(model, batch), batch, local)
+    rank = ranks(scores, row, code, dataset.tie_rank)
+    placed = scores > -np.inf
+    below = rules.mask(_choose(dataset, fallback, batch).scores(), batch, local)
+    below[placed] = -np.inf
+    filled = ranks(below, row, code, dataset.tie_rank)
+    above = placed.sum(axis=1)
+    candidates = above + (below > -np.inf).sum(axis=1)
+    return Places(np.where(filled > 0, filled + above[row], rank).astype(np.int32), candidates[row])
+
+
+def _model_scores(model: Model, batch: Batch) -> Floats:
+    """(B, I) scores of the rows with purchases; -inf for the others, who are the fallback chain's."""
+    scores = model.score(batch)
+    scores[batch.empty] = -np.inf
+    return scores
+
+
+def _choose(dataset: Dataset, fallback: Fallback, batch: Batch) -> Choice:
+    """The fallback of each row; what sells everywhere for those who opted out."""
+    plain = np.zeros(len(batch), dtype=bool)
+    known = batch.customers >= 0
+    plain[known] = dataset.flag("no_profile")[batch.customers[known]]
+    return fallback.choose(batch, plain)
 
 
 def _fill(codes: Codes, values: Floats, filled: Bools, short: Bools, scores: Floats, tie_rank: Codes) -> None:

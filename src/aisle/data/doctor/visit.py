@@ -26,8 +26,8 @@ from aisle.data.read import read_blocks
 from aisle.data.schema import PART, CleanTables, DataReport, Mapping, TableMapping, TableName, TextBlock
 from aisle.errors import DataError
 
-HOLES = 0.05
-"""Lines without order id up to this share (or ten lines) are holes and rejected; beyond, it is the source's habit."""
+HOLES, MOST_HOLES = 0.05, 10
+"""Lines without order id up to this share (or number) are holes and rejected; beyond, it is the source's habit."""
 Progress = Callable[[int, int], None]
 
 
@@ -271,7 +271,7 @@ def _order_holes(lines: pl.DataFrame) -> list[Issue]:
         return []
     empty = lines["order_id"].is_null()
     count = int(empty.sum())
-    if not count or count == lines.height or count > max(HOLES * lines.height, 10):
+    if not count or count == lines.height or count > max(HOLES * lines.height, MOST_HOLES):
         return []
     return [Issue("ID_MISSING", empty.to_numpy(), "order_id")]
 
