@@ -4,14 +4,15 @@ A question is (what a customer bought before t, what is known about the customer
 the days after t. With product vectors ``v_i``, a customer vector ``u`` and decayed basket counts ``c_t(i)`` of the
 customer's own products at several half-lives::
 
-    score(i) = ⟨u, n_i^λ v_i⟩ / τ  +  Σ_m a_m · log share_m(i) + b·x_i  +  Σ_t w_t · log(1 + c_t(i)) · loyal · repeatable
-               taste                  what sells (1 and 4 windows, ever)    what I buy again (own products only)
+    score(i) = ⟨u, n_i^λ v_i⟩ / τ  +  Σ_m a_m · log share_m(i) + b·x_i  +  Σ_t w_t · log(1 + c_t(i)) · loyal · again
+               taste                  what sells (1 and 4 windows, ever)   what I buy again (own products only)
 
-    v_i = body(g_id · id_i + Σ_l g_l · W_l x_i)                 x_i: categories, tags, numbers, words; gates start id-heavy
-    h   = Σ_j w_j v_j / (Σ_j w_j + c),  w_j = n_j^-μ · Σ_t b_t · log(1 + c_t(j))        n_j: how often j sold
-    u   = body(M h + Σ_l g_l · W_l y_u (+ id))                  y_u: groups, attributes, RFMV
+    v_i = body(g_id · id_i + Σ_l g_l · W_l x_i)             x_i: categories, tags, numbers, words; gates start id-heavy
+    u   = body((M Σ_j w_j v_j + c Σ_l g_l · W_l y_u) / (Σ_j w_j + c) (+ id))         y_u: groups, attributes, RFMV
+    w_j = n_j^-μ · Σ_t b_t · log(1 + c_t(j))                j: own products; n_j: how often j sold
 
-The inner product may be a cosine or a distance, one taste may be several, and both bodies may be changed (``nn/towers``).
+What is known of a customer counts as much as c purchases. The inner product may be a cosine or a distance, one taste
+may be several, and both bodies may be changed (``nn/towers``).
 The towers are heirs of the hybrid of Kula (LightFM, 2015) and of TensorRec, with the customer's identity replaced by
 the history; dropping ids at random so that content learns to stand in is DropoutNet (Volkovs et al., NeurIPS 2017).
 Learning starts from a ridge regression cut to D dimensions (``nn/start``), whose half-life and ridge the latest window
@@ -21,38 +22,36 @@ Cost: an epoch is about ``6 · questions · I · dim`` flops with the full softm
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field
 from itertools import product
 from pathlib import Path
 from typing import Any, ClassVar, Self, get_args
 
 import numpy as np
-import polars as pl
 import torch
 
 from aisle.data.dataset import Dataset
 from aisle.data.events import Batch
 from aisle.errors import UsageError
-from aisle.features.customers import RFMV, rfmv
 from aisle.features.pairs import decayed_presence
 from aisle.models.base import Array, Model
 from aisle.models.nn import losses
 from aisle.models.nn.carry import carry_over
 from aisle.models.nn.checkpoint import Checkpoint
-from aisle.models.nn.features import Form
-from aisle.models.nn.histories import HALF_LIVES, Histories
-from aisle.models.nn.hybrid_net import Ask, HybridNet, Scorer, Shape, Sizes, log_shares
+from aisle.models.nn.histories import HALF_LIVES
+from aisle.models.nn.hybrid_net import CONTENT_PARTS, Ask, HybridNet, Scorer, Shape, Sizes, log_shares
+from aisle.models.nn.look import Look, starters
 from aisle.models.nn.losses import SAMPLED, Loss
 from aisle.models.nn.regression import REGRESSION
 from aisle.models.nn.rows import Rows
 from aisle.models.nn.sampling import Negatives, Sampler
 from aisle.models.nn.similarity import Similarity
-from aisle.models.nn.start import Tastes
+from aisle.models.nn.start import Start, Tastes
 from aisle.models.nn.tasks import VALIDATE, Rules, Tasks, fit_heats, judged, loss_of
 from aisle.models.nn.towers import TOWERS
 from aisle.models.nn.train import Rate, Schedule, Trained, Watch, train
 from aisle.models.nn.windows import (
-    SPANS,
+    Question,
     Weighing,
     batch_before,
     come_back,
@@ -62,7 +61,7 @@ from aisle.models.nn.windows import (
     unordered,
     window_ticks,
 )
-from aisle.types import Codes, Floats, Ints
+from aisle.types import Clock, Codes, Floats, Ints
 
 LOSSES = ("auto", "softmax", *SAMPLED, *REGRESSION)
 BATCH = 256
@@ -75,17 +74,13 @@ BLIND_EPOCHS = 10
 """Epochs where the data hold a single window, so that nothing can say when to stop."""
 OWN_LAST = -50.0
 """Added to own products where nobody buys anything twice."""
-PREFIX = "purchases: "
-"""Marks the customer numbers that come from purchases."""
-AGES = {"time": (None, 180.0, 60.0), "sequence": (None, 10.0, 3.0)}
-RIDGES = (0.1, 0.3, 0.03)
-"""Half-lives (days, baskets) of purchases and ridges tried for the start."""
+AGES: dict[Clock, tuple[float, ...]] = {"time": (180.0, 60.0), "sequence": (10.0, 3.0)}
+START: Start = {"half_life": None, "ridge": 0.1, "lift": 0.125, "prior": 0.1}
+OTHERS: dict[str, tuple[float, ...]] = {"ridge": (0.3, 0.03), "lift": (0.0,), "prior": (1.0,)}
+"""The start, and what else is tried: the age in days (baskets) at which a purchase counts half, the ridge, how much
+longer best sellers' vectors are, and how much the sales prior counts."""
 CLEARLY = 1.02
-"""A later choice must be so much better than the best before it."""
-LIFTS, PRIORS = (0.125, 0.0), (0.1, 1.0)
-"""How much longer best sellers' vectors are, and how much the sales prior counts at the start."""
-STARTERS = 50_000
-"""At most about so many customers say where learning starts, evenly spread over all: memory does not grow with rows."""
+"""Another value must be so much better than the one before it."""
 
 
 @dataclass(kw_only=True, eq=False)
@@ -136,6 +131,9 @@ class HybridFactorization(Model):
     """Also give each customer an embedding of their own."""
     seed: int = 0
 
+    look_: dict[str, Any] = field(init=False, repr=False)
+    """What the features looked like at fit."""
+
     def __post_init__(self) -> None:
         choices: dict[str, tuple[str, ...]] = {"loss": LOSSES, "product_tower": tuple(TOWERS)}
         choices |= {"customer_tower": tuple(TOWERS), "similarity": get_args(Similarity)}
@@ -159,19 +157,19 @@ class HybridFactorization(Model):
 
         With ``checkpoint``, a folder, a fit that was stopped goes on where it was when it is called again.
         """
-        ticks = self._look(data)
-        self.start_ = {"half_life": None, "ridge": RIDGES[0]}
+        ticks = self._see(data)
+        self.start_ = START
         self.epochs_, self.training_ = 0, {}
         asked = questions(data, ticks, WINDOWS, self._limit, self.seed, self.weighing)
         ordered = come_back(data, asked)
         past, tasks = data, None
         if ordered:
             tasks, past = self._tasks(data, asked), data.before(asked[0].cut)
-        elif not ordered:
+        else:
             past, judge = hold_out(data, VALIDATE, self.seed)
             rest = unordered(past, self.max_questions, self.seed, self.weighing)
             asked = [judge, *rest] if judge and rest else []
-            tasks = self._tasks(past, asked, hidden=True) if asked else None
+            tasks = self._tasks(past, asked, hidden=True)
         trained = Trained(min(self.epochs, BLIND_EPOCHS))
         if tasks is not None and len(asked) > 1:
             self._choose(past, tasks)
@@ -180,7 +178,7 @@ class HybridFactorization(Model):
         self._start(data, tasks)
         if tasks is not None and not ordered:
             asked = unordered(data, self.max_questions, self.seed, self.weighing)
-            tasks = self._tasks(data, asked, hidden=True) if asked else None
+            tasks = self._tasks(data, asked, hidden=True)
         if tasks is not None and trained.epochs + len(trained.losses):
             rows = np.arange(len(tasks))
             again = self._learn(tasks, rows, trained.epochs, False, _under(checkpoint, "final"), watch)
@@ -195,17 +193,15 @@ class HybridFactorization(Model):
         What was learnt of products, categories and words is carried over by name; new products start from the
         customers who bought them, and from their content. The first call is a fit.
         """
-        if not hasattr(self, "_net"):
+        if not hasattr(self, "look_"):
             return self.fit(data, watch=watch)
-        old, labels = self._net, self._labels()
-        ticks = self._look(data)
+        old, labels = self._net, self._look.labels
+        ticks = self._see(data)
         asked = questions(data, ticks, WINDOWS, self._limit, self.seed, self.weighing)
         ordered = come_back(data, asked)
         asked = asked if ordered else unordered(data, self.max_questions, self.seed, self.weighing)
-        tasks = self._tasks(data, asked, hidden=not ordered) if asked else None
-        self._net = self.build(self._sizes(), self._content(data))
-        carry_over(old, self._net, labels, self._labels(), starters(data).history)
-        self._facts(data, tasks)
+        tasks = self._tasks(data, asked, hidden=not ordered)
+        carry_over(old, self._fresh(data, tasks), labels, self._look.labels, starters(data).history)
         if tasks is not None:
             trained = self._learn(tasks, np.arange(len(tasks)), epochs, False, None, watch)
             losses_ = [*self.training_.get("loss", []), *trained.losses]
@@ -260,8 +256,9 @@ class HybridFactorization(Model):
     def restore(self, arrays: dict[str, Array], values: dict[str, Any]) -> Self:
         """Rebuild the network from the sizes and fill it."""
         super().restore({k: v for k, v in arrays.items() if not k.startswith("net__")}, values)
-        content = (torch.from_numpy(arrays[f"net__content_{name}"].copy()) for name in ("indptr", "column", "value"))
-        self._net = self.build(self._sizes(), Rows(*content, width=len(Form.load(self.product_form_).groups)))
+        self._look = Look.load(self.look_)
+        indptr, column, value = (torch.from_numpy(arrays[f"net__content_{n}"].copy()) for n in CONTENT_PARTS)
+        self._net = self.build(self._sizes(), Rows(indptr, column, value, len(self._look.products.groups)))
         names = {f"net__{k.replace('.', '__')}": k for k in self._net.state_dict()}
         self._net.load_state_dict({names[k]: torch.from_numpy(v.copy()) for k, v in arrays.items() if k in names})
         self._settle()
@@ -287,122 +284,84 @@ class HybridFactorization(Model):
     def _sizes(self) -> Sizes:
         return Sizes(
             products=self.shares_.shape[1],
-            customers=self.customers_,
+            customers=len(self._look.customer_ids),
             dim=self.dim,
             half_lives=len(HALF_LIVES["time"]),
-            spans=SPANS,
-            product_groups=tuple(Form.load(self.product_form_).groups),
-            customer_groups=tuple(Form.load(self.customer_form_).groups),
+            product_groups=tuple(self._look.products.groups),
+            customer_groups=tuple(self._look.customers.groups),
         )
 
-    def _look(self, data: Dataset) -> int:
-        """Remember what the features look like today, over whom and what purchases so far have shown; ticks a window."""
+    def _see(self, data: Dataset) -> int:
+        """Remember what features and sales look like today; clock ticks of a window."""
         ticks = window_ticks(data, self.target_days)
-        batch = starters(data)
-        people = {name: values[~batch.empty] for name, values in purchase_numbers(batch).items()}
-        sold = data.popularity > 0
-        goods = {name: values[sold] for name, values in data.products.numbers.items()}
-        names = None if data.products.names is None else data.products.names.filter(pl.Series(sold))
-        self.customer_form_ = Form.of(batch.features, people).save()
-        self.product_form_ = Form.of(data.products.features, goods, names).save()
-        self.customers_ = data.shape[0] if self.identity else 0
-        self.product_ids_ = data.products.vocab.ids.to_list()
-        self.customer_ids_ = data.customers.vocab.ids.to_list() if self.identity else []
+        self._look = Look.of(data, self.identity)
+        self.look_ = self._look.save()
         self.target_days_ = ticks / data.unit
         self.shares_ = log_shares(sales_before(data, data.as_of, ticks))
         return ticks
 
-    def _labels(self) -> dict[str, list[str]]:
-        """What the rows of the network's tables stand for."""
-        products, customers = Form.load(self.product_form_), Form.load(self.customer_form_)
-        return {
-            "products": self.product_ids_,
-            "product columns": products.columns,
-            "product blocks": list(products.blocks),
-            "customers": ["", *self.customer_ids_],
-            "customer columns": customers.columns,
-            "customer blocks": list(customers.blocks),
-        }
-
-    def _content(self, data: Dataset) -> Rows:
-        features = data.products.features
-        return Form.load(self.product_form_).rows(features, features.numbers, data.shape[1], data.products.names)
-
-    def _tasks(self, data: Dataset, asked: list[Any], *, hidden: bool = False) -> Tasks:
-        form, start = Form.load(self.customer_form_), 0
-        for name, columns in form.blocks.items():
-            if name == "numbers":
-                break
-            start += len(columns)
-        own = np.array([at for at, name in enumerate(form.numbers) if name.startswith(PREFIX)], dtype=np.int64) + start
-        flags = own, own + len(form.numbers)
-
+    def _tasks(self, data: Dataset, asked: list[Question], *, hidden: bool = False) -> Tasks | None:
         def build(customers: Codes, cut: int, place: int) -> Ask:
-            return self._ask(batch_before(data, customers, cut), place)
+            return self._look.ask(batch_before(data, customers, cut), place, self.max_history)
 
-        return Tasks.of(asked, build, hidden, flags, self.seed)
-
-    def _ask(self, batch: Batch, cut: int) -> Ask:
-        """The questions of a batch; ``cut`` says which row of the what-sells table goes with it."""
-        content = Form.load(self.customer_form_).rows(batch.features, purchase_numbers(batch), len(batch))
-        known = (batch.customers >= 0) & (batch.customers < self.customers_)
-        ids = np.where(known, batch.customers.astype(np.int64) + 1, 0)
-        histories = Histories.of(batch, self.max_history)
-        return Ask.of(histories, content, ids, np.full(len(batch), cut, dtype=np.int64), batch.n_products)
+        return Tasks.of(asked, build, hidden, self._look.flags, self.seed) if asked else None
 
     def _scorer(self, batch: Batch) -> Scorer:
         shares = torch.from_numpy(self.shares_)[None]
-        return Scorer(self._net, self._ask(batch, 0), self._vectors, shares, torch.ones(len(batch)))
+        return Scorer(
+            self._net, self._look.ask(batch, 0, self.max_history), self._vectors, shares, torch.ones(len(batch))
+        )
 
     def _choose(self, past: Dataset, tasks: Tasks) -> None:
-        """The half-life and the ridge of the start that the judges like best, and how hot its scores should be."""
-        batch = starters(past)
-        best = 0.0
-        for age in AGES[past.clock] if not tasks.hidden else (None,):
-            tastes = Tastes.of(decayed_presence(batch, age), self.dim, self.seed)
-            for ridge in RIDGES:
-                start = {"half_life": age, "ridge": ridge}
-                self.start_ = start
-                self._start(past, tasks, tastes.vectors(ridge, self.dim))
-                plain = self._net.prior.detach().clone()
-                for lift, prior in product(LIFTS, PRIORS):
-                    self._net.lift.data.fill_(lift)
-                    self._net.prior.data.copy_(plain * prior)
-                    value = judged(self._net, tasks)
-                    if value > best * CLEARLY:
-                        best, chosen = value, start | {"lift": lift, "prior": prior}
-        self.start_ = chosen
-        self._start(past, tasks)
+        """The settings of the start that the judges clearly like best, and how hot its scores should be."""
+        net, batch, seen = self._fresh(past, tasks), starters(past), dict[float | None, Tastes]()
+        if not net.starts:
+            return
+
+        def worth(start: Start) -> float:
+            age = start["half_life"]
+            if age not in seen:
+                seen[age] = Tastes.of(decayed_presence(batch, age), self.dim, self.seed)
+            net.place(torch.from_numpy(seen[age].vectors(start["ridge"] or 0.0, self.dim)))
+            net.set_out(start, HALF_LIVES[past.clock])
+            return judged(net, tasks)
+
+        value = worth(self.start_)
+        ages = AGES[past.clock] if not tasks.hidden else ()
+        for name, others in {"half_life": ages, **OTHERS}.items():
+            for other in others:
+                trial = self.start_ | {name: other}
+                found = worth(trial)
+                if found > value * CLEARLY:
+                    self.start_, value = trial, found
         if self.epochs:
+            self._start(past, tasks)
             self.start_ |= fit_heats(self._net, tasks)
 
-    def _start(self, data: Dataset, tasks: Tasks | None, vectors: Floats | None = None) -> None:
-        """A fresh network that holds the products' content and starts from who bought what together.
+    def _start(self, data: Dataset, tasks: Tasks | None) -> None:
+        """A fresh network that starts from who bought what together.
 
-        Content starts as the mean vector of what carries it, and ids as what content leaves open, so that new products
-        and new customers have a say at once.
+        Content starts as far as it explains that, and ids as the rest, so that new products and new customers have a
+        say at once.
         """
-        net = self._net = self.build(self._sizes(), self._content(data))
-        if vectors is None:
-            presence = decayed_presence(starters(data), self.start_["half_life"])
-            vectors = Tastes.of(presence, self.dim, self.seed).vectors(self.start_["ridge"], self.dim)
-        self._facts(data, tasks)
-        batch = starters(data)
-        tastes = np.asarray(batch.history.sign() @ vectors) / np.maximum(np.diff(batch.history.indptr), 1)[:, None]
-        net.look_back(HALF_LIVES[data.clock], self.start_["half_life"])
-        net.start(torch.from_numpy(vectors), self._ask(batch, 0).content, torch.from_numpy(tastes.astype(np.float32)))
-        for name in ("heat", "own_heat", "lift"):
-            if name in self.start_:
-                getattr(net, name).data.fill_(self.start_[name])
-        net.prior.data.mul_(self.start_.get("prior", 1.0))
+        net, batch = self._fresh(data, tasks), starters(data)
+        tastes = Tastes.of(decayed_presence(batch, self.start_["half_life"]), self.dim, self.seed)
+        vectors = tastes.vectors(self.start_["ridge"] or 0.0, self.dim)
+        net.explain(torch.from_numpy(vectors))
+        net.place(torch.from_numpy(vectors))
+        size = np.maximum(np.diff(batch.history.indptr), 1)[:, None]
+        mean = torch.from_numpy(np.asarray(batch.history.sign() @ vectors / size, dtype=np.float32))
+        net.tell_apart(self._look.ask(batch, 0, self.max_history).content, mean)
+        net.set_out(self.start_, HALF_LIVES[data.clock])
 
-    def _facts(self, data: Dataset, tasks: Tasks | None) -> None:
-        """What the network must know of the data and does not learn."""
-        net = self._net
+    def _fresh(self, data: Dataset, tasks: Tasks | None) -> HybridNet:
+        """An untrained network with all it must know of the data and does not learn."""
+        net = self._net = self.build(self._sizes(), self._look.content(data))
         sold = np.bincount(data.purchases.product, minlength=data.shape[1])
         net.sold.copy_(torch.from_numpy(np.log1p(sold).astype(np.float32)))
         net.has_id.copy_(torch.from_numpy((sold > 0).astype(np.float32)))
         net.own_shift.fill_(OWN_LAST if tasks is not None and tasks.new_only else 0.0)
+        return net
 
     def _settle(self) -> None:
         """Product vectors are the same for everybody: compute them once."""
@@ -445,18 +404,6 @@ class HybridFactorization(Model):
             checkpoint=checkpoint,
             watch=watch,
         )
-
-
-def purchase_numbers(batch: Batch) -> dict[str, Floats]:
-    """Customer attributes that are numbers, and the logarithms of RFMV, each (B,)."""
-    values = np.log1p(np.maximum(rfmv(batch), 0))
-    return batch.features.numbers | {PREFIX + name: values[:, column] for column, name in enumerate(RFMV)}
-
-
-def starters(data: Dataset) -> Batch:
-    """Customers with purchases, those that say where learning starts."""
-    some = np.flatnonzero(np.diff(data.indptr) > 0).astype(np.int32)
-    return data.batch(some[:: -(-len(some) // STARTERS)] if len(some) else some)
 
 
 def _under(folder: Path | None, name: str) -> Checkpoint | None:

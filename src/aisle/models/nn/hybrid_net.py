@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
@@ -14,8 +14,8 @@ from torch.nn import functional as F
 from aisle.models.nn.histories import Histories
 from aisle.models.nn.rows import Rows
 from aisle.models.nn.sampling import find_pair
-from aisle.models.nn.start import explained
 from aisle.models.nn.similarity import Similarity, all_pairs, attended, best_taste, pairs
+from aisle.models.nn.start import explained
 from aisle.models.nn.towers import SparseLinear, Tower
 from aisle.types import Floats, Ints
 
@@ -23,6 +23,9 @@ CONTENT = 0.3
 """Where the gates of content start; ids start at 1."""
 
 
+PRIOR = (0.05, 0.05, 0.2)
+"""Where the weights of what sold in the last 1 and 4 windows, and ever, start."""
+CONTENT_PARTS = ("indptr", "column", "value")
 FAINT = -4.0
 """Where the other half-lives' weights start, before the softplus."""
 
@@ -35,8 +38,6 @@ class Sizes(NamedTuple):
     """0 = the customer's identity is not used."""
     dim: int
     half_lives: int
-    spans: int
-    """Time spans of the what-sells prior."""
     product_groups: tuple[int, ...]
     """(F,) block of each column of the products' content."""
     customer_groups: tuple[int, ...]
@@ -175,19 +176,19 @@ class HybridNet(nn.Module):
         attend = shape.tastes if shape.attention else 0
         self.attention = nn.ModuleList(CustomerTower(sizes, shape.customer_tower) for _ in range(attend))
         with torch.no_grad():
-            for taste in list(self.tastes)[1:] + list(self.attention):  # alike at the start they would stay alike
-                taste.turn.weight.add_(torch.randn(taste.turn.weight.shape) * sizes.dim**-0.5)  # type: ignore[operator]
+            for taste in list(self.each_taste())[1:]:  # alike at the start they would stay alike
+                taste.turn.weight.add_(torch.randn(*taste.turn.weight.shape) * sizes.dim**-0.5)
         self.product_bias = _zero(SparseLinear(len(groups), 1))
         self.customer_bias = _zero(SparseLinear(len(sizes.customer_groups), 1))
         self.heat = nn.Parameter(torch.full((), 1.0))
-        self.prior = nn.Parameter(torch.tensor([0.05] * (sizes.spans - 1) + [0.2]))
+        self.prior = nn.Parameter(torch.tensor(PRIOR))
         self.repeat = nn.Parameter(torch.linspace(-2.0, 1.0, sizes.half_lives))
         self.own_heat = nn.Parameter(torch.zeros(()))
         self.loyal = nn.Linear(sizes.dim, 1, bias=False)
         self.repeatable = nn.Linear(sizes.dim, 1, bias=False)
         nn.init.zeros_(self.loyal.weight)
         nn.init.zeros_(self.repeatable.weight)
-        for name in ("indptr", "column", "value"):
+        for name in CONTENT_PARTS:
             self.register_buffer(f"content_{name}", getattr(content, name))
         self.register_buffer("sold", torch.zeros(sizes.products))
         self.register_buffer("has_id", torch.zeros(sizes.products))
@@ -196,40 +197,58 @@ class HybridNet(nn.Module):
     @property
     def content(self) -> Rows:
         """(I, F) what is known of the products."""
-        parts = (self.get_buffer(f"content_{name}") for name in ("indptr", "column", "value"))
-        return Rows(*parts, width=len(self.sizes.product_groups))
+        indptr, column, value = (self.get_buffer(f"content_{name}") for name in CONTENT_PARTS)
+        return Rows(indptr, column, value, len(self.sizes.product_groups))
+
+    @property
+    def starts(self) -> bool:
+        """Whether vectors of products can be put in: there are ids, as wide as vectors."""
+        return self.ids is not None and self.ids.weight.shape[1] == self.sizes.dim
+
+    @torch.no_grad()
+    def explain(self, vectors: Tensor) -> None:
+        """Start the products' content from vectors (I, D), as far as it explains them."""
+        first = self.product.first
+        if self.starts and isinstance(first, SparseLinear):
+            first.weight.mul_(0.05).add_(explained(self.content, vectors) / CONTENT)
+
+    @torch.no_grad()
+    def place(self, vectors: Tensor) -> None:
+        """Start the products' ids from vectors (I, D), less what their content says already."""
+        if self.starts and self.ids is not None:
+            self.ids.weight.copy_(vectors - self.product.first(self.content))
+
+    @torch.no_grad()
+    def tell_apart(self, content: Rows, vectors: Tensor) -> None:
+        """Start the customers' content (N, F) from what sets the vectors (N, D) of its carriers apart."""
+        apart = explained(content, vectors - vectors.mean(dim=0)) / CONTENT
+        for taste in self.each_taste():
+            layer = taste.tower.first
+            if isinstance(layer, SparseLinear) and layer.weight.shape == apart.shape:
+                layer.weight.add_(apart)
+
+    @torch.no_grad()
+    def set_out(self, start: Mapping[str, float | None], half_lives: Sequence[float]) -> None:
+        """Start the few numbers: heats, lift, the share of the sales prior, the half-life at which histories fade."""
+        for name in ("heat", "own_heat", "lift"):
+            if start.get(name) is not None:
+                getattr(self, name).fill_(start[name])
+        self.prior.copy_(torch.tensor(PRIOR) * (start.get("prior") or 1.0))
+        apart = [abs(np.log(min(h, 1e4) / (start.get("half_life") or 1e4))) for h in half_lives]
+        for taste in self.each_taste():
+            taste.weigh.fill_(FAINT)
+            taste.weigh[int(np.argmin(apart))] = 0.5
+
+    def each_taste(self) -> Iterator[CustomerTower]:
+        """All customer towers, those of attention last."""
+        yield from (tower for tower in (*self.tastes, *self.attention) if isinstance(tower, CustomerTower))
 
     def product_vectors(self, keep: Tensor) -> Tensor:
         """(I, D); ``keep`` (I,) 0 hides a product's id."""
         content: Tensor = self.product.first(self.content)
-        if self.ids is None:
-            return self.product.finish(content)
-        return self.product.finish(content + self.ids.weight * (keep * self.has_id)[:, None] * self.id_gate)
-
-    def look_back(self, half_lives: Sequence[float], half_life: float | None) -> None:
-        """Let histories start with the weight that a purchase has at one half-life, None = for ever."""
-        apart = [abs(np.log(min(h, 1e4) / (half_life or 1e4))) for h in half_lives]
-        with torch.no_grad():
-            for taste in self.tastes:
-                taste.weigh.fill_(FAINT)  # type: ignore[operator, union-attr]
-                taste.weigh[int(np.argmin(apart))] = 0.5  # type: ignore[operator, union-attr, index]
-
-    def start(self, vectors: Tensor, content: Rows, customers: Tensor) -> None:
-        """Start from known vectors of products (I, D): content as far as it explains them, ids as the rest.
-
-        Customers' ``content`` (N, F) starts as what sets the vectors ``customers`` (N, D) of its carriers apart. Towers
-        whose first layer is wider start at random.
-        """
-        first = self.product.first
-        with torch.no_grad():
-            if self.ids is not None and isinstance(first, SparseLinear) and first.weight.shape[1] == self.sizes.dim:
-                first.weight.mul_(0.05).add_(explained(self.content, vectors) / CONTENT)
-                self.ids.weight.copy_(vectors - first(self.content))
-            apart = explained(content, customers - customers.mean(dim=0)) / CONTENT
-            for taste in self.tastes:
-                layer = taste.tower.first  # type: ignore[union-attr]
-                if isinstance(layer, SparseLinear) and layer.weight.shape == apart.shape:
-                    layer.weight.add_(apart)
+        if self.ids is not None:
+            content = content + self.ids.weight * (keep * self.has_id)[:, None] * self.id_gate
+        return self.product.finish(content)
 
     def lifted(self, vectors: Tensor) -> Tensor:
         """(I, D) product vectors as they meet customers: longer where much is sold."""
@@ -243,12 +262,13 @@ class HybridNet(nn.Module):
     def again(self, vectors: Tensor, customers: Tensor, ask: Ask) -> Tensor:
         """(P,) the repeat head for each pair of a customer (B, D) and an own product."""
         base = (torch.log1p(ask.counts) * F.softplus(self.repeat)).sum(dim=1)
-        own = self.loyal(customers)[ask.history.row, 0] + self.repeatable(vectors)[ask.history.column, 0]
+        own: Tensor = self.loyal(customers)[ask.history.row, 0] + self.repeatable(vectors)[ask.history.column, 0]
         return base * torch.exp(self.own_heat + own.clamp(-3.0, 3.0)) + self.own_shift
 
     def sells(self, shares: Tensor) -> Tensor:
         """(C, I) the what-sells prior from log shares (C, S, I), and the bias of the products' content."""
-        return torch.einsum("csi,s->ci", shares, self.prior) + self.product_bias(self.content)[:, 0]
+        bias: Tensor = self.product_bias(self.content)[:, 0]
+        return torch.einsum("csi,s->ci", shares, self.prior) + bias
 
     def scale(self) -> Tensor:
         """1 / τ."""

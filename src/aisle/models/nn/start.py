@@ -9,6 +9,7 @@ Customers and products weigh less the more they buy and sell (``BUSY``), as in G
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TypeAlias
 
 import numpy as np
 import scipy.sparse as sp
@@ -20,6 +21,8 @@ from torch import Tensor
 from aisle.models.nn.rows import Rows
 from aisle.types import Floats, Sparse
 
+Start: TypeAlias = dict[str, float | None]
+"""Settings of a start by name."""
 BUSY = 0.25
 """Customers and products count as (their total) ** -BUSY."""
 

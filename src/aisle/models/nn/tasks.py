@@ -209,11 +209,11 @@ def _rank(scorer: Scorer, targets: Targets, tasks: Tasks, rules: Rules, generato
         scores = scorer.all().masked_fill(gone, -torch.inf)
         blind = scores.flatten().index_fill(0, own, -torch.inf).view(scores.shape)
         every, some = ((scores, targets), (blind, fresh)) if not tasks.new_only else ((blind, fresh), None)
-        total = losses.softmax(every[0], every[1].row, every[1].column, every[1].weight)
+        cost = losses.softmax(every[0], every[1].row, every[1].column, every[1].weight)
         if some is not None and rules.explore:
-            total = total + rules.explore * losses.softmax(some[0], some[1].row, some[1].column, some[1].weight)
-        return total
-    drawn, log_q = rules.sampler.draw(targets.column, generator) if len(targets.column) else (gone[:0, 0].long(),) * 2
+            cost = cost + rules.explore * losses.softmax(some[0], some[1].row, some[1].column, some[1].weight)
+        return cost
+    drawn, log_q = rules.sampler.draw(targets.column, generator) if len(targets.column) else (gone[:0, 0].long(), gone[:0, 0].float())
     everyone = torch.arange(len(ask))[:, None]
     negative = scorer.pairs(everyone, drawn[None])
     positive = scorer.pairs(targets.row, targets.column)
@@ -228,7 +228,7 @@ def _rank(scorer: Scorer, targets: Targets, tasks: Tasks, rules: Rules, generato
 
     if tasks.new_only:
         return of(~old, hit | mine)
-    total = of(torch.ones_like(old), hit)
+    total: Tensor = of(torch.ones_like(old), hit)
     return total + rules.explore * of(~old, hit | mine) if rules.explore else total
 
 
@@ -265,7 +265,7 @@ def totals(scorer: Scorer) -> tuple[Tensor, Tensor]:
     net, parts, ask = scorer.net, scorer.parts, scorer.ask
     if net.shape.tastes == 1 and net.shape.similarity == "dot":
         total, squares = torch.zeros((), dtype=torch.float64), torch.zeros((), dtype=torch.float64)
-        for cut in ask.cut.unique():
+        for cut in set(ask.cut.tolist()):
             some = ask.cut == cut
             customers = net.scale() * parts["customers"][0][some]
             sums = dot_totals(customers, parts["met"], parts["bias"][some], parts["prior"][cut])

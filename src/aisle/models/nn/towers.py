@@ -139,7 +139,8 @@ class Shrink(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, D)."""
-        return x / (x.norm(dim=-1, keepdim=True) + 0.1)
+        out: Tensor = x / (x.norm(dim=-1, keepdim=True) + 0.1)
+        return out
 
 
 def _residual(dim: int) -> tuple[int, nn.Module]:
