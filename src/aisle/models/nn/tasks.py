@@ -213,7 +213,9 @@ def _rank(scorer: Scorer, targets: Targets, tasks: Tasks, rules: Rules, generato
         if some is not None and rules.explore:
             cost = cost + rules.explore * losses.softmax(some[0], some[1].row, some[1].column, some[1].weight)
         return cost
-    drawn, log_q = rules.sampler.draw(targets.column, generator) if len(targets.column) else (gone[:0, 0].long(), gone[:0, 0].float())
+    if not len(targets.column):
+        return scorer.parts["customers"].sum() * 0.0
+    drawn, log_q = rules.sampler.draw(targets.column, generator)
     everyone = torch.arange(len(ask))[:, None]
     negative = scorer.pairs(everyone, drawn[None])
     positive = scorer.pairs(targets.row, targets.column)
@@ -228,8 +230,8 @@ def _rank(scorer: Scorer, targets: Targets, tasks: Tasks, rules: Rules, generato
 
     if tasks.new_only:
         return of(~old, hit | mine)
-    total: Tensor = of(torch.ones_like(old), hit)
-    return total + rules.explore * of(~old, hit | mine) if rules.explore else total
+    cost_of_all = of(torch.ones_like(old), hit)
+    return cost_of_all + rules.explore * of(~old, hit | mine) if rules.explore else cost_of_all
 
 
 def _shares(targets: Targets, tasks: Tasks) -> Tensor:
