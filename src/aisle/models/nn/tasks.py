@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 import scipy.sparse as sp
@@ -16,7 +17,7 @@ from aisle.models.nn.losses import Loss, Sample
 from aisle.models.nn.regression import REGRESSION, Cells, block_totals, dot_totals
 from aisle.models.nn.sampling import Sampler
 from aisle.models.nn.windows import Question, spread
-from aisle.types import Bools, Codes, Doubles, Ints, Sparse
+from aisle.types import Bools, Codes, Doubles, Floats, Ints, Sparse
 
 BLOCK = 256
 """Questions judged, and made ready, at a time."""
@@ -123,6 +124,13 @@ class Tasks:
         """I."""
         return self.absent.shape[1]
 
+    @cached_property
+    def demand(self) -> Tensor:
+        """(I,) weight of all answers that are the product, relative to the mean product that is one."""
+        weight = torch.zeros(self.n_products)
+        weight = weight.index_add(0, torch.from_numpy(self.bought.indices.astype(np.int64)), _floats(self.bought.data))
+        return weight / weight[weight > 0].mean() if bool((weight > 0).any()) else weight
+
     @property
     def learners(self) -> Ints:
         """Questions to learn from while those of the latest window judge."""
@@ -221,7 +229,7 @@ def _rank(scorer: Scorer, targets: Targets, tasks: Tasks, rules: Rules, generato
     positive = scorer.pairs(targets.row, targets.column)
     hit = sampling.is_pair(everyone, drawn[None], targets.row * size + targets.column, size) | gone[:, drawn]
     mine = sampling.is_pair(everyone, drawn[None], own, size)
-    share = _shares(targets, tasks)
+    share = 1.0 / tasks.demand[targets.column]
     loss = losses.SAMPLED[rules.loss]
 
     def of(mask: Tensor, hits: Tensor) -> Tensor:
@@ -232,13 +240,6 @@ def _rank(scorer: Scorer, targets: Targets, tasks: Tasks, rules: Rules, generato
         return of(~old, hit | mine)
     cost_of_all = of(torch.ones_like(old), hit)
     return cost_of_all + rules.explore * of(~old, hit | mine) if rules.explore else cost_of_all
-
-
-def _shares(targets: Targets, tasks: Tasks) -> Tensor:
-    """(P,) each target's part in all targets of its product, for balanced WMRB."""
-    total = np.asarray(tasks.bought.sum(axis=0)).ravel()
-    mean = float(total[total > 0].mean()) if (total > 0).any() else 1.0
-    return torch.from_numpy((mean / np.maximum(total, 1e-9)).astype(np.float32))[targets.column]
 
 
 def _dislike(scorer: Scorer, targets: Targets, generator: torch.Generator) -> Tensor:
@@ -277,6 +278,10 @@ def totals(scorer: Scorer) -> tuple[Tensor, Tensor]:
     own = parts["own"].double()
     base = scorer.pairs(ask.history.row, ask.history.column).double() - own
     return total + own.sum(), squares + (2.0 * base * own + own.square()).sum()
+
+
+def _floats(values: Floats) -> Tensor:
+    return torch.from_numpy(values.astype(np.float32))
 
 
 def repeat_share(ask: Ask, bought: Sparse) -> float:
