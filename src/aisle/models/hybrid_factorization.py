@@ -49,7 +49,7 @@ from aisle.models.nn.similarity import Similarity
 from aisle.models.nn.start import Start, Tastes
 from aisle.models.nn.tasks import VALIDATE, Rules, Tasks, clearly_better, fit_heats, judged, judgement, loss_of
 from aisle.models.nn.towers import TOWERS
-from aisle.models.nn.train import Rate, Schedule, Trained, Watch, train
+from aisle.models.nn.train import Rate, Schedule, Trained, Watch, later, train
 from aisle.models.nn.windows import (
     Question,
     Weighing,
@@ -179,6 +179,7 @@ class HybridFactorization(Model):
             tasks = self._tasks(data, asked, hidden=True)
         if tasks is not None and trained.epochs + len(trained.losses):
             rows = np.arange(len(tasks))
+            watch = later(watch, len(trained.losses))
             again = self._learn(tasks, rows, trained.epochs, False, _under(checkpoint, "final"), watch)
             self.training_ = trained.to_json() if trained.curve else again.to_json()
             self.epochs_ = trained.epochs
