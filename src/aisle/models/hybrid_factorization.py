@@ -47,7 +47,7 @@ from aisle.models.nn.rows import Rows
 from aisle.models.nn.sampling import Negatives, Sampler
 from aisle.models.nn.similarity import Similarity
 from aisle.models.nn.start import Start, Tastes
-from aisle.models.nn.tasks import VALIDATE, Rules, Tasks, clearly_better, fit_heats, judged, judgement, loss_of
+from aisle.models.nn.tasks import VALIDATE, Rules, Tasks, boosted, clearly_better, fit_heats, judgement, loss_of
 from aisle.models.nn.towers import TOWERS
 from aisle.models.nn.train import Rate, Schedule, Trained, Watch, train
 from aisle.models.nn.windows import (
@@ -173,6 +173,7 @@ class HybridFactorization(Model):
             self._choose(past, tasks)
             self._start(past, tasks)
             trained = self._learn(tasks, tasks.learners, self.epochs, True, _under(checkpoint, "choose"), watch)
+        boost = float(self._net.boost) if trained.curve else 0.0
         self._start(data, tasks)
         if tasks is not None and not ordered:
             asked = unordered(data, self.max_questions, self.seed, self.weighing)
@@ -182,6 +183,7 @@ class HybridFactorization(Model):
             again = self._learn(tasks, rows, trained.epochs, False, _under(checkpoint, "final"), watch)
             self.training_ = trained.to_json() if trained.curve else again.to_json()
             self.epochs_ = trained.epochs
+        self._net.boost.fill_(boost)
         self._settle()
         return self
 
@@ -354,7 +356,7 @@ class HybridFactorization(Model):
 
     def _fresh(self, data: Dataset, tasks: Tasks | None) -> HybridNet:
         """An untrained network with all it must know of the data and does not learn."""
-        net = self._net = self.build(self._sizes(), self._look.content(data))
+        net = self._net = self.build(self._sizes(), self._look.content(data)).eval()
         sold = np.bincount(data.purchases.product, minlength=data.shape[1])
         net.sold.copy_(torch.from_numpy(np.log1p(sold).astype(np.float32)))
         net.has_id.copy_(torch.from_numpy((sold > 0).astype(np.float32)))
@@ -398,7 +400,7 @@ class HybridFactorization(Model):
             len(rows),
             lambda some, generator: loss_of(self._net, tasks, rows[some.numpy()], rules, generator),
             schedule,
-            (lambda: judged(self._net, tasks)) if stop else None,
+            (lambda: boosted(self._net, tasks)) if stop else None,
             checkpoint=checkpoint,
             watch=watch,
         )

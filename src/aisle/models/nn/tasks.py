@@ -32,10 +32,9 @@ BUSY = 0.5
 FORGET = 0.1
 """Share of training questions asked as if the customer were new, so that attributes learn to answer alone."""
 IDENTITY_DROPOUT = 0.5
-HEATS = (0.0, 0.5, 1.0, 1.5, 2.0, 2.5, 3.0, 3.5)
-OWN_HEATS = (0.0, -0.7, 0.7, 1.4, 2.1, 2.8)
-"""Logarithms of 1 / τ, and of the repeat head's scale, tried for the start."""
-FLOOR = 0.001
+HEATS = (-2.0, -1.5, -1.0, -0.5, 0.0, 0.5, 1.0, 1.5, 2.0, 2.5, 3.0, 3.5)
+"""Logarithms of 1 / τ, and of the scale of the repeat head, tried for the start."""
+FLOOR = 0.05
 """Keeps either part of the judgement from being all of it."""
 COLUMNS = 4_096
 """Products scored at a time where a dense loss has no closed form."""
@@ -332,26 +331,41 @@ def _mean(values: Doubles) -> float:
 
 @torch.no_grad()
 def fit_heats(net: HybridNet, tasks: Tasks) -> dict[str, float]:
-    """How hot the start's scores should be: the taste so that it fits answers new to the judges, then the repeat head.
-
-    The first is a matter of likelihood (it ranks the same however hot), the second of the judgement.
-    """
+    """How hot the start should be to fit some judges' answers: taste on what is new to them, then own products."""
     few = replace(tasks, judges=tasks.judges[:BLOCK])
-    cost: dict[float, float] = {}
-    for heat in HEATS:
-        net.heat.fill_(heat)
-        for scores, real, own in judge_scores(net, few):
-            scores[own], real[own] = -torch.inf, False
-            row, column = (torch.from_numpy(part) for part in real.nonzero())
-            weight = torch.full((len(row),), 1.0 / max(len(row), 1))
-            cost[heat] = float(losses.softmax(scores, row, column, weight))
-    net.heat.fill_(min(cost, key=lambda heat: cost[heat]))
-    worth: dict[float, float] = {}
-    for heat in OWN_HEATS if not tasks.new_only else (0.0,):
-        net.own_heat.fill_(heat)
-        worth[heat] = judged(net, tasks)
-    net.own_heat.fill_(max(worth, key=lambda heat: worth[heat]))
+    for name, fresh in (("heat", True), ("own_heat", False)) if not tasks.new_only else (("heat", True),):
+        cost: dict[float, float] = {}
+        for heat in HEATS:
+            getattr(net, name).fill_(heat)
+            for scores, real, own in judge_scores(net, few):
+                if fresh:
+                    scores[own], real[own] = -torch.inf, False
+                row, column = (torch.from_numpy(part) for part in real.nonzero())
+                weight = torch.full((len(row),), 1.0 / max(len(row), 1))
+                cost[heat] = float(losses.softmax(scores, row, column, weight))
+        getattr(net, name).fill_(min(cost, key=lambda heat: cost[heat]))
     return {"heat": float(net.heat), "own_heat": float(net.own_heat)}
+
+
+@torch.no_grad()
+def boosted(net: HybridNet, tasks: Tasks) -> float:
+    """The judgement with the repeat head as strong as the judges like it, which is left in ``net.boost``.
+
+    What fits the answers best is not what ranks them best: a likelihood counts every product, a list the first few.
+    """
+    if tasks.new_only:
+        return judged(net, tasks)
+    found: dict[int, float] = {}
+    boost, climbing = round(float(net.boost)), True
+    while climbing:
+        for near in (boost - 1, boost, boost + 1):
+            if near not in found:
+                net.boost.fill_(near)
+                found[near] = judged(net, tasks)
+        best = max(found, key=lambda value: found[value])
+        boost, climbing = best, best != boost
+    net.boost.fill_(boost)
+    return found[boost]
 
 
 def judge_scores(net: HybridNet, tasks: Tasks) -> list[tuple[Tensor, Bools, tuple[Tensor, Tensor]]]:
