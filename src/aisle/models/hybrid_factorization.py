@@ -156,7 +156,7 @@ class HybridFactorization(Model):
         With ``checkpoint``, a folder, a fit that was stopped goes on where it was when it is called again.
         """
         ticks = self._see(data)
-        self.start_ = START
+        self.start_ = dict(START)
         self.epochs_, self.training_ = 0, {}
         asked = questions(data, ticks, WINDOWS, self._limit, self.seed, self.weighing)
         ordered = come_back(data, asked)
@@ -336,7 +336,7 @@ class HybridFactorization(Model):
                     self.start_, value = trial, found
         if self.epochs:
             self._start(past, tasks)
-            self.start_ |= fit_heats(self._net, tasks)
+            self.start_ = self.start_ | fit_heats(self._net, tasks)
 
     def _start(self, data: Dataset, tasks: Tasks | None) -> None:
         """A fresh network that starts from who bought what together.

@@ -34,6 +34,8 @@ FORGET = 0.1
 IDENTITY_DROPOUT = 0.5
 HEATS = (-2.0, -1.5, -1.0, -0.5, 0.0, 0.5, 1.0, 1.5, 2.0, 2.5, 3.0, 3.5)
 """Logarithms of 1 / τ, and of the scale of the repeat head, tried for the start."""
+BOOST = 6
+"""Beyond this the repeat head is all there is, or nothing."""
 FLOOR = 0.05
 """Keeps either part of the judgement from being all of it."""
 COLUMNS = 4_096
@@ -359,7 +361,7 @@ def boosted(net: HybridNet, tasks: Tasks) -> float:
     boost, climbing = round(float(net.boost)), True
     while climbing:
         for near in (boost - 1, boost, boost + 1):
-            if near not in found:
+            if near not in found and abs(near) <= BOOST:
                 net.boost.fill_(near)
                 found[near] = judged(net, tasks)
         best = max(found, key=lambda value: found[value])
