@@ -146,7 +146,7 @@ def batch_before(data: Dataset, customers: Codes, cut: int) -> Batch:
     return Batch(
         customers=customers,
         indptr=np.concatenate(([0], np.cumsum(kept))).astype(np.int64),
-        lines=events.take(rows[seen]),
+        lines=replace(events.take(rows[seen]), void_at=np.full(int(seen.sum()), NEVER)),
         features=data.customers.take(customers),
         at=cut,
         n_products=data.shape[1],
