@@ -70,7 +70,7 @@ def measure(asked: Split, given: dict[str, Any], seed: int) -> tuple[Found, dict
         "pairs": asked.data.counts.nnz,
         **{name: round(value, 2) for name, value in cost.items()},
         "epochs": getattr(model, "epochs_", None),
-        "curve": getattr(model, "curve_", None),
+        "curve": (getattr(model, "training_", None) or {}).get("validation"),
         "ease_l2": best["ndcg@10"],
         "ease_tuning": table,
         "ease_tuning_cpu_seconds": round(tuning, 2),

@@ -110,7 +110,7 @@ def grow(millions: float, given: dict[str, Any]) -> dict[str, Any]:
 
 def learned_epochs(model: HybridFactorization, allowed: int) -> int:
     """Epochs a fit went through: those that said when to stop, and those of the final learning."""
-    curve, kept = getattr(model, "curve_", None), getattr(model, "epochs_", None)
+    curve, kept = (getattr(model, "training_", None) or {}).get("validation"), getattr(model, "epochs_", None)
     return len(curve) - 1 + int(kept or 0) if curve else int(kept or allowed)
 
 

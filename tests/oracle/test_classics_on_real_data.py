@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from benchmarks import classics_online_retail as retail
 from benchmarks import classics_tafeng as tafeng
+from benchmarks import online_retail_protocol
 
 from aisle.data.dataset import Dataset
 from aisle.models.base import Model
@@ -52,7 +53,7 @@ def test_tafeng_tifu_knn_is_the_published_mean_of_three_partitions() -> None:
     ],
 )
 def test_online_retail_temporal(model: Model, ndcg: float, recall: float, within: float) -> None:
-    data = retail.dataset()
+    data = online_retail_protocol.dataset()
     assert data.counts.nnz == 376_918
     found = retail.measure(model, data)
     assert found["customers"] == 2_049

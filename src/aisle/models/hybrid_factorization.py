@@ -47,7 +47,7 @@ from aisle.models.nn.rows import Rows
 from aisle.models.nn.sampling import Negatives, Sampler
 from aisle.models.nn.similarity import Similarity
 from aisle.models.nn.start import Start, Tastes
-from aisle.models.nn.tasks import VALIDATE, Rules, Tasks, fit_heats, judged, loss_of
+from aisle.models.nn.tasks import VALIDATE, Rules, Tasks, clearly_better, fit_heats, judged, judgement, loss_of
 from aisle.models.nn.towers import TOWERS
 from aisle.models.nn.train import Rate, Schedule, Trained, Watch, train
 from aisle.models.nn.windows import (
@@ -61,7 +61,7 @@ from aisle.models.nn.windows import (
     unordered,
     window_ticks,
 )
-from aisle.types import Clock, Codes, Floats, Ints
+from aisle.types import Clock, Codes, Doubles, Floats, Ints
 
 LOSSES = ("auto", "softmax", *SAMPLED, *REGRESSION)
 BATCH = 256
@@ -79,8 +79,6 @@ START: Start = {"half_life": None, "ridge": 0.1, "lift": 0.125, "prior": 0.1}
 OTHERS: dict[str, tuple[float, ...]] = {"ridge": (0.3, 0.03), "lift": (0.0,), "prior": (1.0,)}
 """The start, and what else is tried: the age in days (baskets) at which a purchase counts half, the ridge, how much
 longer best sellers' vectors are, and how much the sales prior counts."""
-CLEARLY = 1.02
-"""Another value must be so much better than the one before it."""
 
 
 @dataclass(kw_only=True, eq=False)
@@ -323,13 +321,13 @@ class HybridFactorization(Model):
         if not net.starts:
             return
 
-        def worth(start: Start) -> float:
+        def worth(start: Start) -> Doubles:
             age = start["half_life"]
             if age not in seen:
                 seen[age] = Tastes.of(decayed_presence(batch, age), self.dim, self.seed)
             net.place(torch.from_numpy(seen[age].vectors(start["ridge"] or 0.0, self.dim)))
             net.set_out(start, HALF_LIVES[past.clock])
-            return judged(net, tasks)
+            return judgement(net, tasks)
 
         value = worth(self.start_)
         ages = AGES[past.clock] if not tasks.hidden else ()
@@ -337,7 +335,7 @@ class HybridFactorization(Model):
             for other in others:
                 trial = self.start_ | {name: other}
                 found = worth(trial)
-                if found > value * CLEARLY:
+                if clearly_better(found, value, tasks.new_only):
                     self.start_, value = trial, found
         if self.epochs:
             self._start(past, tasks)

@@ -321,23 +321,38 @@ def repeat_share(ask: Ask, bought: Sparse) -> float:
 def judged(net: HybridNet, tasks: Tasks) -> float:
     """Geometric mean of the judges' NDCG@10 and of their NDCG@10 over products new to the customer.
 
-    Repeats decide the first alone; of the second, a tenth more is worth as much as a tenth more of the first.
+    Repeats decide the first alone; of the second, a tenth more is worth as much as a tenth more of the first. Where
+    nobody buys anything twice, the second is all.
     """
-    every, fresh = judged_parts(net, tasks)
-    return fresh if tasks.new_only else ((every + FLOOR) * (fresh + FLOOR)) ** 0.5
+    means = [_mean(values) for values in judgement(net, tasks)]
+    return means[1] if tasks.new_only else ((means[0] + FLOOR) * (means[1] + FLOOR)) ** 0.5
 
 
 @torch.no_grad()
-def judged_parts(net: HybridNet, tasks: Tasks) -> tuple[float, float]:
-    """The judges' NDCG@10 over all products and over those new to the customer."""
-    every: list[Doubles] = []
-    fresh: list[Doubles] = []
+def judgement(net: HybridNet, tasks: Tasks) -> Doubles:
+    """(2, N) each judge's NDCG@10 over all products and over those new to the customer; NaN without an answer."""
+    both: list[Doubles] = []
     for scores, real, own in judge_scores(net, tasks):
-        every.append(ndcg_at_10(scores, real))
+        every = ndcg_at_10(scores, real)
         scores[own], real[own] = -torch.inf, False
-        fresh.append(ndcg_at_10(scores, real))
-    means = [float(np.concatenate(parts).mean()) if sum(map(len, parts)) else 0.0 for parts in (every, fresh)]
-    return means[0], means[1]
+        both.append(np.stack((every, ndcg_at_10(scores, real))))
+    return np.concatenate(both, axis=1)
+
+
+def clearly_better(one: Doubles, other: Doubles, new_only: bool) -> bool:
+    """Whether the judgement ``one`` (2, N) beats another by more than a standard error of their paired difference.
+
+    Among settings that cannot be told apart the first tried stands (the one-standard-error rule of Breiman et al.,
+    "Classification and Regression Trees", 1984, with the default for the simplest).
+    """
+    gains = [(one[part] - other[part]) / (_mean(other[part]) + FLOOR) for part in ((1,) if new_only else (0, 1))]
+    gain = np.nansum(gains, axis=0)[~np.isnan(gains).all(axis=0)]
+    return len(gain) > 1 and float(gain.mean()) > float(gain.std(ddof=1)) / len(gain) ** 0.5
+
+
+def _mean(values: Doubles) -> float:
+    some = values[~np.isnan(values)]
+    return float(some.mean()) if len(some) else 0.0
 
 
 @torch.no_grad()
@@ -378,10 +393,8 @@ def judge_scores(net: HybridNet, tasks: Tasks) -> list[tuple[Tensor, Bools, tupl
 
 
 def ndcg_at_10(scores: Tensor, real: Bools) -> Doubles:
-    """(N,) NDCG@10 of the rows of ``scores`` (B, I) with at least one product in ``real`` (B, I)."""
+    """(B,) NDCG@10 of the rows of ``scores`` (B, I); NaN without any product in ``real`` (B, I)."""
     best = torch.topk(scores, min(10, scores.shape[1]), dim=1).indices.numpy()
     discount = 1.0 / np.log2(np.arange(best.shape[1]) + 2.0)
-    n_true = real.sum(axis=1)
-    some = n_true > 0
-    gain = (np.take_along_axis(real, best, axis=1) * discount).sum(axis=1)[some]
-    return np.asarray(gain / np.cumsum(discount)[np.minimum(n_true[some], len(discount)) - 1])
+    ideal = np.concatenate(([np.nan], np.cumsum(discount)))[np.minimum(real.sum(axis=1), len(discount))]
+    return np.asarray((np.take_along_axis(real, best, axis=1) * discount).sum(axis=1) / ideal)
