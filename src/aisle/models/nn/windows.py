@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from typing import Literal, TypeAlias
 
 import numpy as np
+import scipy.sparse as sp
 
 from aisle.data.dataset import Dataset
 from aisle.data.events import Batch, Events, sparse_sum
@@ -121,7 +122,10 @@ def hold_out(data: Dataset, limit: int, seed: int) -> tuple[Dataset, Question | 
     keys = np.repeat(customers.astype(np.int64), np.diff(held.indptr)) * width + held.indices
     past = replace(data, all_events=events.take(~np.isin(events.customer * width + events.product, keys)))
     nothing = sparse_sum(batch.row[:0], batch.lines.product[:0], np.ones(0), batch.shape)
-    return past, Question(data.as_of, customers, held, nothing, sales_before(past, data.as_of, 1))
+    sold = sales_before(past, data.as_of, 1)
+    held = sp.csr_array(held.multiply(sold[-1] > 0))  # what nobody else bought cannot be foretold
+    held.eliminate_zeros()
+    return past, Question(data.as_of, customers, held, nothing, sold)
 
 
 def come_back(data: Dataset, asked: list[Question]) -> bool:
