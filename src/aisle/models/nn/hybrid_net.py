@@ -71,6 +71,11 @@ class Ask:
     def __len__(self) -> int:
         return len(self.cut)
 
+    @property
+    def own(self) -> Tensor:
+        """(P,) sorted keys ``row * I + product`` of the histories: rows rise, and products within a row."""
+        return self.history.row * self.history.width + self.history.column
+
     @classmethod
     def of(cls, histories: Histories, content: Rows, ids: Ints, cut: Ints, n_products: int) -> Ask:
         """From arrays."""
@@ -315,9 +320,7 @@ class Scorer:
     def all(self) -> Tensor:
         """(B, I) scores of all products."""
         scores = self.base()
-        history = self.ask.history
-        place = history.row * len(self.vectors) + history.column
-        return scores.flatten().index_add(0, place, self.parts["own"]).view(scores.shape)
+        return scores.flatten().index_add(0, self.ask.own, self.parts["own"]).view(scores.shape)
 
     def pairs(self, row: Tensor, column: Tensor) -> Tensor:
         """The same scores for some pairs only, shaped like ``row`` and ``column`` broadcast."""
@@ -328,8 +331,7 @@ class Scorer:
         else:
             met = parts["met"][column]
             like = self._one(pairs(kind, parts["customers"][:, row], met), pairs(kind, parts["look"][:, row], met))
-        history = self.ask.history
-        place = find_pair(row, column, history.row * len(self.vectors) + history.column, len(self.vectors))
+        place = find_pair(row, column, self.ask.own, len(self.vectors))
         own = torch.cat((parts["own"], torch.zeros(1)))  # place -1 reads the zero
         return net.scale() * like + parts["prior"][self.ask.cut[row], column] + parts["bias"][row] + own[place]
 

@@ -122,7 +122,7 @@ def hold_out(data: Dataset, limit: int, seed: int) -> tuple[Dataset, Question | 
     keys = np.repeat(customers.astype(np.int64), np.diff(held.indptr)) * width + held.indices
     past = replace(data, all_events=events.take(~np.isin(events.customer * width + events.product, keys)))
     sold = sales_before(past, data.as_of, 1)
-    held = sp.csr_array(held.multiply(sold[-1] > 0))  # of what is left, nobody could foretell what nobody sold
+    held = sp.csr_array(held.multiply(sold[-1] > 0))  # what nobody else bought cannot be foretold
     held.eliminate_zeros()
     nothing = sp.csr_array(held.shape, dtype=np.float32)
     return past, Question(data.as_of, customers, held, nothing, sold)
@@ -150,7 +150,7 @@ def batch_before(data: Dataset, customers: Codes, cut: int) -> Batch:
     return Batch(
         customers=customers,
         indptr=np.concatenate(([0], np.cumsum(kept))).astype(np.int64),
-        lines=events.take(rows[seen]),
+        lines=replace(events.take(rows[seen]), void_at=np.full(int(seen.sum()), NEVER)),
         features=data.customers.take(customers),
         at=cut,
         n_products=data.shape[1],
