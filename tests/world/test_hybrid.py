@@ -306,6 +306,6 @@ def test_it_leaves_how_it_learned() -> None:
     assert len(left["validation"]) == len(left["loss"]) + 1
     assert left["epochs"] == model.epochs_
     first = int(data.all_events.time.min())
-    assert model.fit(data.before(first + data.unit)).training_ == {}  # nothing to learn from
+    assert model.fit(data.before(first)).training_ == {}  # nothing to learn from
     blind = HybridFactorization(dim=8, epochs=2, target_days=ONE_WINDOW).fit(blocks()).training_
     assert (len(blind["loss"]), blind["validation"], blind["epochs"]) == (2, [], 2)

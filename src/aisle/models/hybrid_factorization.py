@@ -40,14 +40,14 @@ from aisle.models.nn.carry import carry_over
 from aisle.models.nn.checkpoint import Checkpoint
 from aisle.models.nn.histories import HALF_LIVES
 from aisle.models.nn.hybrid_net import CONTENT_PARTS, Ask, HybridNet, Scorer, Shape, Sizes, log_shares
-from aisle.models.nn.look import Look, starters
+from aisle.models.nn.look import Look, signature, starters
 from aisle.models.nn.losses import SAMPLED, Loss
 from aisle.models.nn.regression import REGRESSION
 from aisle.models.nn.rows import Rows
 from aisle.models.nn.sampling import Negatives, Sampler
 from aisle.models.nn.similarity import Similarity
 from aisle.models.nn.start import Start, Tastes
-from aisle.models.nn.tasks import VALIDATE, Rules, Tasks, clearly_better, fit_heats, judged, judgement, loss_of
+from aisle.models.nn.tasks import VALIDATE, Rules, Tasks, boosted, clearly_better, fit_heats, judgement, loss_of
 from aisle.models.nn.towers import TOWERS
 from aisle.models.nn.train import Rate, Schedule, Trained, Watch, later, train
 from aisle.models.nn.windows import (
@@ -156,7 +156,9 @@ class HybridFactorization(Model):
         With ``checkpoint``, a folder, a fit that was stopped goes on where it was when it is called again.
         """
         ticks = self._see(data)
-        self.start_ = START
+        facts = {"settings": self.params(), "data": signature(data)} if checkpoint else {}
+        first, final = (Checkpoint(Path(checkpoint) / n, facts) if checkpoint else None for n in ("choose", "final"))
+        self.start_ = dict(START)
         self.epochs_, self.training_ = 0, {}
         asked = questions(data, ticks, WINDOWS, self._limit, self.seed, self.weighing)
         ordered = come_back(data, asked)
@@ -172,17 +174,19 @@ class HybridFactorization(Model):
         if tasks is not None and len(asked) > 1:
             self._choose(past, tasks)
             self._start(past, tasks)
-            trained = self._learn(tasks, tasks.learners, self.epochs, True, _under(checkpoint, "choose"), watch)
-        self._start(data, tasks)
-        if tasks is not None and not ordered:
+            trained = self._learn(tasks, tasks.learners, self.epochs, True, first, watch)
+        boost = float(self._net.boost) if trained.curve else 0.0
+        if not ordered:
             asked = unordered(data, self.max_questions, self.seed, self.weighing)
             tasks = self._tasks(data, asked, hidden=True)
+        self._start(data, tasks)
         if tasks is not None and trained.epochs + len(trained.losses):
             rows = np.arange(len(tasks))
             watch = later(watch, len(trained.losses))
-            again = self._learn(tasks, rows, trained.epochs, False, _under(checkpoint, "final"), watch)
+            again = self._learn(tasks, rows, trained.epochs, False, final, watch)
             self.training_ = trained.to_json() if trained.curve else again.to_json()
             self.epochs_ = trained.epochs
+        self._net.boost.fill_(boost)
         self._settle()
         return self
 
@@ -200,7 +204,11 @@ class HybridFactorization(Model):
         ordered = come_back(data, asked)
         asked = asked if ordered else unordered(data, self.max_questions, self.seed, self.weighing)
         tasks = self._tasks(data, asked, hidden=not ordered)
-        carry_over(old, self._fresh(data, tasks), labels, self._look.labels, starters(data).history)
+        net = self._fresh(data, tasks)
+        if not ordered:  # such data cannot tell whether people buy things again
+            net.own_shift.copy_(old.own_shift)
+        net.boost.copy_(old.boost)
+        carry_over(old, net, labels, self._look.labels, starters(data).history)
         if tasks is not None:
             trained = self._learn(tasks, np.arange(len(tasks)), epochs, False, None, watch)
             losses_ = [*self.training_.get("loss", []), *trained.losses]
@@ -274,7 +282,7 @@ class HybridFactorization(Model):
         shape = Shape(self.product_tower, self.customer_tower, self.similarity, self.tastes, self.attention)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(self.seed)
-            return HybridNet(sizes, shape, content)
+            return HybridNet(sizes, shape, content).eval()
 
     @property
     def _limit(self) -> int:
@@ -335,7 +343,7 @@ class HybridFactorization(Model):
                     self.start_, value = trial, found
         if self.epochs:
             self._start(past, tasks)
-            self.start_ |= fit_heats(self._net, tasks)
+            self.start_ = self.start_ | fit_heats(self._net, tasks)
 
     def _start(self, data: Dataset, tasks: Tasks | None) -> None:
         """A fresh network that starts from who bought what together.
@@ -355,7 +363,7 @@ class HybridFactorization(Model):
 
     def _fresh(self, data: Dataset, tasks: Tasks | None) -> HybridNet:
         """An untrained network with all it must know of the data and does not learn."""
-        net = self._net = self.build(self._sizes(), self._look.content(data))
+        net = self._net = self.build(self._sizes(), self._look.content(data)).eval()
         sold = np.bincount(data.purchases.product, minlength=data.shape[1])
         net.sold.copy_(torch.from_numpy(np.log1p(sold).astype(np.float32)))
         net.has_id.copy_(torch.from_numpy((sold > 0).astype(np.float32)))
@@ -380,7 +388,7 @@ class HybridFactorization(Model):
             learning_rate=self.learning_rate,
             weight_decay=self.weight_decay,
             patience=self.patience,
-            seed=self.seed,
+            seed=self.seed + self.epochs_,  # going on meets other draws
             rate=self.rate,
             warm_up=self.warm_up,
             course=self.epochs or None,
@@ -399,11 +407,7 @@ class HybridFactorization(Model):
             len(rows),
             lambda some, generator: loss_of(self._net, tasks, rows[some.numpy()], rules, generator),
             schedule,
-            (lambda: judged(self._net, tasks)) if stop else None,
+            (lambda: boosted(self._net, tasks)) if stop else None,
             checkpoint=checkpoint,
             watch=watch,
         )
-
-
-def _under(folder: Path | None, name: str) -> Checkpoint | None:
-    return None if folder is None else Checkpoint(Path(folder) / name)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
 import torch
 from torch import Tensor
@@ -25,8 +27,8 @@ KINDS = {
 def carry_over(old: HybridNet, new: HybridNet, before: Labels, after: Labels, counts: Sparse) -> None:
     """Fill ``new`` with what ``old`` learnt; rows of products, customers, columns and blocks are matched by label.
 
-    ``counts`` (U, I) purchases of the data to come: a product that ``old`` did not know starts as the mean of the
-    histories of those who bought it.
+    ``counts`` (U, I) purchases of the data to come: a product whose id ``old`` did not learn starts as the mean of the
+    histories of those who bought it. ``new`` knows already what sold.
     """
     target = dict(new.named_parameters())
     with torch.no_grad():
@@ -38,15 +40,19 @@ def carry_over(old: HybridNet, new: HybridNet, before: Labels, after: Labels, co
             here, there = _matches(before[kind], after[kind])
             target[name][here] = value[there]
         if new.ids is not None:
+            here, there = _matches(before["products"], after["products"])
             known = torch.zeros(len(after["products"]), dtype=torch.bool)
-            known[_matches(before["products"], after["products"])[0]] = True
+            known[here] = old.has_id[there] > 0  # what was listed but never sold has learnt no id
+            new.has_id[known] = 1.0
             _introduce(new, known, counts)
 
 
 def _kind(name: str) -> str | None:
     """What the rows of a parameter stand for; None where it is the same for all data."""
-    if name.endswith("ids.weight"):
-        return "products" if name == "ids.weight" else "customers"
+    if name == "ids.weight":
+        return "products"
+    if re.fullmatch(r"(tastes|attention)\.\d+\.ids\.weight", name):
+        return "customers"
     return next((kind for end, kind in KINDS.items() if name.endswith(end)), None)
 
 

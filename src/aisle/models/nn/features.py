@@ -100,13 +100,13 @@ class Form:
         return _stack(parts, size, start)
 
     def _level(self, name: str, columns: list[str], level: Level | None, size: int) -> Cells:
-        """Cells of one level; codes beyond those of the fit are blank."""
+        """Cells of one level; values that the fit did not see are blank, wherever the codes have moved."""
         values = self.levels[name]
         place = {column: at for at, column in enumerate(columns)}
         tags = [[place[piece] for piece in _split(value, _tagged(values))] for value in values]
         sizes = np.array([len(tag) for tag in tags], dtype=np.int64)
-        codes = np.full(size, -1, dtype=np.int64) if level is None else level.codes.astype(np.int64)
-        row = np.flatnonzero((codes >= 0) & (codes < len(values)))
+        codes = np.full(size, -1, dtype=np.int64) if level is None else _moved(level, values)
+        row = np.flatnonzero(codes >= 0)
         return _spread(row, codes[row], sizes, np.concatenate([np.array(tag, dtype=np.int64) for tag in tags]))
 
     def _numbers(self, numbers: dict[str, Floats], size: int) -> Cells:
@@ -156,6 +156,14 @@ def _stack(parts: list[Cells], size: int, width: int) -> Rows:
         torch.from_numpy(value[order].astype(np.float32)),
         width,
     )
+
+
+def _moved(level: Level, values: list[str]) -> Ints:
+    """(N,) place of each row's value in ``values``; -1 where it is not among them."""
+    now = level.vocab.ids.to_list()
+    place = {value: at for at, value in enumerate(values)}
+    table = np.array([*(place.get(value, -1) for value in now), -1], dtype=np.int64)
+    return table[np.where((level.codes >= 0) & (level.codes < len(now)), level.codes, len(now))]
 
 
 def _tagged(values: list[str]) -> bool:

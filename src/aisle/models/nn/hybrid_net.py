@@ -71,6 +71,11 @@ class Ask:
     def __len__(self) -> int:
         return len(self.cut)
 
+    @property
+    def own(self) -> Tensor:
+        """(P,) sorted keys ``row * I + product`` of the histories: rows rise, and products within a row."""
+        return self.history.row * self.history.width + self.history.column
+
     @classmethod
     def of(cls, histories: Histories, content: Rows, ids: Ints, cut: Ints, n_products: int) -> Ask:
         """From arrays."""
@@ -152,6 +157,8 @@ class HybridNet(nn.Module):
     """(I,) log(1 + purchases)."""
     has_id: Tensor
     """(I,) 1 where the product sold often enough to be known by its id."""
+    boost: Tensor
+    """Logarithm of how much stronger the repeat head is in lists than in the likelihood; learning does without."""
     own_shift: Tensor
     """What is added to own products: 0, or far below 0 where nobody buys anything twice."""
 
@@ -193,6 +200,7 @@ class HybridNet(nn.Module):
         self.register_buffer("sold", torch.zeros(sizes.products))
         self.register_buffer("has_id", torch.zeros(sizes.products))
         self.register_buffer("own_shift", torch.zeros(()))
+        self.register_buffer("boost", torch.zeros(()))
 
     @property
     def content(self) -> Rows:
@@ -263,7 +271,10 @@ class HybridNet(nn.Module):
         """(P,) the repeat head for each pair of a customer (B, D) and an own product."""
         base = (torch.log1p(ask.counts) * F.softplus(self.repeat)).sum(dim=1)
         own: Tensor = self.loyal(customers)[ask.history.row, 0] + self.repeatable(vectors)[ask.history.column, 0]
-        return base * torch.exp(self.own_heat + own.clamp(-3.0, 3.0)) + self.own_shift
+        return (
+            base * torch.exp(self.own_heat + (0.0 if self.training else self.boost) + own.clamp(-3.0, 3.0))
+            + self.own_shift
+        )
 
     def sells(self, shares: Tensor) -> Tensor:
         """(C, I) the what-sells prior from log shares (C, S, I), and the bias of the products' content."""
@@ -309,9 +320,7 @@ class Scorer:
     def all(self) -> Tensor:
         """(B, I) scores of all products."""
         scores = self.base()
-        history = self.ask.history
-        place = history.row * len(self.vectors) + history.column
-        return scores.flatten().index_add(0, place, self.parts["own"]).view(scores.shape)
+        return scores.flatten().index_add(0, self.ask.own, self.parts["own"]).view(scores.shape)
 
     def pairs(self, row: Tensor, column: Tensor) -> Tensor:
         """The same scores for some pairs only, shaped like ``row`` and ``column`` broadcast."""
@@ -322,8 +331,7 @@ class Scorer:
         else:
             met = parts["met"][column]
             like = self._one(pairs(kind, parts["customers"][:, row], met), pairs(kind, parts["look"][:, row], met))
-        history = self.ask.history
-        place = find_pair(row, column, history.row * len(self.vectors) + history.column, len(self.vectors))
+        place = find_pair(row, column, self.ask.own, len(self.vectors))
         own = torch.cat((parts["own"], torch.zeros(1)))  # place -1 reads the zero
         return net.scale() * like + parts["prior"][self.ask.cut[row], column] + parts["bias"][row] + own[place]
 

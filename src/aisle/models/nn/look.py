@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from functools import cached_property
 from typing import Any
 
 import numpy as np
 import polars as pl
+import torch
 
 from aisle.data.dataset import Dataset
 from aisle.data.events import Batch
 from aisle.features.customers import RFMV, rfmv
+from aisle.models.nn.checkpoint import digest
 from aisle.models.nn.features import Form
 from aisle.models.nn.histories import Histories
 from aisle.models.nn.hybrid_net import Ask
@@ -101,6 +103,16 @@ def starters(data: Dataset) -> Batch:
     """Customers with purchases, those that say where learning starts."""
     some = np.flatnonzero(np.diff(data.indptr) > 0).astype(np.int32)
     return data.batch(some[:: -(-len(some) // STARTERS)] if len(some) else some)
+
+
+def signature(data: Dataset) -> str:
+    """A hash of all that a fit may see: equal data, equal text."""
+    lines = {f.name: getattr(data.lines, f.name) for f in fields(data.lines)}
+    for side, entities in (("customers", data.customers), ("products", data.products)):
+        lines |= {f"{side} {level.name}": level.codes for level in entities.features.levels}
+        lines |= {f"{side} {name}": values for name, values in entities.numbers.items()}
+    moment = {"as_of": np.array([data.as_of])}
+    return digest({name: torch.from_numpy(values) for name, values in (lines | moment).items()})
 
 
 def purchase_numbers(batch: Batch) -> dict[str, Floats]:

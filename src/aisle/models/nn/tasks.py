@@ -32,10 +32,11 @@ BUSY = 0.5
 FORGET = 0.1
 """Share of training questions asked as if the customer were new, so that attributes learn to answer alone."""
 IDENTITY_DROPOUT = 0.5
-HEATS = (0.0, 0.5, 1.0, 1.5, 2.0, 2.5, 3.0, 3.5)
-OWN_HEATS = (0.0, -0.7, 0.7, 1.4, 2.1, 2.8)
-"""Logarithms of 1 / τ, and of the repeat head's scale, tried for the start."""
-FLOOR = 0.001
+HEATS = (-2.0, -1.5, -1.0, -0.5, 0.0, 0.5, 1.0, 1.5, 2.0, 2.5, 3.0, 3.5)
+"""Logarithms of 1 / τ, and of the scale of the repeat head, tried for the start."""
+BOOST = 6
+"""Beyond this the repeat head is all there is, or nothing."""
+FLOOR = 0.05
 """Keeps either part of the judgement from being all of it."""
 COLUMNS = 4_096
 """Products scored at a time where a dense loss has no closed form."""
@@ -73,6 +74,8 @@ class Tasks:
     """(N, I) weight of the answers."""
     returned: Sparse
     """(N, I) 1 for what was brought back."""
+    worth: Floats
+    """(N,) weight of each question."""
     shares: Tensor
     """(C, S, I) what sold before each cut."""
     absent: Tensor
@@ -98,9 +101,9 @@ class Tasks:
                 if pairs <= KEEP:
                     every.append(build(question.customers[start : start + BLOCK], question.cut, place))
                     pairs += len(every[-1].counts)
-        kept = Ask.join(every) if pairs <= KEEP else None
+        seen = Ask.join(every)
         bought = sp.csr_array(sp.vstack([q.bought for q in asked], format="csr"))
-        new_only = hidden or (kept is not None and repeat_share(kept, bought) < 0.005)
+        new_only = hidden or repeat_share(seen, bought[: len(seen)]) < 0.005
         return cls(
             asked=asked,
             build=build,
@@ -109,11 +112,12 @@ class Tasks:
             flags=flags,
             bought=bought,
             returned=sp.csr_array(sp.vstack([q.returned for q in asked], format="csr")),
+            worth=np.repeat([q.weight for q in asked], sizes).astype(np.float32),
             shares=torch.from_numpy(log_shares(sold)),
             absent=torch.from_numpy(sold[:, -1] == 0),
             window=np.repeat(np.arange(len(asked)), sizes),
             judges=judges,
-            kept=kept,
+            kept=seen if pairs <= KEEP else None,
         )
 
     def __len__(self) -> int:
@@ -176,9 +180,9 @@ def loss_of(net: HybridNet, tasks: Tasks, rows: Ints, rules: Rules, generator: t
     vectors = net.product_vectors(sampling.keep_mask(tasks.n_products, rules.id_dropout, generator))
     keep = sampling.keep_mask(size, IDENTITY_DROPOUT, generator)
     scorer = Scorer(net, ask, vectors, tasks.shares, keep)
-    targets = Targets.of(bought, tasks.returned[rows])
+    targets = Targets.of(bought, tasks.returned[rows], tasks.worth[rows])
     if rules.loss in REGRESSION:
-        return _fit_values(scorer, targets, rules)
+        return _fit_values(scorer, targets, tasks, rules)
     total = _rank(scorer, targets, tasks, rules, generator)
     return total + rules.dislike * _dislike(scorer, targets, generator) if len(targets.back[0]) else total
 
@@ -195,11 +199,13 @@ class Targets:
     """Row and column (Q,) of what was brought back."""
 
     @classmethod
-    def of(cls, bought: Sparse, returned: Sparse) -> Targets:
-        """From (B, I) both."""
-        row, column, weight = (torch.from_numpy(part) for part in spread(bought, BUSY))
+    def of(cls, bought: Sparse, returned: Sparse, worth: Floats) -> Targets:
+        """From (B, I) both, and the weights (B,) of the questions."""
+        row, column, weight = spread(bought, BUSY)
+        weight = weight * worth[row]
         back = (torch.from_numpy(part.astype(np.int64)) for part in returned.nonzero())
-        return cls(row, column, weight / max(bought.shape[0], 1), (*back,))  # type: ignore[arg-type]
+        pairs = torch.from_numpy(row), torch.from_numpy(column)
+        return cls(*pairs, torch.from_numpy(weight / max(float(weight.sum()), 1e-12)), (*back,))  # type: ignore[arg-type]
 
     def among(self, mask: Tensor) -> Targets:
         """Those under a mask (P,), their weights as they were."""
@@ -209,7 +215,7 @@ class Targets:
 def _rank(scorer: Scorer, targets: Targets, tasks: Tasks, rules: Rules, generator: torch.Generator) -> Tensor:
     """A ranking loss over all products, and over those that are new to the customer."""
     ask, size = scorer.ask, tasks.n_products
-    own = ask.history.row * size + ask.history.column  # sorted: rows rise, and products within a row
+    own = ask.own
     old = sampling.is_pair(targets.row, targets.column, own, size)
     fresh = targets.among(~old)
     gone = tasks.absent[ask.cut]
@@ -243,41 +249,61 @@ def _rank(scorer: Scorer, targets: Targets, tasks: Tasks, rules: Rules, generato
 
 
 def _dislike(scorer: Scorer, targets: Targets, generator: torch.Generator) -> Tensor:
-    """What was brought back belongs below a product drawn at random."""
-    row, column = targets.back
-    rival = torch.randint(len(scorer.vectors), (len(row),), generator=generator)
-    weight = torch.full((len(row),), 1.0 / len(scorer.ask))
-    return losses.dislike(scorer.pairs(row, column), scorer.pairs(row, rival), weight)
+    """What was brought back belongs below a product drawn at random, also once it is no longer an own product."""
+    (row, column), size = targets.back, len(scorer.vectors)
+    rival = torch.randint(size, (len(row),), generator=generator)
+    shifted = sampling.is_pair(row, column, scorer.ask.own, size)
+    disliked = scorer.pairs(row, column) - shifted * scorer.net.own_shift
+    return losses.dislike(disliked, scorer.pairs(row, rival), torch.full((len(row),), 1.0 / len(scorer.ask)))
 
 
-def _fit_values(scorer: Scorer, targets: Targets, rules: Rules) -> Tensor:
-    """A loss over values: 1 for what was bought, -1 for what was brought back, 0 (where dense) for all else."""
-    row, column = torch.cat((targets.row, targets.back[0])), torch.cat((targets.column, targets.back[1]))
+def _fit_values(scorer: Scorer, targets: Targets, tasks: Tasks, rules: Rules) -> Tensor:
+    """A loss over values: 1 for what was bought, -1 for what was brought back, 0 (where dense) for all else.
+
+    What was not sold yet at the cut is no cell, nor are own products where nobody buys anything twice.
+    """
+    back = targets.back if rules.dislike else (targets.row[:0],) * 2
+    row, column = torch.cat((targets.row, back[0])), torch.cat((targets.column, back[1]))
+    value = torch.cat((torch.ones(len(targets.row)), -torch.ones(len(back[0]))))
+    weight = torch.cat((targets.weight, torch.full((len(back[0]),), rules.dislike / len(scorer.ask))))
+    out = tasks.absent[scorer.ask.cut[row], column]
+    if tasks.new_only:
+        out = out | sampling.is_pair(row, column, scorer.ask.own, tasks.n_products)
+    row, column, value, weight = row[~out], column[~out], value[~out], weight[~out]
     score = scorer.pairs(row, column)
-    value = torch.cat((torch.ones(len(targets.row)), -torch.ones(len(targets.back[0]))))
-    weight = torch.cat((targets.weight, torch.full((len(targets.back[0]),), rules.dislike / max(len(scorer.ask), 1))))
-    count, total, squares = 0, None, None
-    if rules.loss.endswith("dense"):
-        count = len(scorer.ask) * len(scorer.vectors)
-        total, squares = totals(scorer)
-    return REGRESSION[rules.loss](Cells(score, value, weight, count, total, squares))
+    if not rules.loss.endswith("dense"):
+        return REGRESSION[rules.loss](Cells(score, value, weight))
+    return REGRESSION[rules.loss](Cells(score, value, weight, *totals(scorer, tasks.absent, tasks.new_only)))
 
 
-def totals(scorer: Scorer) -> tuple[Tensor, Tensor]:
-    """Σ s and Σ s² over all (B, I): in closed form where scores are inner products, else in blocks of products."""
+def totals(scorer: Scorer, absent: Tensor, new_only: bool) -> tuple[int, Tensor, Tensor]:
+    """Number of cells, Σ s and Σ s² over (B, I): in closed form where scores are inner products, else in blocks.
+
+    Left out are products ``absent`` (C, I) at the cut and, with ``new_only``, own ones.
+    """
     net, parts, ask = scorer.net, scorer.parts, scorer.ask
     if net.shape.tastes == 1 and net.shape.similarity == "dot":
         total, squares = torch.zeros((), dtype=torch.float64), torch.zeros((), dtype=torch.float64)
         for cut in set(ask.cut.tolist()):
             some = ask.cut == cut
+            here = ~absent[cut]
             customers = net.scale() * parts["customers"][0][some]
-            sums = dot_totals(customers, parts["met"], parts["bias"][some], parts["prior"][cut])
+            sums = dot_totals(customers, parts["met"][here], parts["bias"][some], parts["prior"][cut][here])
             total, squares = total + sums[0], squares + sums[1]
     else:
-        total, squares = block_totals(scorer.base, len(scorer.vectors), COLUMNS)
-    own = parts["own"].double()
-    base = scorer.pairs(ask.history.row, ask.history.column).double() - own
-    return total + own.sum(), squares + (2.0 * base * own + own.square()).sum()
+
+        def present(columns: slice) -> Tensor:
+            return scorer.base(columns).masked_fill(absent[:, columns][ask.cut], 0.0)
+
+        total, squares = block_totals(present, len(scorer.vectors), COLUMNS)
+    count = int((~absent).sum(dim=1)[ask.cut].sum())
+    row, column = ask.history.row, ask.history.column
+    some = ~absent[ask.cut[row], column]
+    own = parts["own"][some].double()
+    base = scorer.pairs(row, column)[some].double() - own
+    if new_only:
+        return count - len(own), total - base.sum(), squares - base.square().sum()
+    return count, total + own.sum(), squares + (2.0 * base * own + own.square()).sum()
 
 
 def _floats(values: Floats) -> Tensor:
@@ -332,26 +358,41 @@ def _mean(values: Doubles) -> float:
 
 @torch.no_grad()
 def fit_heats(net: HybridNet, tasks: Tasks) -> dict[str, float]:
-    """How hot the start's scores should be: the taste so that it fits answers new to the judges, then the repeat head.
-
-    The first is a matter of likelihood (it ranks the same however hot), the second of the judgement.
-    """
+    """How hot the start should be to fit some judges' answers: taste on what is new to them, then own products."""
     few = replace(tasks, judges=tasks.judges[:BLOCK])
-    cost: dict[float, float] = {}
-    for heat in HEATS:
-        net.heat.fill_(heat)
-        for scores, real, own in judge_scores(net, few):
-            scores[own], real[own] = -torch.inf, False
-            row, column = (torch.from_numpy(part) for part in real.nonzero())
-            weight = torch.full((len(row),), 1.0 / max(len(row), 1))
-            cost[heat] = float(losses.softmax(scores, row, column, weight))
-    net.heat.fill_(min(cost, key=lambda heat: cost[heat]))
-    worth: dict[float, float] = {}
-    for heat in OWN_HEATS if not tasks.new_only else (0.0,):
-        net.own_heat.fill_(heat)
-        worth[heat] = judged(net, tasks)
-    net.own_heat.fill_(max(worth, key=lambda heat: worth[heat]))
+    for name, fresh in (("heat", True), ("own_heat", False)) if not tasks.new_only else (("heat", True),):
+        cost: dict[float, float] = {}
+        for heat in HEATS:
+            getattr(net, name).fill_(heat)
+            for scores, real, own in judge_scores(net, few):
+                if fresh:
+                    scores[own], real[own] = -torch.inf, False
+                row, column = (torch.from_numpy(part) for part in real.nonzero())
+                weight = torch.full((len(row),), 1.0 / max(len(row), 1))
+                cost[heat] = float(losses.softmax(scores, row, column, weight))
+        getattr(net, name).fill_(min(cost, key=lambda heat: cost[heat]))
     return {"heat": float(net.heat), "own_heat": float(net.own_heat)}
+
+
+@torch.no_grad()
+def boosted(net: HybridNet, tasks: Tasks) -> float:
+    """The judgement with the repeat head as strong as the judges like it, which is left in ``net.boost``.
+
+    What fits the answers best is not what ranks them best: a likelihood counts every product, a list the first few.
+    """
+    if tasks.new_only:
+        return judged(net, tasks)
+    found: dict[int, float] = {}
+    boost, climbing = round(float(net.boost)), True
+    while climbing:
+        for near in (boost - 1, boost, boost + 1):
+            if near not in found and abs(near) <= BOOST:
+                net.boost.fill_(near)
+                found[near] = judged(net, tasks)
+        best = max(found, key=lambda value: found[value])
+        boost, climbing = best, best != boost
+    net.boost.fill_(boost)
+    return found[boost]
 
 
 def judge_scores(net: HybridNet, tasks: Tasks) -> list[tuple[Tensor, Bools, tuple[Tensor, Tensor]]]:

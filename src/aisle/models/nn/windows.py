@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from typing import Literal, TypeAlias
 
 import numpy as np
+import scipy.sparse as sp
 
 from aisle.data.dataset import Dataset
 from aisle.data.events import Batch, Events, sparse_sum
@@ -120,8 +121,11 @@ def hold_out(data: Dataset, limit: int, seed: int) -> tuple[Dataset, Question | 
     events, width = data.all_events, np.int64(data.shape[1])
     keys = np.repeat(customers.astype(np.int64), np.diff(held.indptr)) * width + held.indices
     past = replace(data, all_events=events.take(~np.isin(events.customer * width + events.product, keys)))
-    nothing = sparse_sum(batch.row[:0], batch.lines.product[:0], np.ones(0), batch.shape)
-    return past, Question(data.as_of, customers, held, nothing, sales_before(past, data.as_of, 1))
+    sold = sales_before(past, data.as_of, 1)
+    held = sp.csr_array(held.multiply(sold[-1] > 0))  # what nobody else bought cannot be foretold
+    held.eliminate_zeros()
+    nothing = sp.csr_array(held.shape, dtype=np.float32)
+    return past, Question(data.as_of, customers, held, nothing, sold)
 
 
 def come_back(data: Dataset, asked: list[Question]) -> bool:
@@ -146,7 +150,7 @@ def batch_before(data: Dataset, customers: Codes, cut: int) -> Batch:
     return Batch(
         customers=customers,
         indptr=np.concatenate(([0], np.cumsum(kept))).astype(np.int64),
-        lines=events.take(rows[seen]),
+        lines=replace(events.take(rows[seen]), void_at=np.full(int(seen.sum()), NEVER)),
         features=data.customers.take(customers),
         at=cut,
         n_products=data.shape[1],
