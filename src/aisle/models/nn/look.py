@@ -13,7 +13,7 @@ import polars as pl
 from aisle.data.dataset import Dataset
 from aisle.data.events import Batch
 from aisle.features.customers import RFMV, rfmv
-from aisle.models.nn.features import Form
+from aisle.models.nn.features import NUMBERS, Form
 from aisle.models.nn.histories import Histories
 from aisle.models.nn.hybrid_net import Ask
 from aisle.models.nn.rows import Rows
@@ -77,7 +77,7 @@ class Look:
         """Columns of the customer numbers that come from purchases, and of their flags."""
         start = 0
         for name, columns in self.customers.blocks.items():
-            if name == "numbers":
+            if name == NUMBERS:
                 break
             start += len(columns)
         numbers = list(self.customers.numbers)
