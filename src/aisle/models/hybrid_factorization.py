@@ -12,8 +12,8 @@ customer's own products at several half-lives::
     w_j = n_j^-μ · Σ_t b_t · log(1 + c_t(j))                j: own products; n_j: how often j sold
 
 ``loyal · again`` is ``exp(own_heat + boost + loyal·u + repeatable·v_i)``. What is known of a customer counts as much as
-c purchases. The inner product may be a cosine or a distance, one taste
-may be several, and both bodies may be changed (``nn/towers``).
+c purchases. The inner product may be a cosine or a distance, one taste may be several, and both bodies may be changed
+(``nn/towers``).
 The towers are heirs of the hybrid of Kula (LightFM, 2015) and of TensorRec, with the customer's identity replaced by
 the history; dropping ids at random so that content learns to stand in is DropoutNet (Volkovs et al., NeurIPS 2017).
 Learning starts from a ridge regression cut to D dimensions (``nn/start``), whose half-life and ridge the latest window
