@@ -124,7 +124,7 @@ def hold_out(data: Dataset, limit: int, seed: int) -> tuple[Dataset, Question | 
     sold = sales_before(past, data.as_of, 1)
     held = sp.csr_array(held.multiply(sold[-1] > 0))  # what nobody else bought cannot be foretold
     held.eliminate_zeros()
-    nothing = sp.csr_array(held.shape, dtype=np.float32)
+    nothing = sparse_sum(batch.row[:0], batch.lines.product[:0], np.ones(0), batch.shape)
     return past, Question(data.as_of, customers, held, nothing, sold)
 
 
