@@ -98,7 +98,7 @@ def test_steps_take_the_rate_of_their_middle(monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setattr(torch.optim.AdamW, "step", step)
     train(net, 40, nothing(net), schedule(epochs=1, learning_rate=0.1, rate="linear", speeds={"weight": 0.5}))
     assert [rate[0] for rate in rates] == pytest.approx([0.1 * f for f in (0.875, 0.625, 0.375, 0.125)])
-    assert [rate[1] for rate in rates] == pytest.approx([1.0 * f for f in (0.875, 0.625, 0.375, 0.125)])  # a scalar
+    assert [rate[1] for rate in rates] == pytest.approx([0.2 * f for f in (0.875, 0.625, 0.375, 0.125)])  # a scalar
 
 
 @pytest.mark.parametrize("wrong", [{"rate": "step"}, {"warm_up": 1.0}, {"weight_decay": 1.0}, {"weight_decay": -0.1}])

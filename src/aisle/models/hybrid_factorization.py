@@ -4,14 +4,15 @@ A question is (what a customer bought before t, what is known about the customer
 the days after t. With product vectors ``v_i``, a customer vector ``u`` and decayed basket counts ``c_t(i)`` of the
 customer's own products at several half-lives::
 
-    score(i) = ⟨u, n_i^λ v_i⟩ / τ  +  Σ_m a_m · log share_m(i) + b·x_i  +  Σ_t w_t · log(1 + c_t(i)) · loyal · again
+    score(i) = ⟨u, n_i^λ v_i⟩ / τ  +  Σ_m a_m · log share_m(i) + b·x_i  +  Σ_t r_t · log(1 + c_t(i)) · loyal · again
                taste                  what sells (1 and 4 windows, ever)   what I buy again (own products only)
 
     v_i = body(g_id · id_i + Σ_l g_l · W_l x_i)             x_i: categories, tags, numbers, words; gates start id-heavy
     u   = body((M Σ_j w_j v_j + c Σ_l g_l · W_l y_u) / (Σ_j w_j + c) (+ id))         y_u: groups, attributes, RFMV
     w_j = n_j^-μ · Σ_t b_t · log(1 + c_t(j))                j: own products; n_j: how often j sold
 
-What is known of a customer counts as much as c purchases. The inner product may be a cosine or a distance, one taste
+``loyal · again`` is ``exp(own_heat + boost + loyal·u + repeatable·v_i)``. What is known of a customer counts as much as
+c purchases. The inner product may be a cosine or a distance, one taste
 may be several, and both bodies may be changed (``nn/towers``).
 The towers are heirs of the hybrid of Kula (LightFM, 2015) and of TensorRec, with the customer's identity replaced by
 the history; dropping ids at random so that content learns to stand in is DropoutNet (Volkovs et al., NeurIPS 2017).
@@ -49,7 +50,7 @@ from aisle.models.nn.similarity import Similarity
 from aisle.models.nn.start import Start, Tastes
 from aisle.models.nn.tasks import VALIDATE, Rules, Tasks, boosted, clearly_better, fit_heats, judgement, loss_of
 from aisle.models.nn.towers import TOWERS
-from aisle.models.nn.train import Rate, Schedule, Trained, Watch, train
+from aisle.models.nn.train import Rate, Schedule, Trained, Watch, later, train
 from aisle.models.nn.windows import (
     Question,
     Weighing,
@@ -183,6 +184,7 @@ class HybridFactorization(Model):
         self._start(data, data.as_of, tasks)
         if tasks is not None and trained.epochs + len(trained.losses):
             rows = np.arange(len(tasks))
+            watch = later(watch, len(trained.losses))
             again = self._learn(tasks, rows, trained.epochs, False, final, watch)
             self.training_ = trained.to_json() if trained.curve else again.to_json()
             self.epochs_ = trained.epochs

@@ -156,14 +156,14 @@ class HybridNet(nn.Module):
     sold: Tensor
     """(I,) log(1 + purchases)."""
     has_id: Tensor
-    """(I,) 1 where the product sold often enough to be known by its id."""
+    """(I,) 1 where the product ever sold, and so is known by its id."""
     boost: Tensor
     """Logarithm of how much stronger the repeat head is in lists than in the likelihood; learning does without."""
     own_shift: Tensor
     """What is added to own products: 0, or far below 0 where nobody buys anything twice."""
 
     def __init__(self, sizes: Sizes, shape: Shape, content: Rows) -> None:
-        """Start so that the untrained score is own decayed frequency, then popularity, with a whisper of taste.
+        """Start at random but for the repeat head and what sells; ``place`` and ``explain`` put a start in.
 
         ``content`` (I, F) what is known of the products.
         """

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import asdict, dataclass, fields
 from functools import cached_property
 from typing import Any
 
 import numpy as np
 import polars as pl
-import torch
 
 from aisle.data.dataset import Dataset
 from aisle.data.events import Batch
 from aisle.features.customers import RFMV, rfmv, some_customers
-from aisle.models.nn.checkpoint import digest
-from aisle.models.nn.features import Form
+from aisle.models.nn.features import NUMBERS, Form
 from aisle.models.nn.histories import Histories
 from aisle.models.nn.hybrid_net import Ask
 from aisle.models.nn.rows import Rows
@@ -76,7 +75,7 @@ class Look:
         """Columns of the customer numbers that come from purchases, and of their flags."""
         start = 0
         for name, columns in self.customers.blocks.items():
-            if name == "numbers":
+            if name == NUMBERS:
                 break
             start += len(columns)
         numbers = list(self.customers.numbers)
@@ -103,8 +102,12 @@ def signature(data: Dataset) -> str:
     for side, entities in (("customers", data.customers), ("products", data.products)):
         lines |= {f"{side} {level.name}": level.codes for level in entities.features.levels}
         lines |= {f"{side} {name}": values for name, values in entities.numbers.items()}
-    moment = {"as_of": np.array([data.as_of])}
-    return digest({name: torch.from_numpy(values) for name, values in (lines | moment).items()})
+    lines["as_of"] = np.array([data.as_of])
+    found = hashlib.sha256()  # of the arrays as they are: they may be long, and read-only
+    for name, values in lines.items():
+        found.update(f"{name} {values.dtype} {values.shape}\n".encode())
+        found.update(np.ascontiguousarray(values))
+    return found.hexdigest()
 
 
 def purchase_numbers(batch: Batch) -> dict[str, Floats]:

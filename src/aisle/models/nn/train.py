@@ -11,7 +11,7 @@ import logging
 import math
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal, TypeAlias, get_args
 
 import torch
@@ -94,7 +94,7 @@ class Epoch:
     """What is known when an epoch ends."""
 
     number: int
-    """1 for the first."""
+    """1 for the first; a training in two parts counts on."""
     loss: float
     """Mean over the examples."""
     validation: float | None
@@ -103,6 +103,11 @@ class Epoch:
 
 Watch: TypeAlias = Callable[[Epoch], None]
 """Told of every epoch when it is over and saved."""
+
+
+def later(watch: Watch | None, epochs: int) -> Watch | None:
+    """A watch for the next part of a training, after so many epochs: curves go on where they were."""
+    return watch and (lambda epoch: watch(replace(epoch, number=epoch.number + epochs)))
 
 
 def train(
