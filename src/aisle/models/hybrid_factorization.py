@@ -41,7 +41,7 @@ from aisle.models.nn.carry import carry_over
 from aisle.models.nn.checkpoint import Checkpoint
 from aisle.models.nn.histories import HALF_LIVES
 from aisle.models.nn.hybrid_net import CONTENT_PARTS, Ask, HybridNet, Scorer, Shape, Sizes, log_shares
-from aisle.models.nn.look import Look, signature, starters
+from aisle.models.nn.look import Look, signature
 from aisle.models.nn.losses import SAMPLED, Loss
 from aisle.models.nn.regression import REGRESSION
 from aisle.models.nn.rows import Rows
@@ -59,6 +59,7 @@ from aisle.models.nn.windows import (
     hold_out,
     questions,
     sales_before,
+    some_before,
     unordered,
     window_ticks,
 )
@@ -163,9 +164,9 @@ class HybridFactorization(Model):
         self.epochs_, self.training_ = 0, {}
         asked = questions(data, ticks, WINDOWS, self._limit, self.seed, self.weighing)
         ordered = come_back(data, asked)
-        past, tasks = data, None
+        past, cut, tasks = data, data.as_of, None
         if ordered:
-            tasks, past = self._tasks(data, asked), data.before(asked[0].cut)
+            tasks, cut = self._tasks(data, asked), asked[0].cut
         else:
             past, judge = hold_out(data, VALIDATE, self.seed)
             rest = unordered(past, self.max_questions, self.seed, self.weighing)
@@ -173,14 +174,14 @@ class HybridFactorization(Model):
             tasks = self._tasks(past, asked, hidden=True)
         trained = Trained(min(self.epochs, BLIND_EPOCHS))
         if tasks is not None and len(asked) > 1:
-            self._choose(past, tasks)
-            self._start(past, tasks)
+            self._choose(past, cut, tasks)
+            self._start(past, cut, tasks)
             trained = self._learn(tasks, tasks.learners, self.epochs, True, first, watch)
         boost = float(self._net.boost) if trained.curve else 0.0
         if not ordered:
             asked = unordered(data, self.max_questions, self.seed, self.weighing)
             tasks = self._tasks(data, asked, hidden=True)
-        self._start(data, tasks)
+        self._start(data, data.as_of, tasks)
         if tasks is not None and trained.epochs + len(trained.losses):
             rows = np.arange(len(tasks))
             watch = later(watch, len(trained.losses))
@@ -205,11 +206,11 @@ class HybridFactorization(Model):
         ordered = come_back(data, asked)
         asked = asked if ordered else unordered(data, self.max_questions, self.seed, self.weighing)
         tasks = self._tasks(data, asked, hidden=not ordered)
-        net = self._fresh(data, tasks)
+        net = self._fresh(data, data.as_of, tasks)
         if not ordered:  # such data cannot tell whether people buy things again
             net.own_shift.copy_(old.own_shift)
         net.boost.copy_(old.boost)
-        carry_over(old, net, labels, self._look.labels, starters(data).history)
+        carry_over(old, net, labels, self._look.labels, some_before(data, data.as_of).history)
         if tasks is not None:
             trained = self._learn(tasks, np.arange(len(tasks)), epochs, False, None, watch)
             losses_ = [*self.training_.get("loss", []), *trained.losses]
@@ -320,9 +321,9 @@ class HybridFactorization(Model):
             self._net, self._look.ask(batch, 0, self.max_history), self._vectors, shares, torch.ones(len(batch))
         )
 
-    def _choose(self, past: Dataset, tasks: Tasks) -> None:
+    def _choose(self, past: Dataset, cut: int, tasks: Tasks) -> None:
         """The settings of the start that the judges clearly like best, and how hot its scores should be."""
-        net, batch, seen = self._fresh(past, tasks), starters(past), dict[float | None, Tastes]()
+        net, batch, seen = self._fresh(past, cut, tasks), some_before(past, cut), dict[float | None, Tastes]()
         if not net.starts:
             return
 
@@ -343,16 +344,16 @@ class HybridFactorization(Model):
                 if clearly_better(found, value, tasks.new_only):
                     self.start_, value = trial, found
         if self.epochs:
-            self._start(past, tasks)
-            self.start_ = self.start_ | fit_heats(self._net, tasks)
+            self._start(past, cut, tasks)
+            self.start_.update(fit_heats(self._net, tasks))
 
-    def _start(self, data: Dataset, tasks: Tasks | None) -> None:
+    def _start(self, data: Dataset, cut: int, tasks: Tasks | None) -> None:
         """A fresh network that starts from who bought what together.
 
         Content starts as far as it explains that, and ids as the rest, so that new products and new customers have a
         say at once.
         """
-        net, batch = self._fresh(data, tasks), starters(data)
+        net, batch = self._fresh(data, cut, tasks), some_before(data, cut)
         tastes = Tastes.of(decayed_presence(batch, self.start_["half_life"]), self.dim, self.seed)
         vectors = tastes.vectors(self.start_["ridge"] or 0.0, self.dim)
         net.explain(torch.from_numpy(vectors))
@@ -362,10 +363,10 @@ class HybridFactorization(Model):
         net.tell_apart(self._look.ask(batch, 0, self.max_history).content, mean)
         net.set_out(self.start_, HALF_LIVES[data.clock])
 
-    def _fresh(self, data: Dataset, tasks: Tasks | None) -> HybridNet:
+    def _fresh(self, data: Dataset, cut: int, tasks: Tasks | None) -> HybridNet:
         """An untrained network with all it must know of the data and does not learn."""
         net = self._net = self.build(self._sizes(), self._look.content(data)).eval()
-        sold = np.bincount(data.purchases.product, minlength=data.shape[1])
+        sold = sales_before(data, cut, 1)[-1]
         net.sold.copy_(torch.from_numpy(np.log1p(sold).astype(np.float32)))
         net.has_id.copy_(torch.from_numpy((sold > 0).astype(np.float32)))
         net.own_shift.fill_(OWN_LAST if tasks is not None and tasks.new_only else 0.0)

@@ -12,15 +12,13 @@ import polars as pl
 
 from aisle.data.dataset import Dataset
 from aisle.data.events import Batch
-from aisle.features.customers import RFMV, rfmv
+from aisle.features.customers import RFMV, rfmv, some_customers
 from aisle.models.nn.features import NUMBERS, Form
 from aisle.models.nn.histories import Histories
 from aisle.models.nn.hybrid_net import Ask
 from aisle.models.nn.rows import Rows
 from aisle.types import Floats, Ints
 
-STARTERS = 50_000
-"""At most about so many customers say where learning starts, evenly spread over all: memory does not grow with rows."""
 PREFIX = "purchases: "
 """Marks the customer numbers that come from purchases."""
 
@@ -39,8 +37,8 @@ class Look:
     @classmethod
     def of(cls, data: Dataset, identity: bool) -> Look:
         """What purchases so far have shown: numbers and words of unsold products are not looked at."""
-        batch = starters(data)
-        sold = data.popularity > 0
+        batch = some_customers(data)
+        sold = np.bincount(data.purchases.product, minlength=data.shape[1]) > 0
         goods = {name: values[sold] for name, values in data.products.numbers.items()}
         names = None if data.products.names is None else data.products.names.filter(pl.Series(sold))
         return cls(
@@ -96,12 +94,6 @@ class Look:
         ids = np.where(known, batch.customers.astype(np.int64) + 1, 0)
         histories = Histories.of(batch, limit)
         return Ask.of(histories, content, ids, np.full(len(batch), cut, dtype=np.int64), batch.n_products)
-
-
-def starters(data: Dataset) -> Batch:
-    """Customers with purchases, those that say where learning starts."""
-    some = np.flatnonzero(np.diff(data.indptr) > 0).astype(np.int32)
-    return data.batch(some[:: -(-len(some) // STARTERS)] if len(some) else some)
 
 
 def signature(data: Dataset) -> str:

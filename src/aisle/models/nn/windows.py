@@ -16,7 +16,7 @@ import scipy.sparse as sp
 from aisle.data.dataset import Dataset
 from aisle.data.events import Batch, Events, sparse_sum
 from aisle.data.split import Window
-from aisle.features.customers import usual_gap
+from aisle.features.customers import SAMPLE, usual_gap
 from aisle.types import NEVER, Codes, Doubles, Floats, Ints, Sparse
 
 SHARE = 4
@@ -124,16 +124,15 @@ def hold_out(data: Dataset, limit: int, seed: int) -> tuple[Dataset, Question | 
     sold = sales_before(past, data.as_of, 1)
     held = sp.csr_array(held.multiply(sold[-1] > 0))  # what nobody else bought cannot be foretold
     held.eliminate_zeros()
-    nothing = sp.csr_array(held.shape, dtype=np.float32)
+    nothing = sparse_sum(batch.row[:0], batch.lines.product[:0], np.ones(0), batch.shape)
     return past, Question(data.as_of, customers, held, nothing, sold)
 
 
 def come_back(data: Dataset, asked: list[Question]) -> bool:
     """Whether enough of the customers asked had bought before, so that windows teach what follows from what."""
     first = np.full(data.shape[0], NEVER)
-    np.minimum.at(
-        first, data.purchases.customer[data.purchases.customer >= 0], data.purchases.time[data.purchases.customer >= 0]
-    )
+    some = np.diff(data.indptr) > 0
+    first[some] = data.purchases.time[data.indptr[:-1][some]]  # lines of a customer rise in time
     old = sum(int((first[question.customers] < question.cut).sum()) for question in asked)
     return old >= RETURNING * sum(len(question.customers) for question in asked) > 0
 
@@ -156,6 +155,13 @@ def batch_before(data: Dataset, customers: Codes, cut: int) -> Batch:
         n_products=data.shape[1],
         clock=data.clock,
     )
+
+
+def some_before(data: Dataset, cut: int) -> Batch:
+    """``some_customers`` with purchases before a cut, without a copy of everybody's purchases."""
+    customers = np.flatnonzero(np.diff(data.indptr) > 0).astype(np.int32)
+    batch = batch_before(data, customers[:: -(-len(customers) // SAMPLE)] if len(customers) else customers, cut)
+    return batch_before(data, batch.customers[~batch.empty], cut) if batch.empty.any() else batch
 
 
 def sales_before(data: Dataset, moment: int, ticks: int) -> Floats:
