@@ -106,7 +106,7 @@ def signature(data: Dataset) -> str:
     found = hashlib.sha256()  # of the arrays as they are: they may be long, and read-only
     for name, values in lines.items():
         found.update(f"{name} {values.dtype} {values.shape}\n".encode())
-        found.update(np.ascontiguousarray(values))
+        found.update(np.ascontiguousarray(values).data)
     return found.hexdigest()
 
 
