@@ -123,13 +123,13 @@ def stopped_by(values: list[float], **changes: Any) -> tuple[loop.Trained, float
 
 def test_the_best_epoch_is_kept_and_patience_ends_it() -> None:
     trained, weight, told = stopped_by([0.1, 0.2, 0.3, 0.3001, 0.25, 0.9])
-    assert (trained.epochs, weight) == (3, 3.0)  # 0.3001 is higher, but only 0.3 is clear progress
+    assert (trained.epochs, weight) == (2, 2.0)  # 0.3001 is higher, but only 0.3 is clear progress
     assert trained.curve == [0.1, 0.2, 0.3, 0.3001, 0.25]  # two epochs without clear progress
     assert trained.losses == [5.0] * 4
     assert [(epoch.number, epoch.loss, epoch.validation) for epoch in told] == [
         (n, 5.0, v) for n, v in enumerate(trained.curve) if n
     ]
-    assert trained.to_json() == {"loss": trained.losses, "validation": trained.curve, "epochs": 3}
+    assert trained.to_json() == {"loss": trained.losses, "validation": trained.curve, "epochs": 2}
 
 
 def test_the_start_is_kept_where_nothing_is_better() -> None:

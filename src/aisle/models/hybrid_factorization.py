@@ -33,7 +33,7 @@ import torch
 
 from aisle.data.dataset import Dataset
 from aisle.data.events import Batch
-from aisle.errors import UsageError
+from aisle.errors import BundleError, UsageError
 from aisle.features.pairs import decayed_presence
 from aisle.models.base import Array, Model
 from aisle.models.nn import losses
@@ -76,7 +76,7 @@ BLIND_EPOCHS = 10
 """Epochs where the data hold a single window, so that nothing can say when to stop."""
 OWN_LAST = -50.0
 """Added to own products where nobody buys anything twice."""
-AGES: dict[Clock, tuple[float, ...]] = {"time": (180.0, 60.0), "sequence": (10.0, 3.0)}
+AGES: dict[Clock, tuple[float, ...]] = {"time": (365.0, 90.0, 30.0), "sequence": (27.0, 9.0, 3.0)}
 START: Start = {"half_life": None, "ridge": 0.1, "lift": 0.125, "prior": 0.1}
 OTHERS: dict[str, tuple[float, ...]] = {"ridge": (0.3, 0.03), "lift": (0.0,), "prior": (1.0,)}
 """The start, and what else is tried: the age in days (baskets) at which a purchase counts half, the ridge, how much
@@ -264,6 +264,10 @@ class HybridFactorization(Model):
 
     def restore(self, arrays: dict[str, Array], values: dict[str, Any]) -> Self:
         """Rebuild the network from the sizes and fill it."""
+        if "look_" not in values:
+            raise BundleError(
+                "this hybrid was saved by an earlier version of aisle, which built it otherwise; train again"
+            )
         super().restore({k: v for k, v in arrays.items() if not k.startswith("net__")}, values)
         self._look = Look.load(self.look_)
         indptr, column, value = (torch.from_numpy(arrays[f"net__content_{n}"].copy()) for n in CONTENT_PARTS)
@@ -343,9 +347,8 @@ class HybridFactorization(Model):
                 found = worth(trial)
                 if clearly_better(found, value, tasks.new_only):
                     self.start_, value = trial, found
-        if self.epochs:
-            self._start(past, cut, tasks)
-            self.start_.update(fit_heats(self._net, tasks))
+        self._start(past, cut, tasks)
+        self.start_.update(fit_heats(self._net, tasks))
 
     def _start(self, data: Dataset, cut: int, tasks: Tasks | None) -> None:
         """A fresh network that starts from who bought what together.

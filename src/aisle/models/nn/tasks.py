@@ -15,6 +15,7 @@ from aisle.models.nn import losses, sampling
 from aisle.models.nn.hybrid_net import Ask, HybridNet, Scorer, log_shares
 from aisle.models.nn.losses import Loss, Sample
 from aisle.models.nn.regression import REGRESSION, Cells, block_totals, dot_totals
+from aisle.models.nn.rows import Rows
 from aisle.models.nn.sampling import Sampler
 from aisle.models.nn.windows import Question, spread
 from aisle.types import Bools, Codes, Doubles, Floats, Ints, Sparse
@@ -176,6 +177,7 @@ def loss_of(net: HybridNet, tasks: Tasks, rows: Ints, rules: Rules, generator: t
         mask = sp.csr_array((np.ones(len(place[0]), dtype=np.float32), place), shape=bought.shape)
         bought = sp.csr_array(bought.multiply(mask))
         ask = ask.without(hide)
+    seen = ask.history
     ask = tasks.forget(ask, torch.rand(size, generator=generator) < FORGET)
     vectors = net.product_vectors(sampling.keep_mask(tasks.n_products, rules.id_dropout, generator))
     keep = sampling.keep_mask(size, IDENTITY_DROPOUT, generator)
@@ -183,7 +185,8 @@ def loss_of(net: HybridNet, tasks: Tasks, rows: Ints, rules: Rules, generator: t
     targets = Targets.of(bought, tasks.returned[rows], tasks.worth[rows])
     if rules.loss in REGRESSION:
         return _fit_values(scorer, targets, tasks, rules)
-    total = _rank(scorer, targets, tasks, rules, generator)
+    # What a newcomer bought is still no rival where nothing is bought twice.
+    total = _rank(scorer, targets, tasks, rules, seen if tasks.hidden else ask.history, generator)
     return total + rules.dislike * _dislike(scorer, targets, generator) if len(targets.back[0]) else total
 
 
@@ -212,8 +215,10 @@ class Targets:
         return Targets(self.row[mask], self.column[mask], self.weight[mask], self.back)
 
 
-def _rank(scorer: Scorer, targets: Targets, tasks: Tasks, rules: Rules, generator: torch.Generator) -> Tensor:
-    """A ranking loss over all products, and over those that are new to the customer."""
+def _rank(
+    scorer: Scorer, targets: Targets, tasks: Tasks, rules: Rules, seen: Rows, generator: torch.Generator
+) -> Tensor:
+    """A ranking loss over all products, and over those that are new to the customer: not in ``seen`` (B, I)."""
     ask, size = scorer.ask, tasks.n_products
     own = ask.own
     old = sampling.is_pair(targets.row, targets.column, own, size)

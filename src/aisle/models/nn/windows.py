@@ -76,12 +76,9 @@ def questions(data: Dataset, ticks: int, count: int, limit: int, seed: int, weig
         if len(customers):
             back = _between(data.lines, window)
             back = back.take((back.quantity < 0) & (sold[-1][back.product] > 0))
-            bought = _cells(inside, customers, _weights(inside, weighing), data.shape)
-            returned = _cells(back, customers, np.ones(len(back)), data.shape).sign()
-            returned = returned - returned.multiply(bought.sign())
             weight = FADE**step if weighing == "recency" else 1.0
-            found.append(Question(window.cut, customers, bought, returned.tocsr(), sold, weight))
-            found[-1].returned.eliminate_zeros()
+            answers = _answers(inside, back, customers, weighing, data.shape)
+            found.append(Question(window.cut, customers, *answers, sold, weight))
     return found
 
 
@@ -94,11 +91,8 @@ def unordered(data: Dataset, limit: int, seed: int, weighing: Weighing) -> list[
     if not len(customers):
         return []
     back = data.lines.take((data.lines.quantity < 0) & (data.lines.customer >= 0))
-    bought = _cells(lines, customers, _weights(lines, weighing), data.shape)
-    returned = _cells(back, customers, np.ones(len(back)), data.shape).sign()
-    returned = (returned - returned.multiply(bought.sign())).tocsr()
-    returned.eliminate_zeros()
-    return [Question(data.as_of, customers, bought, returned, sales_before(data, data.as_of, 1))]
+    answers = _answers(lines, back, customers, weighing, data.shape)
+    return [Question(data.as_of, customers, *answers, sales_before(data, data.as_of, 1))]
 
 
 def hold_out(data: Dataset, limit: int, seed: int) -> tuple[Dataset, Question | None]:
@@ -192,6 +186,19 @@ def _between(lines: Events, window: Window) -> Events:
 
 def _sample(customers: Codes, limit: int, random: np.random.Generator) -> Codes:
     return customers if len(customers) <= limit else np.sort(random.choice(customers, limit, replace=False))
+
+
+def _answers(
+    lines: Events, back: Events, customers: Codes, weighing: Weighing, shape: tuple[int, int]
+) -> tuple[Sparse, Sparse]:
+    """(N, I) weight of what was bought, and 1 for what was brought back and not bought."""
+    bought = _cells(lines, customers, _weights(lines, weighing), shape)
+    if weighing in ("even", "recency"):
+        bought = bought.sign()  # split lines of one product are one purchase
+    returned = _cells(back, customers, np.ones(len(back)), shape).sign()
+    returned = (returned - returned.multiply(bought.sign())).tocsr()
+    returned.eliminate_zeros()
+    return bought, returned
 
 
 def _weights(lines: Events, weighing: Weighing) -> Doubles:
