@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import asdict, dataclass, fields
 from functools import cached_property
 from typing import Any
 
 import numpy as np
 import polars as pl
-import torch
 
 from aisle.data.dataset import Dataset
 from aisle.data.events import Batch
 from aisle.features.customers import RFMV, rfmv
-from aisle.models.nn.checkpoint import digest
 from aisle.models.nn.features import Form
 from aisle.models.nn.histories import Histories
 from aisle.models.nn.hybrid_net import Ask
@@ -107,12 +106,15 @@ def starters(data: Dataset) -> Batch:
 
 def signature(data: Dataset) -> str:
     """A hash of all that a fit may see: equal data, equal text."""
-    lines = {f.name: getattr(data.lines, f.name) for f in fields(data.lines)}
+    seen = {f.name: getattr(data.lines, f.name) for f in fields(data.lines)} | {"as_of": np.array([data.as_of])}
     for side, entities in (("customers", data.customers), ("products", data.products)):
-        lines |= {f"{side} {level.name}": level.codes for level in entities.features.levels}
-        lines |= {f"{side} {name}": values for name, values in entities.numbers.items()}
-    moment = {"as_of": np.array([data.as_of])}
-    return digest({name: torch.from_numpy(values) for name, values in (lines | moment).items()})
+        seen |= {f"{side} {level.name}": level.codes for level in entities.features.levels}
+        seen |= {f"{side} {name}": values for name, values in entities.numbers.items()}
+    found = hashlib.sha256()
+    for name, values in seen.items():
+        found.update(f"{name} {values.dtype} {values.shape}\n".encode())
+        found.update(np.ascontiguousarray(values).data)
+    return found.hexdigest()
 
 
 def purchase_numbers(batch: Batch) -> dict[str, Floats]:
