@@ -84,9 +84,10 @@ def digest(tensors: Mapping[str, Tensor]) -> str:
     """SHA-256 of names, types, shapes and bytes, in hex."""
     found = hashlib.sha256()
     for name in sorted(tensors):
-        tensor = tensors[name].detach().cpu().contiguous()
+        tensor = tensors[name].detach().cpu()
         found.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
-        found.update(tensor.flatten().view(torch.uint8).numpy().tobytes())
+        plain = tensor.flatten().clone(memory_format=torch.contiguous_format)  # an empty one may have stride 0
+        found.update(plain.view(torch.uint8).numpy().tobytes())
     return found.hexdigest()
 
 
