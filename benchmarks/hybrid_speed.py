@@ -2,7 +2,7 @@
 
 ``accuracy``: Online Retail II (``benchmarks.online_retail_protocol``), one process for each number of epochs, 0 being
 the untrained score: NDCG against CPU seconds, on one thread. ``growth``: generated shops of more and more purchases
-over one catalogue, one process each, with as many questions as the shop has, so that an epoch sees all customers.
+over one catalogue, one process each, with as many questions as customers, so that an epoch grows with the shop.
 Seconds of an epoch are the slope between fits of one and of more epochs, without the fixed costs of a fit; memory is
 the peak of the fits above what the process held after its imports, less the arrays of the data. Both parts end in one
 picture.
@@ -39,8 +39,6 @@ REPEATS = 3
 machine does only adds seconds."""
 WARM_UP = 20_000
 """Purchases of a fit before all others, which nobody counts."""
-WINDOWS = 8
-"""Windows of the data that give questions; a customer has at most one in each."""
 PATIENT = 1_000
 TENSORREC = {
     "ndcg@10 after epochs": {"10": 0.1772, "20": 0.2390, "30": 0.2459, "40": 0.2507},
@@ -77,7 +75,7 @@ def grow(millions: float, given: dict[str, Any]) -> dict[str, Any]:
     bare = fresh_peak()
     HybridFactorization(epochs=1).fit(shop(WARM_UP))
     data = shop(round(millions * 1_000_000))
-    everyone = {"max_questions": WINDOWS * data.shape[0], "patience": PATIENT, **given}
+    everyone = {"max_questions": data.shape[0], "patience": PATIENT, **given}
     held = sum(column.nbytes for column in vars(data.all_events).values()) / 1024**2
     fresh_peak()
     costs, learned = [], []

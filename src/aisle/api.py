@@ -24,6 +24,7 @@ from aisle.jobs.run import RunResult
 from aisle.jobs.run import run as _run
 from aisle.jobs.similar import similar as _similar
 from aisle.jobs.similar import similar_customers as _similar_customers
+from aisle.jobs.train import fit as _fit
 from aisle.jobs.vectors import customer_frame, product_frame
 from aisle.models import create
 from aisle.progress import Progress
@@ -65,12 +66,16 @@ def read(source: Any, *, products: Any = None, customers: Any = None, **settings
     return build_dataset(clean_frames(given, config), config)
 
 
-def fit(data: Dataset, model: str = "personal_frequency", **settings: Any) -> Recommender:
+def fit(
+    data: Dataset, model: str = "personal_frequency", *, checkpoint: str | Path | None = None, **settings: Any
+) -> Recommender:
     """A recommender around one model of the line-up, fitted on everything the Dataset shows.
 
-    Raises UsageError for an unknown model or setting, with those that are known.
+    ``checkpoint``, for models that learn in epochs, is a folder that keeps the training: the same call goes on where a
+    stopped one was. Raises UsageError for an unknown model or setting, with those that are known.
     """
-    return Recommender.prepare(create(model, **settings).fit(data), data)
+    folder = None if checkpoint is None else Path(checkpoint)
+    return Recommender.prepare(_fit(create(model, **settings), data, checkpoint=folder), data)
 
 
 def recommend(

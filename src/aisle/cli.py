@@ -154,20 +154,50 @@ def train(
     source: Annotated[str, typer.Argument(help="Folder, file, or database URL with the retailer's tables.")],
     model: Annotated[str, typer.Option("--model", help="Registry name, for example ease.")],
     out: OutOption = Path("model"),
+    settings: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="NAME=VALUE", help="A setting of the model, as in its card; may be repeated."),
+    ] = None,
+    checkpoint: Annotated[
+        Path | None,
+        typer.Option("--checkpoint", help="Keep the training here; stopped, the same command goes on."),
+    ] = None,
+    tensorboard: Annotated[
+        Path | None, typer.Option("--tensorboard", help="Write the curves of the training here.")
+    ] = None,
+    mlflow: Annotated[
+        str | None, typer.Option("--mlflow", metavar="RUN_ID", help="Send the curves to this run of MLflow.")
+    ] = None,
     config: ConfigOption = None,
     date_order: DateOrderOption = None,
     quiet: QuietOption = False,
 ) -> None:
     """Fit one model on everything and write it as a bundle.
 
-    Example:
+    Values of --set are JSON (true, 0.1, null) or plain words. --checkpoint, --tensorboard and --mlflow are for models
+    that learn in epochs: hybrid_factorization.
+
+    Examples:
 
       aisle train exports/ --model ease --out model/
+
+      aisle train exports/ --model hybrid_factorization --set loss=wmrb --set tastes=3
+
+      aisle train exports/ --model hybrid_factorization --checkpoint training/ --tensorboard curves/
     """
     from aisle.config import load_config
+    from aisle.jobs.train import Follow, parse_settings
     from aisle.jobs.train import train as train_job
 
-    train_job(source, out, model, config=load_config(config, date_order=date_order), progress=_progress(quiet))
+    train_job(
+        source,
+        out,
+        model,
+        settings=parse_settings(settings or []),
+        follow=Follow(checkpoint=checkpoint, tensorboard=tensorboard, mlflow=mlflow),
+        config=load_config(config, date_order=date_order),
+        progress=_progress(quiet),
+    )
     typer.echo(f"{model} written to {out}")
 
 

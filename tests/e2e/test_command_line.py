@@ -167,6 +167,26 @@ def test_evaluate_explain_and_similar_answer(shop: Path, result: Path, tmp_path:
     assert "not a known customer" in aisle("explain", result / "model", "nobody", code=2).stderr
 
 
+def test_training_takes_settings_and_goes_on_where_it_was_stopped(shop: Path, tmp_path: Path) -> None:
+    command = ("train", shop, "--model", "hybrid_factorization", "--set", "dim=8", "--set", "epochs=2")
+    kept = ("--checkpoint", tmp_path / "training")
+    aisle(*command, *kept, "--out", tmp_path / "one", "--quiet")
+    assert list((tmp_path / "training").rglob("*.safetensors"))
+    done = aisle(*command, *kept, "--out", tmp_path / "two")
+    assert "Fitting hybrid_factorization" in done.stderr
+    aisle(*command, "--out", tmp_path / "three", "--quiet")
+    files = sorted(path.relative_to(tmp_path / "one") for path in (tmp_path / "one").rglob("*.safetensors"))
+    assert files
+    for other in ("two", "three"):
+        for path in files:
+            assert (tmp_path / "one" / path).read_bytes() == (tmp_path / other / path).read_bytes(), (other, path)
+    refused = aisle(*command[:4], "--set", "dims=8", "--out", tmp_path / "four", code=2).stderr
+    assert "did you mean 'dim'?" in refused
+    refused = aisle("train", shop, "--model", "item_knn", *kept, "--out", tmp_path / "four", code=2).stderr
+    assert "models that do: hybrid_factorization" in refused
+    assert not (tmp_path / "four").exists()
+
+
 def test_similar_customers_answer_and_those_who_opted_out_do_not(shop: Path, result: Path) -> None:
     people = pl.read_parquet(result / "customers.parquet").sort("frequency", descending=True, nulls_last=True)
     one, two = people["customer_id"].head(2).to_list()

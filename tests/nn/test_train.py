@@ -98,7 +98,7 @@ def test_steps_take_the_rate_of_their_middle(monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setattr(torch.optim.AdamW, "step", step)
     train(net, 40, nothing(net), schedule(epochs=1, learning_rate=0.1, rate="linear", speeds={"weight": 0.5}))
     assert [rate[0] for rate in rates] == pytest.approx([0.1 * f for f in (0.875, 0.625, 0.375, 0.125)])
-    assert [rate[1] for rate in rates] == pytest.approx([1.0 * f for f in (0.875, 0.625, 0.375, 0.125)])  # a scalar
+    assert [rate[1] for rate in rates] == pytest.approx([0.2 * f for f in (0.875, 0.625, 0.375, 0.125)])  # a scalar
 
 
 @pytest.mark.parametrize("wrong", [{"rate": "step"}, {"warm_up": 1.0}, {"weight_decay": 1.0}, {"weight_decay": -0.1}])
@@ -123,13 +123,13 @@ def stopped_by(values: list[float], **changes: Any) -> tuple[loop.Trained, float
 
 def test_the_best_epoch_is_kept_and_patience_ends_it() -> None:
     trained, weight, told = stopped_by([0.1, 0.2, 0.3, 0.3001, 0.25, 0.9])
-    assert (trained.epochs, weight) == (3, 3.0)  # 0.3001 is higher, but only 0.3 is clear progress
+    assert (trained.epochs, weight) == (2, 2.0)  # 0.3001 is higher, but only 0.3 is clear progress
     assert trained.curve == [0.1, 0.2, 0.3, 0.3001, 0.25]  # two epochs without clear progress
     assert trained.losses == [5.0] * 4
     assert [(epoch.number, epoch.loss, epoch.validation) for epoch in told] == [
         (n, 5.0, v) for n, v in enumerate(trained.curve) if n
     ]
-    assert trained.to_json() == {"loss": trained.losses, "validation": trained.curve, "epochs": 3}
+    assert trained.to_json() == {"loss": trained.losses, "validation": trained.curve, "epochs": 2}
 
 
 def test_the_start_is_kept_where_nothing_is_better() -> None:

@@ -76,6 +76,7 @@ def test_windows_hold_what_was_bought_and_brought_back_in_them(seed: int, days: 
             bought[who, what] += weight if start <= when < end and who >= 0 and sold[2, what] else 0
         for who, what, when, quantity, _, _ in every:
             back[who, what] |= start <= when < end and quantity < 0 and who >= 0 and sold[2, what] > 0
+        bought = np.sign(bought) if weighing in ("even", "recency") else bought
         expected = np.flatnonzero(bought.sum(axis=1))
         np.testing.assert_array_equal(question.customers, expected)
         np.testing.assert_allclose(question.bought.toarray(), bought[expected], rtol=1e-6)
@@ -136,6 +137,7 @@ def test_without_order_everything_is_asked_for(weighing: Weighing) -> None:
         if quantity > 0 and void >= dataset.as_of and who >= 0:
             bought[who, what] += np.log1p(quantity) if weighing == "quantity" else 1.0
         back[who, what] |= quantity < 0 and who >= 0
+    bought = np.sign(bought) if weighing == "even" else bought
     expected = np.flatnonzero((bought > 0).sum(axis=1) > 1)
     np.testing.assert_array_equal(question.customers, expected)
     np.testing.assert_allclose(question.bought.toarray(), bought[expected], rtol=1e-6)
@@ -185,8 +187,8 @@ def test_columns_are_tags_numbers_and_words() -> None:
     form = Form.of(look, {"price": price, "flat": np.ones(10, np.float32)}, pl.Series(TEXTS))
     assert form.blocks == {
         "genre": ["", "a", "b", "c"],
-        "numbers": ["price", "price missing"],
-        "words": ["apple", "red"],  # plum and kiwi name two products each; red and apple half of all, not more
+        "[numbers]": ["price", "price missing"],
+        "[words]": ["apple", "red"],  # plum and kiwi name two products each; red and apple half of all, not more
     }
     assert form.columns[1:3] == ["genre: a", "genre: b"]
     assert form.groups == [0, 0, 0, 0, 1, 1, 2, 2]
@@ -212,6 +214,18 @@ def test_values_are_matched_by_name_and_strange_ones_are_blank() -> None:
     later = features(["a", "b", "c", None], ["a", "b", "c"])  # a sorts in before
     np.testing.assert_array_equal(form.rows(later, {}, 4).dense(), [[0, 0], [1, 0], [0, 1], [0, 0]])
     assert form.rows(Features(), {}, 3).dense().sum() == 0, "a level that is gone"
+
+
+@pytest.mark.parametrize("name", ["words", "numbers"])
+def test_an_attribute_may_be_called_like_what_stands_beside_attributes(name: str) -> None:
+    vocab = Vocab.of(["b", "c"])
+    look = Features(categories=(Level(name, vocab, vocab.codes(pl.Series(["b", "c"] * 5, dtype=pl.String))),))
+    price = np.arange(10, dtype=np.float32)
+    form = Form.of(look, {"price": price}, pl.Series(TEXTS))
+    assert form.blocks[name] == ["b", "c"]
+    rows = form.rows(look, {"price": price}, 10, pl.Series(TEXTS)).dense().numpy()
+    np.testing.assert_array_equal(rows[:, :2], [[1, 0], [0, 1]] * 5)
+    assert rows.shape == (10, 2 + 2 + 2)
 
 
 def test_few_bars_are_no_tags() -> None:

@@ -2,13 +2,44 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
 
 from aisle.bundle import Recommender, save
 from aisle.config import RunConfig
+from aisle.data.dataset import Dataset
+from aisle.errors import UsageError
 from aisle.jobs.ingest import build_dataset, clean_source
-from aisle.models import create
-from aisle.progress import Progress
+from aisle.models import MODELS, create, model_class
+from aisle.models.base import LearnsInEpochs, Model
+from aisle.progress import Progress, Tick
+
+if TYPE_CHECKING:
+    from aisle.models.nn.train import Epoch, Watch
+
+
+@dataclass(frozen=True, kw_only=True)
+class Follow:
+    """How a training in epochs is kept and followed."""
+
+    checkpoint: Path | None = None
+    """Folder of the state after each epoch."""
+    tensorboard: Path | None = None
+    """Folder of its curves."""
+    mlflow: str | None = None
+    """Id of the run its curves belong to."""
+
+    def watches(self) -> list[Watch]:
+        """One for each place that wants the curves; raises UsageError for a package that is not installed."""
+        if self.tensorboard is None and self.mlflow is None:
+            return []
+        from aisle.models.nn import sinks
+
+        found = [] if self.tensorboard is None else [sinks.tensorboard(self.tensorboard)]
+        return found if self.mlflow is None else [*found, sinks.mlflow(self.mlflow)]
 
 
 def train(
@@ -16,14 +47,80 @@ def train(
     out: Path,
     model: str,
     *,
+    settings: Mapping[str, Any] | None = None,
+    follow: Follow | None = None,
     config: RunConfig | None = None,
     progress: Progress | None = None,
 ) -> Recommender:
-    """Fit one model with its default settings and write the bundle to ``out``; raises UsageError for its name."""
-    config, progress = config or RunConfig(), progress or Progress()
-    fresh = create(model)
+    """Fit one model and write the bundle to ``out``; raises UsageError for its name, its settings or ``follow``."""
+    config, progress, follow = config or RunConfig(), progress or Progress(), follow or Follow()
+    fresh = create(model, **(settings or {}))
+    if follow != Follow():
+        learner(fresh)
+    watches = follow.watches()
     dataset = build_dataset(clean_source(source, config, progress), config)
-    with progress.step(f"Fitting {model}"):
-        recommender = Recommender.prepare(fresh.fit(dataset), dataset, seed=config.seed)
+    with progress.step(f"Fitting {model}") as tick:
+        if isinstance(fresh, LearnsInEpochs):
+            watches.append(ticking(tick, int(fresh.params().get("epochs", 0))))
+        fit(fresh, dataset, checkpoint=follow.checkpoint, watches=watches)
+        recommender = Recommender.prepare(fresh, dataset, seed=config.seed)
         save(recommender, out)
     return recommender
+
+
+def fit(model: Model, data: Dataset, *, checkpoint: Path | None = None, watches: Sequence[Watch] = ()) -> Model:
+    """Fit in place; raises UsageError where a model that does not learn in epochs is to be kept or watched."""
+    if checkpoint is None and not watches:
+        return model.fit(data)
+
+    def watch(epoch: Epoch) -> None:
+        for one in watches:
+            one(epoch)
+
+    learner(model).fit(data, checkpoint=checkpoint, watch=watch)
+    return model
+
+
+def learner(model: Model) -> LearnsInEpochs:
+    """The model, known to learn in epochs; raises UsageError with the models that do."""
+    if not issubclass(type(model), LearnsInEpochs):
+        able = ", ".join(name for name in MODELS if issubclass(model_class(name), LearnsInEpochs))
+        raise UsageError(
+            f"{model.name} does not learn in epochs: there is no training to keep or to follow; models that do: {able}"
+        )
+    return cast(LearnsInEpochs, model)
+
+
+def ticking(tick: Tick, epochs: int) -> Watch:
+    """Shows how far a training is: at most ``epochs`` to choose how long to learn, then at most as many again."""
+    chosen = 0
+
+    def watch(epoch: Epoch) -> None:
+        nonlocal chosen
+        if epoch.validation is not None:
+            chosen = epoch.number
+        total = 2 * epochs if epoch.validation is not None else 2 * chosen or epochs
+        tick(epoch.number, max(total, epoch.number))
+
+    return watch
+
+
+def parse_settings(texts: Sequence[str]) -> dict[str, Any]:
+    """``NAME=VALUE`` as on the command line: values are JSON, and plain text where they are not.
+
+    Raises UsageError for a text without a name.
+    """
+    found: dict[str, Any] = {}
+    for text in texts:
+        name, sign, value = text.partition("=")
+        if not sign or not name.strip():
+            raise UsageError(f"--set {text!r} names no setting; write NAME=VALUE, for example epochs=10")
+        try:
+            found[name.strip()] = json.loads(value, parse_constant=_refuse)
+        except ValueError:
+            found[name.strip()] = value.strip()
+    return found
+
+
+def _refuse(constant: str) -> None:
+    raise ValueError(constant)  # NaN and Infinity are no settings

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import difflib
+from dataclasses import Field, fields
 from importlib import import_module
+from numbers import Integral, Real
 from typing import Any
 
 from aisle.errors import UsageError
@@ -33,9 +36,35 @@ def model_class(name: str) -> type[Model]:
 
 
 def create(name: str, **settings: Any) -> Model:
-    """A new, unfitted model by registry name; raises UsageError for an unknown name or setting."""
+    """A new, unfitted model by registry name.
+
+    Raises UsageError for an unknown name, an unknown setting, with the nearest known one, or a value of the wrong kind.
+    """
     cls = model_class(name)
-    unknown = set(settings) - set(cls.settings())
-    if unknown:
-        raise UsageError(f"{name} has no setting {sorted(unknown)}; it has {', '.join(cls.settings()) or 'none'}")
+    known = {f.name: f for f in fields(cls) if f.init}
+    for setting, value in settings.items():
+        if setting not in known:
+            near = difflib.get_close_matches(setting, known, n=1)
+            hint = f" (did you mean {near[0]!r}?)" if near else ""
+            raise UsageError(f"{name} has no setting {setting!r}{hint}; it has {', '.join(known) or 'none'}")
+        kinds = _kinds(known[setting])
+        if not any(_fits(value, kind) for kind in kinds):
+            raise UsageError(f"{setting} is {value!r}; give {' or '.join(KINDS.get(kind, kind) for kind in kinds)}")
     return cls(**settings)
+
+
+KINDS = {"int": "a whole number", "float": "a number", "bool": "true or false", "str": "text", "None": "null"}
+
+
+def _kinds(setting: Field[Any]) -> list[str]:
+    """Kinds of values that a setting takes, by its annotation; a named choice is of the kind of its default."""
+    said = str(getattr(setting.type, "__name__", setting.type))
+    parts = [part.strip() for part in said.split("|")]
+    return [part if part in KINDS else type(setting.default).__name__ for part in parts]
+
+
+def _fits(value: Any, kind: str) -> bool:
+    if kind == "None":
+        return value is None
+    types: dict[str, type] = {"int": Integral, "float": Real, "bool": bool, "str": str}
+    return isinstance(value, types.get(kind, object)) and (kind == "bool" or not isinstance(value, bool))

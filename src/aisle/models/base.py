@@ -6,15 +6,16 @@ Three rules make saving, cloning, printing and tuning generic:
 2. ``fit`` returns self and sets attributes whose names end in ``_``: arrays, CSR arrays, or plain JSON values;
 3. ``score`` is pure: same batch, same answer, whoever else is in the batch; it never reads the training table.
 
-A model that learns in epochs may leave ``training_ = {"loss": [by epoch], "validation": [after 0, 1, 2 … epochs],
-"epochs": kept}`` after ``fit``; the report draws it.
+A model that learns in epochs takes part in ``LearnsInEpochs`` and may leave ``training_ = {"loss": [by epoch],
+"validation": [after 0, 1, 2 … epochs], "epochs": kept}`` after ``fit``; the report draws it.
 """
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, fields
-from typing import Any, ClassVar, Protocol, Self, TypeAlias, runtime_checkable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, Self, TypeAlias, runtime_checkable
 
 import numpy as np
 import scipy.sparse as sp
@@ -23,6 +24,9 @@ from aisle.data.dataset import Dataset
 from aisle.data.events import Batch
 from aisle.errors import NotFittedError
 from aisle.types import Floats
+
+if TYPE_CHECKING:  # torch is imported by the models that learn with it alone
+    from aisle.models.nn.train import Watch
 
 Array: TypeAlias = "np.ndarray[Any, np.dtype[Any]]"
 CSR_PARTS = ("data", "indices", "indptr", "shape")
@@ -119,6 +123,22 @@ class Biased(Protocol):
 
     def customer_biases(self, batch: Batch) -> Floats:
         """(B,) the part of the score that is the same for all products; it moves no rank."""
+        ...
+
+
+@runtime_checkable
+class LearnsInEpochs(Protocol):
+    """A model whose training can be followed, stopped and gone on with."""
+
+    def fit(self, data: Dataset, *, checkpoint: Path | None = None, watch: Watch | None = None) -> Self:
+        """As every fit; after each epoch its state is in the folder ``checkpoint``, and ``watch`` is told.
+
+        The same call with the same folder goes on where a stopped one was.
+        """
+        ...
+
+    def fit_partial(self, data: Dataset, *, epochs: int = 1, watch: Watch | None = None) -> Self:
+        """Go on from what was learnt, on other or more data."""
         ...
 
 

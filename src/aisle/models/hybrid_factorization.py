@@ -4,15 +4,16 @@ A question is (what a customer bought before t, what is known about the customer
 the days after t. With product vectors ``v_i``, a customer vector ``u`` and decayed basket counts ``c_t(i)`` of the
 customer's own products at several half-lives::
 
-    score(i) = ⟨u, n_i^λ v_i⟩ / τ  +  Σ_m a_m · log share_m(i) + b·x_i  +  Σ_t w_t · log(1 + c_t(i)) · loyal · again
+    score(i) = ⟨u, n_i^λ v_i⟩ / τ  +  Σ_m a_m · log share_m(i) + b·x_i  +  Σ_t r_t · log(1 + c_t(i)) · loyal · again
                taste                  what sells (1 and 4 windows, ever)   what I buy again (own products only)
 
     v_i = body(g_id · id_i + Σ_l g_l · W_l x_i)             x_i: categories, tags, numbers, words; gates start id-heavy
     u   = body((M Σ_j w_j v_j + c Σ_l g_l · W_l y_u) / (Σ_j w_j + c) (+ id))         y_u: groups, attributes, RFMV
     w_j = n_j^-μ · Σ_t b_t · log(1 + c_t(j))                j: own products; n_j: how often j sold
 
-What is known of a customer counts as much as c purchases. The inner product may be a cosine or a distance, one taste
-may be several, and both bodies may be changed (``nn/towers``).
+``loyal · again`` is ``exp(own_heat + boost + loyal·u + repeatable·v_i)``. What is known of a customer counts as much as
+c purchases. The inner product may be a cosine or a distance, one taste may be several, and both bodies may be changed
+(``nn/towers``).
 The towers are heirs of the hybrid of Kula (LightFM, 2015) and of TensorRec, with the customer's identity replaced by
 the history; dropping ids at random so that content learns to stand in is DropoutNet (Volkovs et al., NeurIPS 2017).
 Learning starts from a ridge regression cut to D dimensions (``nn/start``), whose half-life and ridge the latest window
@@ -32,7 +33,7 @@ import torch
 
 from aisle.data.dataset import Dataset
 from aisle.data.events import Batch
-from aisle.errors import UsageError
+from aisle.errors import BundleError, UsageError
 from aisle.features.pairs import decayed_presence
 from aisle.models.base import Array, Model
 from aisle.models.nn import losses
@@ -40,16 +41,16 @@ from aisle.models.nn.carry import carry_over
 from aisle.models.nn.checkpoint import Checkpoint
 from aisle.models.nn.histories import HALF_LIVES
 from aisle.models.nn.hybrid_net import CONTENT_PARTS, Ask, HybridNet, Scorer, Shape, Sizes, log_shares
-from aisle.models.nn.look import Look, signature, starters
+from aisle.models.nn.look import Look, signature
 from aisle.models.nn.losses import SAMPLED, Loss
 from aisle.models.nn.regression import REGRESSION
 from aisle.models.nn.rows import Rows
 from aisle.models.nn.sampling import Negatives, Sampler
 from aisle.models.nn.similarity import Similarity
 from aisle.models.nn.start import Start, Tastes
-from aisle.models.nn.tasks import VALIDATE, Rules, Tasks, clearly_better, fit_heats, judged, judgement, loss_of
+from aisle.models.nn.tasks import VALIDATE, Rules, Tasks, boosted, clearly_better, fit_heats, judgement, loss_of
 from aisle.models.nn.towers import TOWERS
-from aisle.models.nn.train import Rate, Schedule, Trained, Watch, train
+from aisle.models.nn.train import Rate, Schedule, Trained, Watch, later, train
 from aisle.models.nn.windows import (
     Question,
     Weighing,
@@ -58,6 +59,7 @@ from aisle.models.nn.windows import (
     hold_out,
     questions,
     sales_before,
+    some_before,
     unordered,
     window_ticks,
 )
@@ -74,7 +76,7 @@ BLIND_EPOCHS = 10
 """Epochs where the data hold a single window, so that nothing can say when to stop."""
 OWN_LAST = -50.0
 """Added to own products where nobody buys anything twice."""
-AGES: dict[Clock, tuple[float, ...]] = {"time": (180.0, 60.0), "sequence": (10.0, 3.0)}
+AGES: dict[Clock, tuple[float, ...]] = {"time": (365.0, 90.0, 30.0), "sequence": (27.0, 9.0, 3.0)}
 START: Start = {"half_life": None, "ridge": 0.1, "lift": 0.125, "prior": 0.1}
 OTHERS: dict[str, tuple[float, ...]] = {"ridge": (0.3, 0.03), "lift": (0.0,), "prior": (1.0,)}
 """The start, and what else is tried: the age in days (baskets) at which a purchase counts half, the ridge, how much
@@ -162,9 +164,9 @@ class HybridFactorization(Model):
         self.epochs_, self.training_ = 0, {}
         asked = questions(data, ticks, WINDOWS, self._limit, self.seed, self.weighing)
         ordered = come_back(data, asked)
-        past, tasks = data, None
+        past, cut, tasks = data, data.as_of, None
         if ordered:
-            tasks, past = self._tasks(data, asked), data.before(asked[0].cut)
+            tasks, cut = self._tasks(data, asked), asked[0].cut
         else:
             past, judge = hold_out(data, VALIDATE, self.seed)
             rest = unordered(past, self.max_questions, self.seed, self.weighing)
@@ -172,18 +174,21 @@ class HybridFactorization(Model):
             tasks = self._tasks(past, asked, hidden=True)
         trained = Trained(min(self.epochs, BLIND_EPOCHS))
         if tasks is not None and len(asked) > 1:
-            self._choose(past, tasks)
-            self._start(past, tasks)
+            self._choose(past, cut, tasks)
+            self._start(past, cut, tasks)
             trained = self._learn(tasks, tasks.learners, self.epochs, True, first, watch)
+        boost = float(self._net.boost) if trained.curve else 0.0
         if not ordered:
             asked = unordered(data, self.max_questions, self.seed, self.weighing)
             tasks = self._tasks(data, asked, hidden=True)
-        self._start(data, tasks)
+        self._start(data, data.as_of, tasks)
         if tasks is not None and trained.epochs + len(trained.losses):
             rows = np.arange(len(tasks))
+            watch = later(watch, len(trained.losses))
             again = self._learn(tasks, rows, trained.epochs, False, final, watch)
             self.training_ = trained.to_json() if trained.curve else again.to_json()
             self.epochs_ = trained.epochs
+        self._net.boost.fill_(boost)
         self._settle()
         return self
 
@@ -201,10 +206,11 @@ class HybridFactorization(Model):
         ordered = come_back(data, asked)
         asked = asked if ordered else unordered(data, self.max_questions, self.seed, self.weighing)
         tasks = self._tasks(data, asked, hidden=not ordered)
-        net = self._fresh(data, tasks)
+        net = self._fresh(data, data.as_of, tasks)
         if not ordered:  # such data cannot tell whether people buy things again
             net.own_shift.copy_(old.own_shift)
-        carry_over(old, net, labels, self._look.labels, starters(data).history)
+        net.boost.copy_(old.boost)
+        carry_over(old, net, labels, self._look.labels, some_before(data, data.as_of).history)
         if tasks is not None:
             trained = self._learn(tasks, np.arange(len(tasks)), epochs, False, None, watch)
             losses_ = [*self.training_.get("loss", []), *trained.losses]
@@ -258,6 +264,10 @@ class HybridFactorization(Model):
 
     def restore(self, arrays: dict[str, Array], values: dict[str, Any]) -> Self:
         """Rebuild the network from the sizes and fill it."""
+        if "look_" not in values:
+            raise BundleError(
+                "this hybrid was saved by an earlier version of aisle, which built it otherwise; train again"
+            )
         super().restore({k: v for k, v in arrays.items() if not k.startswith("net__")}, values)
         self._look = Look.load(self.look_)
         indptr, column, value = (torch.from_numpy(arrays[f"net__content_{n}"].copy()) for n in CONTENT_PARTS)
@@ -315,9 +325,9 @@ class HybridFactorization(Model):
             self._net, self._look.ask(batch, 0, self.max_history), self._vectors, shares, torch.ones(len(batch))
         )
 
-    def _choose(self, past: Dataset, tasks: Tasks) -> None:
+    def _choose(self, past: Dataset, cut: int, tasks: Tasks) -> None:
         """The settings of the start that the judges clearly like best, and how hot its scores should be."""
-        net, batch, seen = self._fresh(past, tasks), starters(past), dict[float | None, Tastes]()
+        net, batch, seen = self._fresh(past, cut, tasks), some_before(past, cut), dict[float | None, Tastes]()
         if not net.starts:
             return
 
@@ -337,17 +347,16 @@ class HybridFactorization(Model):
                 found = worth(trial)
                 if clearly_better(found, value, tasks.new_only):
                     self.start_, value = trial, found
-        if self.epochs:
-            self._start(past, tasks)
-            self.start_ |= fit_heats(self._net, tasks)
+        self._start(past, cut, tasks)
+        self.start_.update(fit_heats(self._net, tasks))
 
-    def _start(self, data: Dataset, tasks: Tasks | None) -> None:
+    def _start(self, data: Dataset, cut: int, tasks: Tasks | None) -> None:
         """A fresh network that starts from who bought what together.
 
         Content starts as far as it explains that, and ids as the rest, so that new products and new customers have a
         say at once.
         """
-        net, batch = self._fresh(data, tasks), starters(data)
+        net, batch = self._fresh(data, cut, tasks), some_before(data, cut)
         tastes = Tastes.of(decayed_presence(batch, self.start_["half_life"]), self.dim, self.seed)
         vectors = tastes.vectors(self.start_["ridge"] or 0.0, self.dim)
         net.explain(torch.from_numpy(vectors))
@@ -357,10 +366,10 @@ class HybridFactorization(Model):
         net.tell_apart(self._look.ask(batch, 0, self.max_history).content, mean)
         net.set_out(self.start_, HALF_LIVES[data.clock])
 
-    def _fresh(self, data: Dataset, tasks: Tasks | None) -> HybridNet:
+    def _fresh(self, data: Dataset, cut: int, tasks: Tasks | None) -> HybridNet:
         """An untrained network with all it must know of the data and does not learn."""
-        net = self._net = self.build(self._sizes(), self._look.content(data))
-        sold = np.bincount(data.purchases.product, minlength=data.shape[1])
+        net = self._net = self.build(self._sizes(), self._look.content(data)).eval()
+        sold = sales_before(data, cut, 1)[-1]
         net.sold.copy_(torch.from_numpy(np.log1p(sold).astype(np.float32)))
         net.has_id.copy_(torch.from_numpy((sold > 0).astype(np.float32)))
         net.own_shift.fill_(OWN_LAST if tasks is not None and tasks.new_only else 0.0)
@@ -403,7 +412,7 @@ class HybridFactorization(Model):
             len(rows),
             lambda some, generator: loss_of(self._net, tasks, rows[some.numpy()], rules, generator),
             schedule,
-            (lambda: judged(self._net, tasks)) if stop else None,
+            (lambda: boosted(self._net, tasks)) if stop else None,
             checkpoint=checkpoint,
             watch=watch,
         )

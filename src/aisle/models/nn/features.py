@@ -26,6 +26,8 @@ TAG = "|"
 """Parts of a value such as ``Action|Comedy`` are tags: one column each."""
 TAGGED = 0.1
 """Share of values with such a mark from which a level is read as tags."""
+NUMBERS, WORDS = "[numbers]", "[words]"
+"""Blocks beside the levels; no attribute is called so."""
 MIN_CARRIERS, MAX_SHARE, MAX_WORDS = 3, 0.5, 2_000
 """A word counts if at least so many products and at most this share of them carry it; the most common are kept."""
 WORD = re.compile(r"[^\W\d_]{2,}")
@@ -74,9 +76,9 @@ class Form:
         """Block -> names of its columns, in the order of the columns: each level, the numbers, the words."""
         found = {name: sorted(set(_pieces(values))) for name, values in self.levels.items()}
         if self.numbers:
-            found["numbers"] = [*self.numbers, *(f"{name} missing" for name in self.numbers)]
+            found[NUMBERS] = [*self.numbers, *(f"{name} missing" for name in self.numbers)]
         if self.words:
-            found["words"] = self.words
+            found[WORDS] = self.words
         return found
 
     @property
@@ -99,7 +101,7 @@ class Form:
         for name, columns in blocks.items():
             if name in self.levels:
                 part = self._level(name, columns, found.get(name), size)
-            elif name == "numbers":
+            elif name == NUMBERS:
                 part = self._numbers(numbers, size)
             else:
                 part = self._names(names, size)

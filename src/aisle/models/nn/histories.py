@@ -35,19 +35,6 @@ class Histories:
         """(P,) row of each pair."""
         return np.repeat(np.arange(len(self)), np.diff(self.indptr))
 
-    def take(self, rows: Ints) -> Histories:
-        """The histories of some rows."""
-        starts, sizes = self.indptr[rows], np.diff(self.indptr)[rows]
-        indptr = np.concatenate(([0], np.cumsum(sizes)))
-        pairs = np.repeat(starts - indptr[:-1], sizes) + np.arange(int(indptr[-1]))
-        return Histories(indptr, self.product[pairs], self.counts[pairs])
-
-    def blank(self, empty: np.ndarray) -> Histories:
-        """The same rows with those under the mask ``empty`` (N,) forgotten."""
-        keep = ~empty[self.row]
-        sizes = np.where(empty, 0, np.diff(self.indptr))
-        return Histories(np.concatenate(([0], np.cumsum(sizes))), self.product[keep], self.counts[keep])
-
     @classmethod
     def of(cls, batch: Batch, limit: int) -> Histories:
         """The histories of a batch; of longer ones the ``limit`` products that were bought most and latest."""
@@ -69,13 +56,3 @@ class Histories:
             row, product, counts = row[kept], product[kept], counts[kept]
         indptr = np.concatenate(([0], np.cumsum(np.bincount(row, minlength=len(batch)))))
         return cls(indptr.astype(np.int64), product, counts)
-
-    @classmethod
-    def join(cls, parts: list[Histories]) -> Histories:
-        """The rows of all parts, one below the other."""
-        sizes = np.concatenate([np.diff(part.indptr) for part in parts])
-        return cls(
-            np.concatenate(([0], np.cumsum(sizes))),
-            np.concatenate([part.product for part in parts]),
-            np.concatenate([part.counts for part in parts]),
-        )

@@ -156,12 +156,14 @@ class HybridNet(nn.Module):
     sold: Tensor
     """(I,) log(1 + purchases)."""
     has_id: Tensor
-    """(I,) 1 where the product sold often enough to be known by its id."""
+    """(I,) 1 where the product ever sold, and so is known by its id."""
+    boost: Tensor
+    """Logarithm of how much stronger the repeat head is in lists than in the likelihood; learning does without."""
     own_shift: Tensor
     """What is added to own products: 0, or far below 0 where nobody buys anything twice."""
 
     def __init__(self, sizes: Sizes, shape: Shape, content: Rows) -> None:
-        """Start so that the untrained score is own decayed frequency, then popularity, with a whisper of taste.
+        """Start at random but for the repeat head and what sells; ``place`` and ``explain`` put a start in.
 
         ``content`` (I, F) what is known of the products.
         """
@@ -198,6 +200,7 @@ class HybridNet(nn.Module):
         self.register_buffer("sold", torch.zeros(sizes.products))
         self.register_buffer("has_id", torch.zeros(sizes.products))
         self.register_buffer("own_shift", torch.zeros(()))
+        self.register_buffer("boost", torch.zeros(()))
 
     @property
     def content(self) -> Rows:
@@ -268,7 +271,10 @@ class HybridNet(nn.Module):
         """(P,) the repeat head for each pair of a customer (B, D) and an own product."""
         base = (torch.log1p(ask.counts) * F.softplus(self.repeat)).sum(dim=1)
         own: Tensor = self.loyal(customers)[ask.history.row, 0] + self.repeatable(vectors)[ask.history.column, 0]
-        return base * torch.exp(self.own_heat + own.clamp(-3.0, 3.0)) + self.own_shift
+        return (
+            base * torch.exp(self.own_heat + (0.0 if self.training else self.boost) + own.clamp(-3.0, 3.0))
+            + self.own_shift
+        )
 
     def sells(self, shares: Tensor) -> Tensor:
         """(C, I) the what-sells prior from log shares (C, S, I), and the bias of the products' content."""

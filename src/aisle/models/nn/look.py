@@ -12,15 +12,13 @@ import polars as pl
 
 from aisle.data.dataset import Dataset
 from aisle.data.events import Batch
-from aisle.features.customers import RFMV, rfmv
-from aisle.models.nn.features import Form
+from aisle.features.customers import RFMV, rfmv, some_customers
+from aisle.models.nn.features import NUMBERS, Form
 from aisle.models.nn.histories import Histories
 from aisle.models.nn.hybrid_net import Ask
 from aisle.models.nn.rows import Rows
 from aisle.types import Floats, Ints
 
-STARTERS = 50_000
-"""At most about so many customers say where learning starts, evenly spread over all: memory does not grow with rows."""
 PREFIX = "purchases: "
 """Marks the customer numbers that come from purchases."""
 
@@ -42,8 +40,8 @@ class Look:
 
         What was seen ``before`` stays in the forms.
         """
-        batch = starters(data)
-        sold = data.popularity > 0
+        batch = some_customers(data)
+        sold = np.bincount(data.purchases.product, minlength=data.shape[1]) > 0
         goods = {name: values[sold] for name, values in data.products.numbers.items()}
         names = None if data.products.names is None else data.products.names.filter(pl.Series(sold))
         products = Form.of(data.products.features, goods, names)
@@ -82,7 +80,7 @@ class Look:
         """Columns of the customer numbers that come from purchases, and of their flags."""
         start = 0
         for name, columns in self.customers.blocks.items():
-            if name == "numbers":
+            if name == NUMBERS:
                 break
             start += len(columns)
         numbers = list(self.customers.numbers)
@@ -103,20 +101,15 @@ class Look:
         return Ask.of(histories, content, ids, np.full(len(batch), cut, dtype=np.int64), batch.n_products)
 
 
-def starters(data: Dataset) -> Batch:
-    """Customers with purchases, those that say where learning starts."""
-    some = np.flatnonzero(np.diff(data.indptr) > 0).astype(np.int32)
-    return data.batch(some[:: -(-len(some) // STARTERS)] if len(some) else some)
-
-
 def signature(data: Dataset) -> str:
     """A hash of all that a fit may see: equal data, equal text."""
-    seen = {f.name: getattr(data.lines, f.name) for f in fields(data.lines)} | {"as_of": np.array([data.as_of])}
+    lines = {f.name: getattr(data.lines, f.name) for f in fields(data.lines)}
     for side, entities in (("customers", data.customers), ("products", data.products)):
-        seen |= {f"{side} {level.name}": level.codes for level in entities.features.levels}
-        seen |= {f"{side} {name}": values for name, values in entities.numbers.items()}
-    found = hashlib.sha256()
-    for name, values in seen.items():
+        lines |= {f"{side} {level.name}": level.codes for level in entities.features.levels}
+        lines |= {f"{side} {name}": values for name, values in entities.numbers.items()}
+    lines["as_of"] = np.array([data.as_of])
+    found = hashlib.sha256()  # of the arrays as they are: they may be long, and read-only
+    for name, values in lines.items():
         found.update(f"{name} {values.dtype} {values.shape}\n".encode())
         found.update(np.ascontiguousarray(values).data)
     return found.hexdigest()

@@ -15,6 +15,7 @@ from aisle.models.nn import losses, sampling
 from aisle.models.nn.hybrid_net import Ask, HybridNet, Scorer, log_shares
 from aisle.models.nn.losses import Loss, Sample
 from aisle.models.nn.regression import REGRESSION, Cells, block_totals, dot_totals
+from aisle.models.nn.rows import Rows
 from aisle.models.nn.sampling import Sampler
 from aisle.models.nn.windows import Question, spread
 from aisle.types import Bools, Codes, Doubles, Floats, Ints, Sparse
@@ -32,10 +33,11 @@ BUSY = 0.5
 FORGET = 0.1
 """Share of training questions asked as if the customer were new, so that attributes learn to answer alone."""
 IDENTITY_DROPOUT = 0.5
-HEATS = (0.0, 0.5, 1.0, 1.5, 2.0, 2.5, 3.0, 3.5)
-OWN_HEATS = (0.0, -0.7, 0.7, 1.4, 2.1, 2.8)
-"""Logarithms of 1 / τ, and of the repeat head's scale, tried for the start."""
-FLOOR = 0.001
+HEATS = (-2.0, -1.5, -1.0, -0.5, 0.0, 0.5, 1.0, 1.5, 2.0, 2.5, 3.0, 3.5)
+"""Logarithms of 1 / τ, and of the scale of the repeat head, tried for the start."""
+BOOST = 6
+"""Beyond this the repeat head is all there is, or nothing."""
+FLOOR = 0.05
 """Keeps either part of the judgement from being all of it."""
 COLUMNS = 4_096
 """Products scored at a time where a dense loss has no closed form."""
@@ -175,6 +177,7 @@ def loss_of(net: HybridNet, tasks: Tasks, rows: Ints, rules: Rules, generator: t
         mask = sp.csr_array((np.ones(len(place[0]), dtype=np.float32), place), shape=bought.shape)
         bought = sp.csr_array(bought.multiply(mask))
         ask = ask.without(hide)
+    seen = ask.history
     ask = tasks.forget(ask, torch.rand(size, generator=generator) < FORGET)
     vectors = net.product_vectors(sampling.keep_mask(tasks.n_products, rules.id_dropout, generator))
     keep = sampling.keep_mask(size, IDENTITY_DROPOUT, generator)
@@ -182,7 +185,8 @@ def loss_of(net: HybridNet, tasks: Tasks, rows: Ints, rules: Rules, generator: t
     targets = Targets.of(bought, tasks.returned[rows], tasks.worth[rows])
     if rules.loss in REGRESSION:
         return _fit_values(scorer, targets, tasks, rules)
-    total = _rank(scorer, targets, tasks, rules, generator)
+    # What a newcomer bought is still no rival where nothing is bought twice.
+    total = _rank(scorer, targets, tasks, rules, seen if tasks.hidden else ask.history, generator)
     return total + rules.dislike * _dislike(scorer, targets, generator) if len(targets.back[0]) else total
 
 
@@ -211,8 +215,10 @@ class Targets:
         return Targets(self.row[mask], self.column[mask], self.weight[mask], self.back)
 
 
-def _rank(scorer: Scorer, targets: Targets, tasks: Tasks, rules: Rules, generator: torch.Generator) -> Tensor:
-    """A ranking loss over all products, and over those that are new to the customer."""
+def _rank(
+    scorer: Scorer, targets: Targets, tasks: Tasks, rules: Rules, seen: Rows, generator: torch.Generator
+) -> Tensor:
+    """A ranking loss over all products, and over those that are new to the customer: not in ``seen`` (B, I)."""
     ask, size = scorer.ask, tasks.n_products
     own = ask.own
     old = sampling.is_pair(targets.row, targets.column, own, size)
@@ -357,26 +363,41 @@ def _mean(values: Doubles) -> float:
 
 @torch.no_grad()
 def fit_heats(net: HybridNet, tasks: Tasks) -> dict[str, float]:
-    """How hot the start's scores should be: the taste so that it fits answers new to the judges, then the repeat head.
-
-    The first is a matter of likelihood (it ranks the same however hot), the second of the judgement.
-    """
+    """How hot the start should be to fit some judges' answers: taste on what is new to them, then own products."""
     few = replace(tasks, judges=tasks.judges[:BLOCK])
-    cost: dict[float, float] = {}
-    for heat in HEATS:
-        net.heat.fill_(heat)
-        for scores, real, own in judge_scores(net, few):
-            scores[own], real[own] = -torch.inf, False
-            row, column = (torch.from_numpy(part) for part in real.nonzero())
-            weight = torch.full((len(row),), 1.0 / max(len(row), 1))
-            cost[heat] = float(losses.softmax(scores, row, column, weight))
-    net.heat.fill_(min(cost, key=lambda heat: cost[heat]))
-    worth: dict[float, float] = {}
-    for heat in OWN_HEATS if not tasks.new_only else (0.0,):
-        net.own_heat.fill_(heat)
-        worth[heat] = judged(net, tasks)
-    net.own_heat.fill_(max(worth, key=lambda heat: worth[heat]))
+    for name, fresh in (("heat", True), ("own_heat", False)) if not tasks.new_only else (("heat", True),):
+        cost: dict[float, float] = {}
+        for heat in HEATS:
+            getattr(net, name).fill_(heat)
+            for scores, real, own in judge_scores(net, few):
+                if fresh:
+                    scores[own], real[own] = -torch.inf, False
+                row, column = (torch.from_numpy(part) for part in real.nonzero())
+                weight = torch.full((len(row),), 1.0 / max(len(row), 1))
+                cost[heat] = float(losses.softmax(scores, row, column, weight))
+        getattr(net, name).fill_(min(cost, key=lambda heat: cost[heat]))
     return {"heat": float(net.heat), "own_heat": float(net.own_heat)}
+
+
+@torch.no_grad()
+def boosted(net: HybridNet, tasks: Tasks) -> float:
+    """The judgement with the repeat head as strong as the judges like it, which is left in ``net.boost``.
+
+    What fits the answers best is not what ranks them best: a likelihood counts every product, a list the first few.
+    """
+    if tasks.new_only:
+        return judged(net, tasks)
+    found: dict[int, float] = {}
+    boost, climbing = round(float(net.boost)), True
+    while climbing:
+        for near in (boost - 1, boost, boost + 1):
+            if near not in found and abs(near) <= BOOST:
+                net.boost.fill_(near)
+                found[near] = judged(net, tasks)
+        best = max(found, key=lambda value: found[value])
+        boost, climbing = best, best != boost
+    net.boost.fill_(boost)
+    return found[boost]
 
 
 def judge_scores(net: HybridNet, tasks: Tasks) -> list[tuple[Tensor, Bools, tuple[Tensor, Tensor]]]:

@@ -11,7 +11,7 @@ import logging
 import math
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal, TypeAlias, get_args
 
 import torch
@@ -26,7 +26,7 @@ SCALAR_SPEED = 2.0
 """Gates, scales and other few-number parameters learn this much faster and without decay."""
 SCALAR_SIZE = 32
 GAIN = 0.002
-"""Less progress than this share does not buy another epoch; the best weights are kept all the same."""
+"""Less progress than this share is none: weights are kept, and further epochs bought, for more than that."""
 Rate: TypeAlias = Literal["constant", "cosine", "linear"]
 Step: TypeAlias = Callable[[Tensor, torch.Generator], Tensor]
 """(rows, generator) -> the mean loss of these examples."""
@@ -94,7 +94,7 @@ class Epoch:
     """What is known when an epoch ends."""
 
     number: int
-    """1 for the first."""
+    """1 for the first; a training in two parts counts on."""
     loss: float
     """Mean over the examples."""
     validation: float | None
@@ -103,6 +103,11 @@ class Epoch:
 
 Watch: TypeAlias = Callable[[Epoch], None]
 """Told of every epoch when it is over and saved."""
+
+
+def later(watch: Watch | None, epochs: int) -> Watch | None:
+    """A watch for the next part of a training, after so many epochs: curves go on where they were."""
+    return watch and (lambda epoch: watch(replace(epoch, number=epoch.number + epochs)))
 
 
 def train(
@@ -155,8 +160,6 @@ class Learner:
     losses: list[float] = field(default_factory=list)
     curve: list[float] = field(default_factory=list)
     best: int = 0
-    """Epoch of the highest validation."""
-    gained: int = 0
     """The last epoch with clear progress."""
     kept: dict[str, Tensor] = field(default_factory=dict)
     """Weights of the best epoch; none without validation."""
@@ -173,16 +176,14 @@ class Learner:
         """Note the validation after the epochs done so far; the weights are kept if none was higher."""
         self.curve.append(value)
         epoch = len(self.losses)
-        bar = self.curve[self.gained]
-        if value > bar + GAIN * abs(bar):
-            self.gained = epoch
-        if epoch == 0 or value > self.curve[self.best]:
+        bar = self.curve[self.best]
+        if epoch == 0 or value > bar + GAIN * abs(bar):
             self.best, self.kept = epoch, _copy(self.net)
 
     def stopped(self, schedule: Schedule) -> bool:
         """Whether no epoch is to come."""
         done = len(self.losses)
-        return done >= schedule.epochs or (len(self.curve) > 1 and done - self.gained >= schedule.patience)
+        return done >= schedule.epochs or (len(self.curve) > 1 and done - self.best >= schedule.patience)
 
     def tensors(self) -> dict[str, Tensor]:
         """All that goes on from here, but ``numbers``."""
@@ -195,7 +196,7 @@ class Learner:
 
     def numbers(self) -> dict[str, Any]:
         """Curves and their marks, as plain JSON."""
-        return {"losses": self.losses, "curve": self.curve, "best": self.best, "gained": self.gained}
+        return {"losses": self.losses, "curve": self.curve, "best": self.best}
 
     def restore(self, tensors: Mapping[str, Tensor], numbers: Facts) -> None:
         """Undo ``tensors`` and ``numbers``: the next epoch is the one that would have followed."""

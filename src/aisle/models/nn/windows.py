@@ -16,7 +16,7 @@ import scipy.sparse as sp
 from aisle.data.dataset import Dataset
 from aisle.data.events import Batch, Events, sparse_sum
 from aisle.data.split import Window
-from aisle.features.customers import usual_gap
+from aisle.features.customers import SAMPLE, usual_gap
 from aisle.types import NEVER, Codes, Doubles, Floats, Ints, Sparse
 
 SHARE = 4
@@ -76,12 +76,9 @@ def questions(data: Dataset, ticks: int, count: int, limit: int, seed: int, weig
         if len(customers):
             back = _between(data.lines, window)
             back = back.take((back.quantity < 0) & (sold[-1][back.product] > 0))
-            bought = _cells(inside, customers, _weights(inside, weighing), data.shape)
-            returned = _cells(back, customers, np.ones(len(back)), data.shape).sign()
-            returned = returned - returned.multiply(bought.sign())
             weight = FADE**step if weighing == "recency" else 1.0
-            found.append(Question(window.cut, customers, bought, returned.tocsr(), sold, weight))
-            found[-1].returned.eliminate_zeros()
+            answers = _answers(inside, back, customers, weighing, data.shape)
+            found.append(Question(window.cut, customers, *answers, sold, weight))
     return found
 
 
@@ -94,11 +91,8 @@ def unordered(data: Dataset, limit: int, seed: int, weighing: Weighing) -> list[
     if not len(customers):
         return []
     back = data.lines.take((data.lines.quantity < 0) & (data.lines.customer >= 0))
-    bought = _cells(lines, customers, _weights(lines, weighing), data.shape)
-    returned = _cells(back, customers, np.ones(len(back)), data.shape).sign()
-    returned = (returned - returned.multiply(bought.sign())).tocsr()
-    returned.eliminate_zeros()
-    return [Question(data.as_of, customers, bought, returned, sales_before(data, data.as_of, 1))]
+    answers = _answers(lines, back, customers, weighing, data.shape)
+    return [Question(data.as_of, customers, *answers, sales_before(data, data.as_of, 1))]
 
 
 def hold_out(data: Dataset, limit: int, seed: int) -> tuple[Dataset, Question | None]:
@@ -121,19 +115,18 @@ def hold_out(data: Dataset, limit: int, seed: int) -> tuple[Dataset, Question | 
     events, width = data.all_events, np.int64(data.shape[1])
     keys = np.repeat(customers.astype(np.int64), np.diff(held.indptr)) * width + held.indices
     past = replace(data, all_events=events.take(~np.isin(events.customer * width + events.product, keys)))
-    nothing = sparse_sum(batch.row[:0], batch.lines.product[:0], np.ones(0), batch.shape)
     sold = sales_before(past, data.as_of, 1)
     held = sp.csr_array(held.multiply(sold[-1] > 0))  # what nobody else bought cannot be foretold
     held.eliminate_zeros()
+    nothing = sparse_sum(batch.row[:0], batch.lines.product[:0], np.ones(0), batch.shape)
     return past, Question(data.as_of, customers, held, nothing, sold)
 
 
 def come_back(data: Dataset, asked: list[Question]) -> bool:
     """Whether enough of the customers asked had bought before, so that windows teach what follows from what."""
     first = np.full(data.shape[0], NEVER)
-    np.minimum.at(
-        first, data.purchases.customer[data.purchases.customer >= 0], data.purchases.time[data.purchases.customer >= 0]
-    )
+    some = np.diff(data.indptr) > 0
+    first[some] = data.purchases.time[data.indptr[:-1][some]]  # lines of a customer rise in time
     old = sum(int((first[question.customers] < question.cut).sum()) for question in asked)
     return old >= RETURNING * sum(len(question.customers) for question in asked) > 0
 
@@ -156,6 +149,13 @@ def batch_before(data: Dataset, customers: Codes, cut: int) -> Batch:
         n_products=data.shape[1],
         clock=data.clock,
     )
+
+
+def some_before(data: Dataset, cut: int) -> Batch:
+    """``some_customers`` with purchases before a cut, without a copy of everybody's purchases."""
+    customers = np.flatnonzero(np.diff(data.indptr) > 0).astype(np.int32)
+    batch = batch_before(data, customers[:: -(-len(customers) // SAMPLE)] if len(customers) else customers, cut)
+    return batch_before(data, batch.customers[~batch.empty], cut) if batch.empty.any() else batch
 
 
 def sales_before(data: Dataset, moment: int, ticks: int) -> Floats:
@@ -186,6 +186,19 @@ def _between(lines: Events, window: Window) -> Events:
 
 def _sample(customers: Codes, limit: int, random: np.random.Generator) -> Codes:
     return customers if len(customers) <= limit else np.sort(random.choice(customers, limit, replace=False))
+
+
+def _answers(
+    lines: Events, back: Events, customers: Codes, weighing: Weighing, shape: tuple[int, int]
+) -> tuple[Sparse, Sparse]:
+    """(N, I) weight of what was bought, and 1 for what was brought back and not bought."""
+    bought = _cells(lines, customers, _weights(lines, weighing), shape)
+    if weighing in ("even", "recency"):
+        bought = bought.sign()  # split lines of one product are one purchase
+    returned = _cells(back, customers, np.ones(len(back)), shape).sign()
+    returned = (returned - returned.multiply(bought.sign())).tocsr()
+    returned.eliminate_zeros()
+    return bought, returned
 
 
 def _weights(lines: Events, weighing: Weighing) -> Doubles:
