@@ -16,10 +16,15 @@ Line = tuple[str, str, int, float, int | None]
 """Customer, product, day, quantity, and the day from which a return has undone it."""
 
 
-def shop(lines: list[Line], groups: dict[str, str] | None = None) -> Dataset:
-    """Products are of the category before their dash; amounts are quantities."""
+def shop(
+    lines: list[Line],
+    groups: dict[str, str] | None = None,
+    names: dict[str, str] | None = None,
+    more: tuple[str, ...] = (),
+) -> Dataset:
+    """Products, those of no line too (``more``), are of the category before their dash; amounts are quantities."""
     who, what, day, quantity, void = zip(*lines, strict=True)
-    goods = sorted(set(what))
+    goods = sorted({*what, *more})
     people = sorted(set(who) | set(groups or {}))
     days = [None if d is None else START + timedelta(days=d) for d in void]
     transactions = pl.DataFrame(
@@ -34,6 +39,8 @@ def shop(lines: list[Line], groups: dict[str, str] | None = None) -> Dataset:
         }
     )
     products = pl.DataFrame({"product_id": goods, "category_1": [name.split("-")[0] for name in goods]})
+    if names:
+        products = products.with_columns(name=pl.Series([names.get(good) for good in goods], dtype=pl.String))
     customers = pl.DataFrame({"customer_id": people, "group_1": [(groups or {}).get(p, p[0]) for p in people]})
     return Dataset.of(CleanTables(transactions=transactions, products=products, customers=customers))
 

@@ -201,7 +201,7 @@ class HybridFactorization(Model):
         if not hasattr(self, "look_"):
             return self.fit(data, watch=watch)
         old, labels = self._net, self._look.labels
-        ticks = self._see(data)
+        ticks = self._see(data, self._look)
         asked = questions(data, ticks, WINDOWS, self._limit, self.seed, self.weighing)
         ordered = come_back(data, asked)
         asked = asked if ordered else unordered(data, self.max_questions, self.seed, self.weighing)
@@ -304,10 +304,10 @@ class HybridFactorization(Model):
             customer_groups=tuple(self._look.customers.groups),
         )
 
-    def _see(self, data: Dataset) -> int:
+    def _see(self, data: Dataset, before: Look | None = None) -> int:
         """Remember what features and sales look like today; clock ticks of a window."""
         ticks = window_ticks(data, self.target_days)
-        self._look = Look.of(data, self.identity)
+        self._look = Look.of(data, self.identity, before)
         self.look_ = self._look.save()
         self.target_days_ = ticks / data.unit
         self.shares_ = log_shares(sales_before(data, data.as_of, ticks))

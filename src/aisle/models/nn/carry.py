@@ -33,6 +33,8 @@ def carry_over(old: HybridNet, new: HybridNet, before: Labels, after: Labels, co
     target = dict(new.named_parameters())
     with torch.no_grad():
         for name, value in old.named_parameters():
+            if name not in target:  # no columns, no gates
+                continue
             kind = _kind(name)
             if kind is None:
                 target[name].copy_(value)
@@ -74,7 +76,8 @@ def _introduce(net: HybridNet, known: Tensor, counts: Sparse) -> None:
     buyers = np.maximum(np.asarray(x.sum(axis=0)).ravel(), 1.0)
     wish = torch.from_numpy((np.asarray(x.T @ histories) / buyers[:, None]).astype(np.float32))
     size = told[known].norm(dim=1).mean() if bool(known.any()) else torch.ones(())
-    wish = wish / wish.norm(dim=1, keepdim=True).clamp(min=1e-9) * size
+    length_of = wish.norm(dim=1, keepdim=True)
     content = net.product.first(net.content)
     if net.ids is not None and wish.shape == net.ids.weight.shape:
-        net.ids.weight[~known] = (wish - content)[~known]
+        ids = (wish / length_of.clamp(min=1e-9) * size - content) / net.id_gate.clamp(min=0.1)
+        net.ids.weight[~known] = torch.where(length_of > 0, ids, 0.0)[~known]  # without buyers content alone speaks

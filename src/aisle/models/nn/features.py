@@ -54,6 +54,14 @@ class Form:
         levels = {level.name: level.vocab.ids.to_list() for level in features.levels if len(level.vocab) > 1}
         return cls(levels, form, _words(names))
 
+    def grown(self, other: Form) -> Form:
+        """What this form has, then what only the other has; known numbers keep their scale, so weights their sense."""
+        levels = {
+            **self.levels,
+            **{name: _union(self.levels.get(name, []), other.levels[name]) for name in other.levels},
+        }
+        return Form(levels, {**self.numbers, **other.numbers, **self.numbers}, _union(self.words, other.words))
+
     @classmethod
     def load(cls, value: dict[str, Any]) -> Form:
         """Undo ``save``."""
@@ -158,6 +166,10 @@ def _stack(parts: list[Cells], size: int, width: int) -> Rows:
         torch.from_numpy(value[order].astype(np.float32)),
         width,
     )
+
+
+def _union(first: list[str], second: list[str]) -> list[str]:
+    return list(dict.fromkeys([*first, *second]))
 
 
 def _moved(level: Level, values: list[str]) -> Ints:

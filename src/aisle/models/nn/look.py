@@ -35,15 +35,20 @@ class Look:
     """(U,); empty where the customer's identity is not used."""
 
     @classmethod
-    def of(cls, data: Dataset, identity: bool) -> Look:
-        """What purchases so far have shown: numbers and words of unsold products are not looked at."""
+    def of(cls, data: Dataset, identity: bool, before: Look | None = None) -> Look:
+        """What purchases so far have shown: numbers and words of unsold products are not looked at.
+
+        What was seen ``before`` stays in the forms.
+        """
         batch = some_customers(data)
         sold = np.bincount(data.purchases.product, minlength=data.shape[1]) > 0
         goods = {name: values[sold] for name, values in data.products.numbers.items()}
         names = None if data.products.names is None else data.products.names.filter(pl.Series(sold))
+        products = Form.of(data.products.features, goods, names)
+        customers = Form.of(batch.features, purchase_numbers(batch))
         return cls(
-            Form.of(data.products.features, goods, names),
-            Form.of(batch.features, purchase_numbers(batch)),
+            before.products.grown(products) if before else products,
+            before.customers.grown(customers) if before else customers,
             data.products.vocab.ids.to_list(),
             data.customers.vocab.ids.to_list() if identity else [],
         )
