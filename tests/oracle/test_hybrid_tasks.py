@@ -363,11 +363,12 @@ def _tensors(ask: Ask) -> list[Tensor]:
 
 def test_the_judgement_is_ndcg_over_what_was_sold_with_and_without_own_products() -> None:
     model, found = made()
+    found = replace(found, absent=found.absent | (torch.arange(PRODUCTS) % 5 == 0))
     ours = tasks.judgement(model.network, found)
     question = found.asked[0]
     batch = data().before(question.cut).batch(question.customers)
     scores = replace_shares(model, log_shares(question.sold)).score(batch).astype(np.float64)
-    scores[:, question.sold[-1] == 0] = -np.inf
+    scores[:, found.absent[0].numpy()] = -np.inf
     real, own = question.bought.toarray() > 0, batch.history.toarray() > 0
     for part, blind in enumerate((False, True)):
         for row in range(len(real)):
