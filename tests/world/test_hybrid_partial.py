@@ -160,6 +160,17 @@ def test_new_products_start_among_what_their_buyers_buy() -> None:
     assert np.linalg.norm(hot) == pytest.approx(size, rel=0.01)
 
 
+def test_buyers_say_more_of_a_new_product_than_its_category() -> None:
+    data = shop(lines_of("bdf", 25, 10, range(100)) + [(f"d{p:02}", "b-hot", 50 + p, 1.0, None) for p in range(25)])
+    model = HybridFactorization(**SETTINGS | {"epochs": 0}).fit(shop(lines_of("bdf", 25, 10, range(100))))
+    vectors = by_id(model.fit_partial(data, epochs=0), data)
+    means = {k: np.mean([vectors[f"{k}-{n}"] for n in range(10)], axis=0) for k in "bdf"}
+    hot = vectors["b-hot"]
+    cosine = {k: float(hot @ mean / np.linalg.norm(hot) / np.linalg.norm(mean)) for k, mean in means.items()}
+    assert cosine["d"] > 0.95
+    assert cosine["b"] < 0.4
+
+
 def test_new_products_of_new_customers_start_from_their_content() -> None:
     data = late(extra=("f-unsold",))
     model = HybridFactorization(**SETTINGS).fit(early()).fit_partial(data, epochs=0)

@@ -33,8 +33,6 @@ def carry_over(old: HybridNet, new: HybridNet, before: Labels, after: Labels, co
     target = dict(new.named_parameters())
     with torch.no_grad():
         for name, value in old.named_parameters():
-            if name not in target:  # no columns, no gates
-                continue
             kind = _kind(name)
             if kind is None:
                 target[name].copy_(value)
