@@ -272,6 +272,26 @@ def test_a_hidden_answer_is_not_in_the_history_and_the_rest_is(loss: str, monkey
         assert 0.3 < len(key) / len(whole[0]) < 0.7
 
 
+@pytest.mark.parametrize("loss", ["softmax", "bpr"])
+def test_what_somebody_asked_as_new_has_bought_is_no_rival(loss: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    model, found = made(hidden=True)
+    rows = np.arange(12)
+    left_out: list[Array] = []
+
+    def spy(*seen: Any) -> Tensor:
+        out = seen[0].hit if loss == "bpr" else seen[0].isneginf()
+        left_out.append(out.sum(dim=1).numpy())
+        return torch.zeros((), requires_grad=True)
+
+    monkeypatch.setattr(losses, "softmax", spy)
+    monkeypatch.setitem(losses.SAMPLED, "bpr", spy)
+    for forget in (0.0, 1.0):
+        monkeypatch.setattr(tasks, "FORGET", forget)
+        loss_of(model.network, found, rows, rules(loss), torch.Generator().manual_seed(0))
+    assert left_out[0].sum() > 0
+    assert np.array_equal(*left_out)
+
+
 @pytest.mark.parametrize("loss", ["softmax", *SAMPLED, "rmse", "rmse_dense", "separation", "separation_dense"])
 @pytest.mark.parametrize("dislike", [0.0, 0.5])
 def test_a_batch_without_answers_costs_nothing_and_moves_nothing_far(

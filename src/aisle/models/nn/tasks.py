@@ -186,7 +186,7 @@ def loss_of(net: HybridNet, tasks: Tasks, rows: Ints, rules: Rules, generator: t
     if rules.loss in REGRESSION:
         return _fit_values(scorer, targets, tasks, rules)
     # What a newcomer bought is still no rival where nothing is bought twice.
-    total = _rank(scorer, targets, tasks, rules, seen if tasks.hidden else ask.history, generator)
+    total = _rank(scorer, targets, tasks, rules, seen if tasks.new_only else ask.history, generator)
     return total + rules.dislike * _dislike(scorer, targets, generator) if len(targets.back[0]) else total
 
 
@@ -220,7 +220,7 @@ def _rank(
 ) -> Tensor:
     """A ranking loss over all products, and over those that are new to the customer: not in ``seen`` (B, I)."""
     ask, size = scorer.ask, tasks.n_products
-    own = ask.own
+    own = seen.row * size + seen.column
     old = sampling.is_pair(targets.row, targets.column, own, size)
     fresh = targets.among(~old)
     gone = tasks.absent[ask.cut]
