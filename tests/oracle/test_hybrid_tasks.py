@@ -344,5 +344,5 @@ def test_the_judgement_is_ndcg_over_what_was_sold_with_and_without_own_products(
             best = sum(1 / np.log2(place + 2) for place in range(min(int(asked.sum()), 10)))
             assert ours[part, row] == pytest.approx(gain / best if best else np.nan, abs=1e-6, nan_ok=True)
     means = [float(np.nanmean(values)) for values in ours]
-    assert tasks.judged(model.network, found) == pytest.approx(((means[0] + 0.001) * (means[1] + 0.001)) ** 0.5)
+    assert tasks.judged(model.network, found) == pytest.approx(((means[0] + tasks.FLOOR) * (means[1] + tasks.FLOOR)) ** 0.5)
     assert tasks.judged(model.network, replace(found, new_only=True)) == pytest.approx(means[1])
