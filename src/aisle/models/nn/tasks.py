@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -400,17 +400,14 @@ def boosted(net: HybridNet, tasks: Tasks) -> float:
     return found[boost]
 
 
-def judge_scores(net: HybridNet, tasks: Tasks) -> list[tuple[Tensor, Bools, tuple[Tensor, Tensor]]]:
-    """Blocks of (scores (B, I), what was bought (B, I), own pairs) of the judges' questions."""
-    found = []
+def judge_scores(net: HybridNet, tasks: Tasks) -> Iterator[tuple[Tensor, Bools, tuple[Tensor, Tensor]]]:
+    """One block after the other: scores (B, I), what was bought (B, I) and own pairs of the judges' questions."""
     vectors = net.product_vectors(torch.ones(tasks.n_products))
     for rows in np.split(tasks.judges, range(BLOCK, len(tasks.judges), BLOCK)):
         ask = tasks.ask(rows)
         real = tasks.bought[rows].toarray() > 0
         scores = Scorer(net, ask, vectors, tasks.shares, torch.ones(len(rows))).all()
-        scores = scores.masked_fill(tasks.absent[ask.cut], -torch.inf)
-        found.append((scores, real, (ask.history.row, ask.history.column)))
-    return found
+        yield scores.masked_fill(tasks.absent[ask.cut], -torch.inf), real, (ask.history.row, ask.history.column)
 
 
 def ndcg_at_10(scores: Tensor, real: Bools) -> Doubles:
