@@ -254,12 +254,14 @@ def _rank(
 
 
 def _dislike(scorer: Scorer, targets: Targets, generator: torch.Generator) -> Tensor:
-    """What was brought back belongs below a product drawn at random, also once it is no longer an own product."""
+    """What was brought back belongs below a product drawn at random, wherever own products are listed."""
     (row, column), size = targets.back, len(scorer.vectors)
     rival = torch.randint(size, (len(row),), generator=generator)
-    shifted = sampling.is_pair(row, column, scorer.ask.own, size)
-    disliked = scorer.pairs(row, column) - shifted * scorer.net.own_shift
-    return losses.dislike(disliked, scorer.pairs(row, rival), torch.full((len(row),), 1.0 / len(scorer.ask)))
+
+    def unshifted(code: Tensor) -> Tensor:
+        return scorer.pairs(row, code) - sampling.is_pair(row, code, scorer.ask.own, size) * scorer.net.own_shift
+
+    return losses.dislike(unshifted(column), unshifted(rival), torch.full((len(row),), 1.0 / len(scorer.ask)))
 
 
 def _fit_values(scorer: Scorer, targets: Targets, tasks: Tasks, rules: Rules) -> Tensor:
