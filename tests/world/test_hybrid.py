@@ -263,6 +263,11 @@ def test_misuse_is_told() -> None:
         create("hybrid_factorization", loss="hinge")
     with pytest.raises(UsageError, match="dim"):
         HybridFactorization(dim=0)
+    with pytest.raises(UsageError, match="target_days"):
+        HybridFactorization(target_days=0)
+    for setting in ("learning_rate", "explore", "dislike"):
+        with pytest.raises(UsageError, match=setting):
+            create("hybrid_factorization", **{setting: float("nan")})
 
 
 def test_little_data_is_no_accident() -> None:
@@ -309,3 +314,10 @@ def test_it_leaves_how_it_learned() -> None:
     assert model.fit(data.before(first)).training_ == {}  # nothing to learn from
     blind = HybridFactorization(dim=8, epochs=2, target_days=ONE_WINDOW).fit(blocks()).training_
     assert (len(blind["loss"]), blind["validation"], blind["epochs"]) == (2, [], 2)
+
+
+def test_a_model_of_no_numbers_is_no_model() -> None:
+    model = HybridFactorization(dim=8, epochs=1).fit(habits())
+    model.learning_rate = 1e4
+    with pytest.raises(UsageError, match="smaller learning_rate"):
+        model.fit_partial(habits(), epochs=9)

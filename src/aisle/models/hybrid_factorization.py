@@ -145,9 +145,10 @@ class HybridFactorization(Model):
             if not 0 <= getattr(self, setting) < 1:
                 raise UsageError(f"{setting} is {getattr(self, setting)}; allowed: 0 <= {setting} < 1")
         for setting in ("dim", "tastes", "learning_rate", "n_negatives", "max_history", "max_questions", "patience"):
-            if getattr(self, setting) <= 0:
+            if not getattr(self, setting) > 0:
                 raise UsageError(f"{setting} is {getattr(self, setting)}; it must be above 0")
-        if min(self.epochs, self.explore, self.dislike) < 0 or (self.target_days or 1) <= 0:
+        some = all(getattr(self, setting) >= 0 for setting in ("epochs", "explore", "dislike"))
+        if not some or (self.target_days is not None and self.target_days <= 0):
             raise UsageError("epochs, explore and dislike must be 0 or more, target_days above 0 (or none)")
         if self.attention and self.tastes < 2:
             raise UsageError("attention chooses among tastes: set tastes to 2 or more, or attention to False")
