@@ -42,6 +42,7 @@ def shaken(shape: str, similarity: Similarity) -> HybridFactorization:
                 tower.ids.weight[0] = 0.0  # whom nobody knows
         model.network.heat.fill_(0.3)
         model.network.own_shift.fill_(-1.5)
+        model.network.boost.fill_(0.4)
     model._settle()
     return model
 
@@ -139,7 +140,10 @@ class Loops:
             if i in own:
                 base = sum(_softplus(self.p["repeat"][t]) * math.log1p(own[i][t]) for t in range(5))
                 loyal = self.p["loyal.weight"][0] @ tastes[0] + self.p["repeatable.weight"][0] @ self.vectors[i]
-                out[i] += base * math.exp(self.p["own_heat"] + min(max(loyal, -3.0), 3.0)) + self.p["own_shift"]
+                out[i] += (
+                    base * math.exp(self.p["own_heat"] + self.p["boost"] + min(max(loyal, -3.0), 3.0))
+                    + self.p["own_shift"]
+                )
         return out
 
     def score(self, codes: list[int]) -> Array:

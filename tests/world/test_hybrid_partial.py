@@ -25,7 +25,7 @@ SETTINGS: dict[str, Any] = {"dim": 8, "epochs": 3, "learning_rate": 0.01, "ident
 def rising(monkeypatch: pytest.MonkeyPatch) -> None:
     """Every epoch is judged better than the one before: all of them are kept."""
     better = count()
-    monkeypatch.setattr("aisle.models.hybrid_factorization.judged", lambda *_: float(next(better)))
+    monkeypatch.setattr("aisle.models.hybrid_factorization.boosted", lambda *_: float(next(better)))
 
 
 def lines_of(kinds: str, people: int, goods: int, days: range, seed: int = 0, prefix: str = "") -> list[Line]:
@@ -120,8 +120,8 @@ def test_what_was_learnt_is_carried_by_name_though_codes_shift() -> None:
     model.fit_partial(late(), epochs=0)
     now, places = model.network.state_dict(), model._look.labels
     assert "product columns" in labels
-    assert {"category_1: a", "category_1: c", "words: fineb"} <= set(places["product columns"])
-    assert {"category_1: a", "words: fineb"} & set(labels["product columns"]) == set()
+    assert {"category_1: a", "category_1: c", "[words]: fineb"} <= set(places["product columns"])
+    assert {"category_1: a", "[words]: fineb"} & set(labels["product columns"]) == set()
     tables = {
         "ids.weight": "products",
         "product.first.weight": "product columns",

@@ -289,7 +289,7 @@ class HybridFactorization(Model):
         shape = Shape(self.product_tower, self.customer_tower, self.similarity, self.tastes, self.attention)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(self.seed)
-            return HybridNet(sizes, shape, content).eval()
+            return HybridNet(sizes, shape, content)
 
     @property
     def _limit(self) -> int:

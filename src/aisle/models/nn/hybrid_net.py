@@ -73,8 +73,8 @@ class Ask:
 
     @property
     def own(self) -> Tensor:
-        """(P,) sorted keys ``row * I + product`` of the histories: rows rise, and products within a row."""
-        return self.history.row * self.history.width + self.history.column
+        """(P,) sorted keys ``row * I + product`` of the histories."""
+        return self.history.keys
 
     @classmethod
     def of(cls, histories: Histories, content: Rows, ids: Ints, cut: Ints, n_products: int) -> Ask:

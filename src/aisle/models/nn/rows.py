@@ -33,6 +33,11 @@ class Rows:
         """(P,) row of each cell."""
         return torch.repeat_interleave(torch.arange(len(self), device=self.indptr.device), self.indptr.diff())
 
+    @property
+    def keys(self) -> Tensor:
+        """(P,) ``row * F + column`` of each cell; they rise where the columns of each row do."""
+        return self.row * self.width + self.column
+
     @classmethod
     def of(cls, matrix: Any) -> Rows:
         """The rows of a SciPy sparse matrix or array (N, F) of any format; nothing is shared with it."""

@@ -184,9 +184,9 @@ def loss_of(net: HybridNet, tasks: Tasks, rows: Ints, rules: Rules, generator: t
     scorer = Scorer(net, ask, vectors, tasks.shares, keep)
     targets = Targets.of(bought, tasks.returned[rows], tasks.worth[rows])
     if rules.loss in REGRESSION:
-        return _fit_values(scorer, targets, tasks, rules)
+        return _fit_values(scorer, targets, tasks, rules, seen if tasks.hidden else ask.history)
     # What a newcomer bought is still no rival where nothing is bought twice.
-    total = _rank(scorer, targets, tasks, rules, seen if tasks.new_only else ask.history, generator)
+    total = _rank(scorer, targets, tasks, rules, seen if tasks.hidden else ask.history, generator)
     return total + rules.dislike * _dislike(scorer, targets, generator) if len(targets.back[0]) else total
 
 
@@ -220,7 +220,7 @@ def _rank(
 ) -> Tensor:
     """A ranking loss over all products, and over those that are new to the customer: not in ``seen`` (B, I)."""
     ask, size = scorer.ask, tasks.n_products
-    own = seen.row * size + seen.column
+    own = seen.keys
     old = sampling.is_pair(targets.row, targets.column, own, size)
     fresh = targets.among(~old)
     gone = tasks.absent[ask.cut]
@@ -264,10 +264,10 @@ def _dislike(scorer: Scorer, targets: Targets, generator: torch.Generator) -> Te
     return losses.dislike(unshifted(column), unshifted(rival), torch.full((len(row),), 1.0 / len(scorer.ask)))
 
 
-def _fit_values(scorer: Scorer, targets: Targets, tasks: Tasks, rules: Rules) -> Tensor:
+def _fit_values(scorer: Scorer, targets: Targets, tasks: Tasks, rules: Rules, seen: Rows) -> Tensor:
     """A loss over values: 1 for what was bought, -1 for what was brought back, 0 (where dense) for all else.
 
-    What was not sold yet at the cut is no cell, nor are own products where nobody buys anything twice.
+    What was not sold yet at the cut is no cell, nor, where nobody buys anything twice, what was ``seen`` (B, I).
     """
     back = targets.back if rules.dislike else (targets.row[:0],) * 2
     row, column = torch.cat((targets.row, back[0])), torch.cat((targets.column, back[1]))
@@ -275,18 +275,20 @@ def _fit_values(scorer: Scorer, targets: Targets, tasks: Tasks, rules: Rules) ->
     weight = torch.cat((targets.weight, torch.full((len(back[0]),), rules.dislike / len(scorer.ask))))
     out = tasks.absent[scorer.ask.cut[row], column]
     if tasks.new_only:
-        out = out | sampling.is_pair(row, column, scorer.ask.own, tasks.n_products)
+        out = out | sampling.is_pair(row, column, seen.keys, tasks.n_products)
     row, column, value, weight = row[~out], column[~out], value[~out], weight[~out]
     score = scorer.pairs(row, column)
     if not rules.loss.endswith("dense"):
         return REGRESSION[rules.loss](Cells(score, value, weight))
-    return REGRESSION[rules.loss](Cells(score, value, weight, *totals(scorer, tasks.absent, tasks.new_only)))
+    return REGRESSION[rules.loss](
+        Cells(score, value, weight, *totals(scorer, tasks.absent, seen if tasks.new_only else None))
+    )
 
 
-def totals(scorer: Scorer, absent: Tensor, new_only: bool) -> tuple[int, Tensor, Tensor]:
+def totals(scorer: Scorer, absent: Tensor, seen: Rows | None) -> tuple[int, Tensor, Tensor]:
     """Number of cells, Σ s and Σ s² over (B, I): in closed form where scores are inner products, else in blocks.
 
-    Left out are products ``absent`` (C, I) at the cut and, with ``new_only``, own ones.
+    Left out are products ``absent`` (C, I) at the cut and those ``seen`` (B, I).
     """
     net, parts, ask = scorer.net, scorer.parts, scorer.ask
     if net.shape.tastes == 1 and net.shape.similarity == "dot":
@@ -308,9 +310,12 @@ def totals(scorer: Scorer, absent: Tensor, new_only: bool) -> tuple[int, Tensor,
     some = ~absent[ask.cut[row], column]
     own = parts["own"][some].double()
     base = scorer.pairs(row, column)[some].double() - own
-    if new_only:
-        return count - len(own), total - base.sum(), squares - base.square().sum()
-    return count, total + own.sum(), squares + (2.0 * base * own + own.square()).sum()
+    total, squares = total + own.sum(), squares + (2.0 * base * own + own.square()).sum()
+    if seen is not None:
+        row, column = seen.row, seen.column
+        known = scorer.pairs(row, column)[~absent[ask.cut[row], column]].double()
+        count, total, squares = count - len(known), total - known.sum(), squares - known.square().sum()
+    return count, total, squares
 
 
 def _floats(values: Floats) -> Tensor:
