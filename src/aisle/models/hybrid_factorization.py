@@ -55,6 +55,7 @@ from aisle.models.nn.windows import (
     Question,
     Weighing,
     batch_before,
+    bought_again,
     come_back,
     hold_out,
     questions,
@@ -373,7 +374,8 @@ class HybridFactorization(Model):
         sold = sales_before(data, cut, 1)[-1]
         net.sold.copy_(torch.from_numpy(np.log1p(sold).astype(np.float32)))
         net.has_id.copy_(torch.from_numpy((sold > 0).astype(np.float32)))
-        net.own_shift.fill_(OWN_LAST if tasks is not None and tasks.new_only else 0.0)
+        once = tasks is not None and tasks.new_only and not (tasks.hidden and bought_again(data))
+        net.own_shift.fill_(OWN_LAST if once else 0.0)
         return net
 
     def _settle(self) -> None:
