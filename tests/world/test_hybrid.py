@@ -348,5 +348,7 @@ def test_where_windows_teach_nothing_people_may_still_buy_again(
     asked = np.array([u for u in np.unique(coming.customer) if np.diff(past.indptr)[u] > 0], dtype=np.int32)
     scores = HybridFactorization(dim=16, target_days=target_days).fit(past).score(past.batch(asked))
     lists = np.argsort(-scores, axis=1, kind="stable")[:, :2]
-    hits = [np.isin(listed, coming.product[coming.customer == u]).mean() for u, listed in zip(asked, lists, strict=True)]
+    hits = [
+        np.isin(listed, coming.product[coming.customer == u]).mean() for u, listed in zip(asked, lists, strict=True)
+    ]
     assert np.mean(hits) > best
