@@ -237,7 +237,9 @@ def test_what_came_back_is_held_against_a_rival_drawn_from_all() -> None:
     assert own[row, column].any()
     assert not own[row, column].all()
     rival = torch.randint(PRODUCTS, (len(row),), generator=torch.Generator().manual_seed(4)).numpy()
-    ahead = scores[row, column] + 2.0 * own[row, column] - scores[row, rival]
+    assert own[row, rival].any()
+    scores = scores + 2.0 * own  # without the shift of own products, on both sides
+    ahead = scores[row, column] - scores[row, rival]
     ours = tasks._dislike(scorer, answers, torch.Generator().manual_seed(4))
     assert float(ours.detach()) == pytest.approx(np.log1p(np.exp(ahead)).sum() / len(ROWS), rel=1e-4)
     plain, bitter = (cost(model, found, rules(dislike=d)) for d in (0.0, 2.0))

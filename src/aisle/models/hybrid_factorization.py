@@ -55,6 +55,7 @@ from aisle.models.nn.windows import (
     Question,
     Weighing,
     batch_before,
+    bought_again,
     come_back,
     hold_out,
     questions,
@@ -145,9 +146,10 @@ class HybridFactorization(Model):
             if not 0 <= getattr(self, setting) < 1:
                 raise UsageError(f"{setting} is {getattr(self, setting)}; allowed: 0 <= {setting} < 1")
         for setting in ("dim", "tastes", "learning_rate", "n_negatives", "max_history", "max_questions", "patience"):
-            if getattr(self, setting) <= 0:
+            if not getattr(self, setting) > 0:
                 raise UsageError(f"{setting} is {getattr(self, setting)}; it must be above 0")
-        if min(self.epochs, self.explore, self.dislike) < 0 or (self.target_days or 1) <= 0:
+        some = all(getattr(self, setting) >= 0 for setting in ("epochs", "explore", "dislike"))
+        if not some or (self.target_days is not None and self.target_days <= 0):
             raise UsageError("epochs, explore and dislike must be 0 or more, target_days above 0 (or none)")
         if self.attention and self.tastes < 2:
             raise UsageError("attention chooses among tastes: set tastes to 2 or more, or attention to False")
@@ -372,7 +374,8 @@ class HybridFactorization(Model):
         sold = sales_before(data, cut, 1)[-1]
         net.sold.copy_(torch.from_numpy(np.log1p(sold).astype(np.float32)))
         net.has_id.copy_(torch.from_numpy((sold > 0).astype(np.float32)))
-        net.own_shift.fill_(OWN_LAST if tasks is not None and tasks.new_only else 0.0)
+        once = tasks is not None and tasks.new_only and not (tasks.hidden and bought_again(data))
+        net.own_shift.fill_(OWN_LAST if once else 0.0)
         return net
 
     def _settle(self) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -254,12 +254,14 @@ def _rank(
 
 
 def _dislike(scorer: Scorer, targets: Targets, generator: torch.Generator) -> Tensor:
-    """What was brought back belongs below a product drawn at random, also once it is no longer an own product."""
+    """What was brought back belongs below a product drawn at random, wherever own products are listed."""
     (row, column), size = targets.back, len(scorer.vectors)
     rival = torch.randint(size, (len(row),), generator=generator)
-    shifted = sampling.is_pair(row, column, scorer.ask.own, size)
-    disliked = scorer.pairs(row, column) - shifted * scorer.net.own_shift
-    return losses.dislike(disliked, scorer.pairs(row, rival), torch.full((len(row),), 1.0 / len(scorer.ask)))
+
+    def unshifted(code: Tensor) -> Tensor:
+        return scorer.pairs(row, code) - sampling.is_pair(row, code, scorer.ask.own, size) * scorer.net.own_shift
+
+    return losses.dislike(unshifted(column), unshifted(rival), torch.full((len(row),), 1.0 / len(scorer.ask)))
 
 
 def _fit_values(scorer: Scorer, targets: Targets, tasks: Tasks, rules: Rules, seen: Rows) -> Tensor:
@@ -405,17 +407,14 @@ def boosted(net: HybridNet, tasks: Tasks) -> float:
     return found[boost]
 
 
-def judge_scores(net: HybridNet, tasks: Tasks) -> list[tuple[Tensor, Bools, tuple[Tensor, Tensor]]]:
-    """Blocks of (scores (B, I), what was bought (B, I), own pairs) of the judges' questions."""
-    found = []
+def judge_scores(net: HybridNet, tasks: Tasks) -> Iterator[tuple[Tensor, Bools, tuple[Tensor, Tensor]]]:
+    """One block after the other: scores (B, I), what was bought (B, I) and own pairs of the judges' questions."""
     vectors = net.product_vectors(torch.ones(tasks.n_products))
     for rows in np.split(tasks.judges, range(BLOCK, len(tasks.judges), BLOCK)):
         ask = tasks.ask(rows)
         real = tasks.bought[rows].toarray() > 0
         scores = Scorer(net, ask, vectors, tasks.shares, torch.ones(len(rows))).all()
-        scores = scores.masked_fill(tasks.absent[ask.cut], -torch.inf)
-        found.append((scores, real, (ask.history.row, ask.history.column)))
-    return found
+        yield scores.masked_fill(tasks.absent[ask.cut], -torch.inf), real, (ask.history.row, ask.history.column)
 
 
 def ndcg_at_10(scores: Tensor, real: Bools) -> Doubles:
