@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from copy import deepcopy
+from dataclasses import replace
 from functools import cache
 from typing import Any, get_args
 
@@ -13,6 +14,7 @@ import torch
 
 from aisle.data.dataset import Dataset
 from aisle.models.hybrid_factorization import HybridFactorization
+from aisle.models.nn.hybrid_net import Scorer
 from aisle.models.nn.similarity import Similarity
 from aisle.types import DAY, UNKNOWN, Floats
 from tests.contract.worlds import CUSTOMERS, PRODUCTS
@@ -117,7 +119,7 @@ class Loops:
         if self.model.similarity == "euclidean":
             return -math.sqrt(sum((a - b) ** 2 for a, b in zip(u, v, strict=True)))
         dot = sum(a * b for a, b in zip(u, v, strict=True))
-        return dot if self.model.similarity == "dot" else dot / math.sqrt((u @ u) * (v @ v))
+        return float(dot if self.model.similarity == "dot" else dot / math.sqrt((u @ u) * (v @ v)))
 
     def row(self, code: int, content: Array) -> Array:
         """(I,) the scores of one customer."""
@@ -205,6 +207,28 @@ def test_vectors_and_biases_rebuild_the_score_of_what_is_not_owned(shape: str) -
     foreign = batch.history.toarray() == 0
     np.testing.assert_allclose(model.score(batch)[foreign], rebuilt[foreign], rtol=1e-4, atol=1e-4)
     assert not np.allclose(model.score(batch)[~foreign], rebuilt[~foreign], atol=0.1)
+
+
+def test_hidden_ids_leave_the_content() -> None:
+    model = shaken("identity", "dot")
+    net, batch = model.network, data().batch(np.arange(6, dtype=np.int32))
+    ask, shares = model._look.ask(batch, 0, 500), torch.from_numpy(model.shares_)[None]
+    nobody = replace(ask, ids=torch.zeros_like(ask.ids))
+    keep = torch.tensor([1.0, 0.0, 1.0, 0.0, 0.0, 1.0])
+    with torch.no_grad():
+        known, unknown, some = (
+            Scorer(net, *at).all()
+            for at in (
+                (ask, model._vectors, shares, torch.ones(6)),
+                (nobody, model._vectors, shares, torch.ones(6)),
+                (ask, model._vectors, shares, keep),
+            )
+        )
+        assert ((known - unknown).abs().amax(dim=1) > 1e-3).all()
+        torch.testing.assert_close(some, torch.where(keep[:, None] > 0, known, unknown))
+        hidden = net.product_vectors(torch.zeros(PRODUCTS))
+        torch.testing.assert_close(hidden, net.product(net.content))
+        assert ((hidden - model._vectors).abs().amax(dim=1) > 1e-3).any()
 
 
 def test_what_was_handed_out_is_the_callers() -> None:

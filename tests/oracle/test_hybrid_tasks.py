@@ -20,6 +20,7 @@ from aisle.models.nn.sampling import Negatives, Sampler
 from aisle.models.nn.similarity import Similarity
 from aisle.models.nn.tasks import Rules, Targets, Tasks, loss_of, totals
 from aisle.models.nn.windows import questions, unordered
+from aisle.types import Bools, Ints
 from tests.contract.worlds import PRODUCTS
 from tests.oracle.loops import Array, data
 
@@ -55,7 +56,7 @@ def rules(loss: str = "softmax", **changes: Any) -> Rules:
     return replace(plain, **changes)
 
 
-def cost(model: HybridFactorization, found: Tasks, how: Rules, rows: Array | Any = ROWS) -> float:
+def cost(model: HybridFactorization, found: Tasks, how: Rules, rows: Ints = ROWS) -> float:
     return float(loss_of(model.network, found, rows, how, torch.Generator().manual_seed(0)).detach())
 
 
@@ -132,7 +133,7 @@ def test_sums_over_all_cells_are_those_of_the_dense_scores(
 def _slopes(model: HybridFactorization, value: Tensor) -> list[Tensor]:
     parameters = list(model.network.parameters())
     slopes = torch.autograd.grad(value, parameters, retain_graph=True, allow_unused=True)
-    return [s if s is not None else torch.zeros_like(p) for s, p in zip(slopes, parameters, strict=True)]
+    return [torch.zeros_like(p) if s is None else s for s, p in zip(slopes, parameters, strict=True)]  # type: ignore[redundant-expr]
 
 
 @pytest.mark.parametrize("loss", ["rmse_dense", "separation_dense"])
@@ -167,7 +168,7 @@ def test_dense_values_are_one_minus_one_and_nothing(dislike: float, new_only: bo
     assert cost(model, found, rules("rmse", dislike=dislike)) == pytest.approx(sparse, rel=1e-4)
 
 
-def targets(found: Tasks) -> tuple[Array, Array]:
+def targets(found: Tasks) -> tuple[Array, Bools]:
     """(B, I) weights of the answers: √n a row of n answers, all together 1; and which are new to the customer."""
     bought = found.bought[ROWS].toarray().astype(np.float64)
     share = bought / bought.sum(axis=1, keepdims=True) * np.sqrt((bought > 0).sum(axis=1, keepdims=True))
@@ -204,7 +205,12 @@ def test_no_target_is_a_negative_nor_what_is_not_sold(negatives: Negatives, monk
     model, found = made()
     found = replace(found, absent=found.absent | (torch.arange(PRODUCTS) == 13))
     seen: list[Sample] = []
-    monkeypatch.setitem(SAMPLED, "bpr", lambda sample: seen.append(sample) or losses.bpr(sample))
+
+    def spy(sample: Sample) -> Tensor:
+        seen.append(sample)
+        return losses.bpr(sample)
+
+    monkeypatch.setitem(SAMPLED, "bpr", spy)
     cost(model, found, rules("bpr", negatives=negatives, count=12, explore=0.5))
     cost(model, replace(found, new_only=True), rules("bpr", negatives=negatives, count=12))
     scores = scorer_of(model, found).all().detach().numpy()
@@ -263,6 +269,8 @@ def test_nobody_forgets_half() -> None:
     sizes = seen.history.indptr.diff()
     assert (sizes[who] == 0).all()
     assert torch.equal(sizes[~who], ask.history.indptr.diff()[~who])
+    assert torch.equal(seen.history.column, ask.history.column[~who[ask.history.row]])
+    assert torch.equal(seen.counts, ask.counts[~who[ask.history.row]])
 
 
 @pytest.mark.parametrize("loss", ["softmax", "bpr"])
