@@ -185,6 +185,9 @@ def test_the_softmax_is_the_formula(weighing: str, explore: float) -> None:
     model, found = made(weighing=weighing)
     scores, gone, own = dense(model, found)
     weight, fresh = targets(found)
+    later = torch.from_numpy(weight.sum(axis=0) == 0) & (torch.arange(PRODUCTS) % 3 == 0)
+    assert later.any()
+    found, gone = replace(found, absent=found.absent | later), np.maximum(gone, later.numpy())
     assert ((weight > 0) & ~fresh).any()
     assert len(set(found.worth[ROWS])) == (len(set(found.window[ROWS])) if weighing == "recency" else 1)
     every, blind = np.where(gone > 0, -np.inf, scores), np.where((gone > 0) | (own > 0), -np.inf, scores)
@@ -331,7 +334,8 @@ def test_a_batch_without_answers_costs_nothing_and_moves_nothing_far(
     monkeypatch.setattr(tasks, "HIDE", 0.0)
     model, found = made(hidden=True)
     model.network.zero_grad()
-    value = loss_of(model.network, found, ROWS[:3], rules(loss, dislike=dislike), torch.Generator().manual_seed(0))
+    how = rules(loss, dislike=dislike, negatives="in_batch", count=8)
+    value = loss_of(model.network, found, ROWS[:3], how, torch.Generator().manual_seed(0))
     assert torch.isfinite(value)
     value.backward()  # type: ignore[no-untyped-call]
     for name, parameter in model.network.named_parameters():

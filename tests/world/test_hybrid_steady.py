@@ -55,6 +55,23 @@ def test_questions_made_anew_give_the_same_model(name: str, monkeypatch: pytest.
     assert fits[0] == fits[1]
 
 
+@pytest.mark.parametrize("name", WORLDS)
+def test_who_judges_does_not_teach_until_the_end(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[tuple[Tasks, set[int]]] = []
+
+    def spy(net: Any, found: Tasks, rows: Any, *rest: Any) -> Any:
+        seen.append((found, set(found.window[rows].tolist())))
+        return loss_of(net, found, rows, *rest)
+
+    monkeypatch.setattr("aisle.models.hybrid_factorization.loss_of", spy)
+    HybridFactorization(dim=6, epochs=2).fit(WORLDS[name]())
+    half = len(seen) // 3
+    first, last = (set().union(*(windows for _, windows in part)) for part in (seen[:half], seen[-half:]))
+    assert 0 not in first
+    assert first
+    assert 0 in last
+
+
 def step_peak(people: int, monkeypatch: pytest.MonkeyPatch) -> int:
     """Bytes that one step needs at its peak, questions made anew."""
     monkeypatch.setattr(tasks, "KEEP", 0)
