@@ -11,14 +11,12 @@ customer's own products at several half-lives::
     u   = body((M Σ_j w_j v_j + c Σ_l g_l · W_l y_u) / (Σ_j w_j + c) (+ id))         y_u: groups, attributes, RFMV
     w_j = n_j^-μ · Σ_t b_t · log(1 + c_t(j))                j: own products; n_j: how often j sold
 
-``loyal · again`` is ``exp(own_heat + boost + loyal·u + repeatable·v_i)``. What is known of a customer counts as much as
-c purchases. The inner product may be a cosine or a distance, one taste may be several, and both bodies may be changed
-(``nn/towers``).
-The towers are heirs of the hybrid of Kula (LightFM, 2015) and of TensorRec, with the customer's identity replaced by
-the history; dropping ids at random so that content learns to stand in is DropoutNet (Volkovs et al., NeurIPS 2017).
-Learning starts from a ridge regression cut to D dimensions (``nn/start``), whose half-life and ridge the latest window
-chooses; that window also decides when to stop, then all of them are learned.
-Cost: an epoch is about ``6 · questions · I · dim`` flops with the full softmax; memory is ``batch · I`` floats.
+``loyal · again`` is ``exp(own_heat + boost + loyal·u + repeatable·v_i)``; what is known of a customer counts as c
+purchases. Similarity, number of tastes and both bodies may be changed (``nn/towers``). Both towers are heirs of LightFM
+(Kula, 2015) and of TensorRec, with identity replaced by history; ids are dropped at random so that content learns to
+stand in (DropoutNet: Volkovs et al., NeurIPS 2017). Learning starts from a ridge regression cut to D dimensions
+(``nn/start``); the latest window shapes that start and decides when to stop, then all windows are learned. Cost: an
+epoch takes about ``6 · questions · I · dim`` flops with the full softmax, and ``batch · I`` floats of memory.
 """
 
 from __future__ import annotations
@@ -62,10 +60,8 @@ STEPS = 40
 SLOW = {"turn": 0.1, "tower.body": 0.1, "tower.first": 0.1}
 """Parts of the customer towers that start well, or can tell customers apart: their share of the learning rate."""
 WINDOWS = 8
-BLIND_EPOCHS = 10
-"""Epochs where the data hold a single window, so that nothing can say when to stop."""
-OWN_LAST = -50.0
-"""Added to own products where nobody buys anything twice."""
+BLIND_EPOCHS = 10  # where the data hold a single window, so that nothing can say when to stop
+OWN_LAST = -50.0  # added to own products where nobody buys anything twice
 
 
 @dataclass(kw_only=True, eq=False)
@@ -385,11 +381,10 @@ class HybridFactorization(Model):
             warm_up=self.warm_up,
             course=self.epochs or None,
         )
-        chosen = ("softmax" if tasks.n_products <= losses.FULL_SOFTMAX else "sampled_softmax", self.loss)
-        sold = torch.expm1(self._net.sold)
+        small: Loss = "softmax" if tasks.n_products <= losses.FULL_SOFTMAX else "sampled_softmax"
         rules = Rules(
-            loss=chosen[self.loss != "auto"],  # type: ignore[arg-type]
-            sampler=Sampler(self.negatives, self.n_negatives, sold),
+            loss=small if self.loss == "auto" else self.loss,
+            sampler=Sampler(self.negatives, self.n_negatives, torch.expm1(self._net.sold)),
             explore=self.explore,
             dislike=self.dislike,
             id_dropout=self.id_dropout,
