@@ -127,8 +127,8 @@ def _speed(job: Json) -> str:
         whole = first["import_cpu_seconds"] + first["data_cpu_seconds"] + first["fit_cpu_seconds"]
         said.append(
             f"TensorRec's last NDCG@10 on Online Retail II (.251 after 40 epochs, 38 CPU seconds, 2.0 GB) is passed "
-            f"before the first epoch: {_score(first['ndcg@10'])} after {first['fit_cpu_seconds']:.1f} CPU seconds of fit "
-            f"({whole:.1f} with imports and data) and {first['peak_mb']:,} MB. Commit {job['accuracy']['commit']}."
+            f"before the first epoch: {_score(first['ndcg@10'])} after {first['fit_cpu_seconds']:.1f} CPU seconds of "
+            f"fit ({whole:.1f} with imports and data) and {first['peak_mb']:,} MB. Commit {job['accuracy']['commit']}."
         )
     if "growth" in job:
         points = job["growth"]["points"]
@@ -140,7 +140,8 @@ def _speed(job: Json) -> str:
         slope = job["growth"]["log_log_slope"]["cpu_seconds_per_epoch"]
         said.append(
             f"CPU seconds of an epoch with as many questions as customers, and memory above the data, on generated "
-            f"shops of 5,000 products: {each} (log-log slope of the seconds {slope:.2f}). Commit {job['growth']['commit']}."
+            f"shops of 5,000 products: {each} (log-log slope of the seconds {slope:.2f}). "
+            f"Commit {job['growth']['commit']}."
         )
     return "\n\n".join([*said, "![Accuracy and cost](../img/hybrid_speed.svg)"])
 

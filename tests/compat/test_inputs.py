@@ -85,6 +85,13 @@ def test_wrong_inputs_of_fit(changes: dict[str, Any], words: str) -> None:
     assert isinstance(error.value, AisleError)
 
 
+@pytest.mark.parametrize("user_batch_size", [None, 3])
+def test_nobody_teaches_nothing(user_batch_size: int | None) -> None:
+    interactions, users, items = noise()
+    with pytest.raises(DataError, match="nobody"):
+        TensorRec().fit(interactions.tocsr()[:0], users[:0], items, user_batch_size=user_batch_size)
+
+
 def test_batches_need_sparse_matrices() -> None:
     for interactions, users in ((INTERACTIONS.toarray(), USERS), (INTERACTIONS, [USERS])):
         with pytest.raises(errors.BatchNonSparseInputException):

@@ -12,6 +12,7 @@ from aisle.features.pairs import decayed_presence
 from aisle.models.hybrid_factorization import HybridFactorization
 from aisle.models.nn.rows import Rows
 from aisle.models.nn.start import Tastes, explained
+from aisle.models.nn.towers import SparseLinear
 from aisle.types import Sparse
 from tests.contract.worlds import CUSTOMERS, PRODUCTS
 from tests.oracle.loops import Array, data
@@ -47,7 +48,7 @@ def test_vectors_are_those_of_a_ridge_regression_cut_to_its_directions(ridge: fl
 
 
 def test_no_purchases_no_vectors() -> None:
-    nothing = sp.csr_array((5, 6), dtype=np.float32)
+    nothing = sp.csr_array(np.zeros((5, 6), dtype=np.float32))
     assert (Tastes.of(nothing, 4, 0).vectors(0.1, 4) == 0).all()
 
 
@@ -74,7 +75,9 @@ def test_the_untrained_network_holds_them(half_life: float | None, monkeypatch: 
     sold = sold_of(dataset)
     np.testing.assert_allclose(model._vectors[sold], vectors[sold], atol=1e-5)
     content = model._look.content(dataset).dense().double().numpy()
-    kept = net.product.first.weight.detach().numpy() * 0.3
+    first = net.product.first
+    assert isinstance(first, SparseLinear)
+    kept = first.weight.detach().numpy() * 0.3
     wanted = ridge_of(content[sold], vectors[sold].astype(np.float64))
     assert np.corrcoef(kept.ravel(), wanted.ravel())[0, 1] > 0.95, "beside a little chance"
     own = batch.history.sign()
@@ -82,7 +85,9 @@ def test_the_untrained_network_holds_them(half_life: float | None, monkeypatch: 
     known = model._look.ask(batch, 0, 500).content.dense().double().numpy()
     apart = ridge_of(known, mean - mean.mean(axis=0))
     for taste in net.each_taste():
-        np.testing.assert_allclose(taste.tower.first.weight.detach() * 0.3, apart, atol=5e-3)
+        layer = taste.tower.first
+        assert isinstance(layer, SparseLinear)
+        np.testing.assert_allclose(layer.weight.detach() * 0.3, apart, atol=5e-3)
         weigh = [0.5 if place == {None: 4, 30.0: 1, 80.0: 2}[half_life] else -4.0 for place in range(5)]
         np.testing.assert_allclose(taste.weigh.detach(), weigh)
     assert float(net.lift.detach()) == pytest.approx(0.2)

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from aisle.data.events import Batch
 from aisle.models.hybrid_factorization import HybridFactorization
-from aisle.models.nn import losses, tasks
+from aisle.models.nn import judges, losses, tasks
 from aisle.models.nn.hybrid_net import Ask, Scorer, log_shares
 from aisle.models.nn.losses import SAMPLED, Sample
 from aisle.models.nn.sampling import Negatives, Sampler
@@ -246,7 +246,9 @@ def test_what_came_back_is_held_against_a_rival_drawn_from_all() -> None:
     assert own[row, column].any()
     assert not own[row, column].all()
     rival = torch.randint(PRODUCTS, (len(row),), generator=torch.Generator().manual_seed(4)).numpy()
-    ahead = scores[row, column] + 2.0 * own[row, column] - scores[row, rival]
+    assert own[row, rival].any()
+    scores = scores + 2.0 * own  # without the shift of own products, on both sides
+    ahead = scores[row, column] - scores[row, rival]
     ours = tasks._dislike(scorer, answers, torch.Generator().manual_seed(4))
     assert float(ours.detach()) == pytest.approx(np.log1p(np.exp(ahead)).sum() / len(ROWS), rel=1e-4)
     plain, bitter = (cost(model, found, rules(dislike=d)) for d in (0.0, 2.0))
@@ -364,7 +366,7 @@ def _tensors(ask: Ask) -> list[Tensor]:
 def test_the_judgement_is_ndcg_over_what_was_sold_with_and_without_own_products() -> None:
     model, found = made()
     found = replace(found, absent=found.absent | (torch.arange(PRODUCTS) % 5 == 0))
-    ours = tasks.judgement(model.network, found)
+    ours = judges.judgement(model.network, found)
     question = found.asked[0]
     batch = data().before(question.cut).batch(question.customers)
     scores = replace_shares(model, log_shares(question.sold)).score(batch).astype(np.float64)
@@ -378,5 +380,10 @@ def test_the_judgement_is_ndcg_over_what_was_sold_with_and_without_own_products(
             best = sum(1 / np.log2(place + 2) for place in range(min(int(asked.sum()), 10)))
             assert ours[part, row] == pytest.approx(gain / best if best else np.nan, abs=1e-6, nan_ok=True)
     means = [float(np.nanmean(values)) for values in ours]
-    assert tasks.judged(model.network, found) == pytest.approx(((means[0] + 0.05) * (means[1] + 0.05)) ** 0.5)
-    assert tasks.judged(model.network, replace(found, new_only=True)) == pytest.approx(means[1])
+    sitting, boost = judges.Sitting.of(model.network, found), float(model.network.boost)
+    assert sitting.worth(boost, False) == pytest.approx(((means[0] + 0.05) * (means[1] + 0.05)) ** 0.5)
+    assert sitting.worth(boost, True) == pytest.approx(means[1])
+    model.network.boost.fill_(boost + 1)
+    other = judges.judgement(model.network, found)
+    model.network.boost.fill_(boost)
+    np.testing.assert_allclose(sitting.judgement(boost + 1), other, atol=1e-6)

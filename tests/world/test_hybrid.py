@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime, timedelta
 
@@ -263,6 +264,11 @@ def test_misuse_is_told() -> None:
         create("hybrid_factorization", loss="hinge")
     with pytest.raises(UsageError, match="dim"):
         HybridFactorization(dim=0)
+    with pytest.raises(UsageError, match="target_days"):
+        HybridFactorization(target_days=0)
+    for setting in ("learning_rate", "explore", "dislike"):
+        with pytest.raises(UsageError, match=setting):
+            create("hybrid_factorization", **{setting: float("nan")})
 
 
 def test_little_data_is_no_accident() -> None:
@@ -309,3 +315,40 @@ def test_it_leaves_how_it_learned() -> None:
     assert model.fit(data.before(first)).training_ == {}  # nothing to learn from
     blind = HybridFactorization(dim=8, epochs=2, target_days=ONE_WINDOW).fit(blocks()).training_
     assert (len(blind["loss"]), blind["validation"], blind["epochs"]) == (2, [], 2)
+
+
+def test_a_model_of_no_numbers_is_no_model() -> None:
+    model = HybridFactorization(dim=8, epochs=1).fit(habits())
+    model.learning_rate = 1e4
+    with pytest.raises(UsageError, match="smaller learning_rate"):
+        model.fit_partial(habits(), epochs=9)
+
+
+def passers_by() -> Dataset:
+    """A young shop: most customers of any time are new; the few who come back buy what they bought."""
+    random = np.random.default_rng(1)
+    lines, mine = [], dict[str, list[int]]()
+    for day in range(0, 200, 10):
+        for _ in range(40):
+            mine[f"c{len(mine):04}"] = random.choice(40, 2, replace=False).tolist()
+            lines += [(list(mine)[-1], f"p{product:02}", day) for product in list(mine.values())[-1]]
+        for back in sorted(set(random.choice(list(mine), 8))):
+            lines += [(back, f"p{product:02}", day + 5) for product in mine[back]]
+    table = pl.DataFrame({"product_id": [f"p{n:02}" for n in range(40)]})
+    return dataset(lines, table, pl.DataFrame({"customer_id": sorted(mine)}))
+
+
+@pytest.mark.parametrize(("shop", "target_days", "best"), [(passers_by, None, 0.9), (habits, 250, 0.4)])
+def test_where_windows_teach_nothing_people_may_still_buy_again(
+    shop: Callable[[], Dataset], target_days: int | None, best: float
+) -> None:
+    data = shop()
+    past = data.before(data.as_of - 12 * data.unit)
+    coming = data.all_events.take(data.all_events.time >= past.as_of)
+    asked = np.array([u for u in np.unique(coming.customer) if np.diff(past.indptr)[u] > 0], dtype=np.int32)
+    scores = HybridFactorization(dim=16, target_days=target_days).fit(past).score(past.batch(asked))
+    lists = np.argsort(-scores, axis=1, kind="stable")[:, :2]
+    hits = [
+        np.isin(listed, coming.product[coming.customer == u]).mean() for u, listed in zip(asked, lists, strict=True)
+    ]
+    assert np.mean(hits) > best

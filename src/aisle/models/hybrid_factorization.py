@@ -11,14 +11,12 @@ customer's own products at several half-lives::
     u   = body((M Σ_j w_j v_j + c Σ_l g_l · W_l y_u) / (Σ_j w_j + c) (+ id))         y_u: groups, attributes, RFMV
     w_j = n_j^-μ · Σ_t b_t · log(1 + c_t(j))                j: own products; n_j: how often j sold
 
-``loyal · again`` is ``exp(own_heat + boost + loyal·u + repeatable·v_i)``. What is known of a customer counts as much as
-c purchases. The inner product may be a cosine or a distance, one taste may be several, and both bodies may be changed
-(``nn/towers``).
-The towers are heirs of the hybrid of Kula (LightFM, 2015) and of TensorRec, with the customer's identity replaced by
-the history; dropping ids at random so that content learns to stand in is DropoutNet (Volkovs et al., NeurIPS 2017).
-Learning starts from a ridge regression cut to D dimensions (``nn/start``), whose half-life and ridge the latest window
-chooses; that window also decides when to stop, then all of them are learned.
-Cost: an epoch is about ``6 · questions · I · dim`` flops with the full softmax; memory is ``batch · I`` floats.
+``loyal · again`` is ``exp(own_heat + boost + loyal·u + repeatable·v_i)``; what is known of a customer counts as c
+purchases. Similarity, number of tastes and both bodies may be changed (``nn/towers``). Both towers are heirs of LightFM
+(Kula, 2015) and of TensorRec, with identity replaced by history; ids are dropped at random so that content learns to
+stand in (DropoutNet: Volkovs et al., NeurIPS 2017). Learning starts from a ridge regression cut to D dimensions
+(``nn/start``); the latest window shapes that start and decides when to stop, then all windows are learned. Cost: an
+epoch takes about ``6 · questions · I · dim`` flops with the full softmax, and ``batch · I`` floats of memory.
 """
 
 from __future__ import annotations
@@ -36,34 +34,24 @@ from aisle.data.events import Batch
 from aisle.errors import BundleError, UsageError
 from aisle.features.pairs import decayed_presence
 from aisle.models.base import Array, Model
-from aisle.models.nn import losses
+from aisle.models.nn import losses, windows
 from aisle.models.nn.carry import carry_over
 from aisle.models.nn.checkpoint import Checkpoint
 from aisle.models.nn.histories import HALF_LIVES
 from aisle.models.nn.hybrid_net import CONTENT_PARTS, Ask, HybridNet, Scorer, Shape, Sizes, log_shares
+from aisle.models.nn.judges import boosted, clearly_better, fit_heats, judgement
 from aisle.models.nn.look import Look, signature
 from aisle.models.nn.losses import SAMPLED, Loss
 from aisle.models.nn.regression import REGRESSION
 from aisle.models.nn.rows import Rows
 from aisle.models.nn.sampling import Negatives, Sampler
 from aisle.models.nn.similarity import Similarity
-from aisle.models.nn.start import Start, Tastes
-from aisle.models.nn.tasks import VALIDATE, Rules, Tasks, boosted, clearly_better, fit_heats, judgement, loss_of
+from aisle.models.nn.start import AGES, OTHERS, START, Start, Tastes
+from aisle.models.nn.tasks import VALIDATE, Rules, Tasks, loss_of
 from aisle.models.nn.towers import TOWERS
 from aisle.models.nn.train import Rate, Schedule, Trained, Watch, later, train
-from aisle.models.nn.windows import (
-    Question,
-    Weighing,
-    batch_before,
-    come_back,
-    hold_out,
-    questions,
-    sales_before,
-    some_before,
-    unordered,
-    window_ticks,
-)
-from aisle.types import Clock, Codes, Doubles, Floats, Ints
+from aisle.models.nn.windows import Question, Weighing, some_before
+from aisle.types import Codes, Doubles, Floats, Ints
 
 LOSSES = ("auto", "softmax", *SAMPLED, *REGRESSION)
 BATCH = 256
@@ -72,15 +60,8 @@ STEPS = 40
 SLOW = {"turn": 0.1, "tower.body": 0.1, "tower.first": 0.1}
 """Parts of the customer towers that start well, or can tell customers apart: their share of the learning rate."""
 WINDOWS = 8
-BLIND_EPOCHS = 10
-"""Epochs where the data hold a single window, so that nothing can say when to stop."""
-OWN_LAST = -50.0
-"""Added to own products where nobody buys anything twice."""
-AGES: dict[Clock, tuple[float, ...]] = {"time": (365.0, 90.0, 30.0), "sequence": (27.0, 9.0, 3.0)}
-START: Start = {"half_life": None, "ridge": 0.1, "lift": 0.125, "prior": 0.1}
-OTHERS: dict[str, tuple[float, ...]] = {"ridge": (0.3, 0.03), "lift": (0.0,), "prior": (1.0,)}
-"""The start, and what else is tried: the age in days (baskets) at which a purchase counts half, the ridge, how much
-longer best sellers' vectors are, and how much the sales prior counts."""
+BLIND_EPOCHS = 10  # where the data hold a single window, so that nothing can say when to stop
+OWN_LAST = -50.0  # added to own products where nobody buys anything twice
 
 
 @dataclass(kw_only=True, eq=False)
@@ -145,9 +126,10 @@ class HybridFactorization(Model):
             if not 0 <= getattr(self, setting) < 1:
                 raise UsageError(f"{setting} is {getattr(self, setting)}; allowed: 0 <= {setting} < 1")
         for setting in ("dim", "tastes", "learning_rate", "n_negatives", "max_history", "max_questions", "patience"):
-            if getattr(self, setting) <= 0:
+            if not getattr(self, setting) > 0:
                 raise UsageError(f"{setting} is {getattr(self, setting)}; it must be above 0")
-        if min(self.epochs, self.explore, self.dislike) < 0 or (self.target_days or 1) <= 0:
+        some = all(getattr(self, setting) >= 0 for setting in ("epochs", "explore", "dislike"))
+        if not some or (self.target_days is not None and self.target_days <= 0):
             raise UsageError("epochs, explore and dislike must be 0 or more, target_days above 0 (or none)")
         if self.attention and self.tastes < 2:
             raise UsageError("attention chooses among tastes: set tastes to 2 or more, or attention to False")
@@ -162,14 +144,13 @@ class HybridFactorization(Model):
         first, final = (Checkpoint(Path(checkpoint) / n, facts) if checkpoint else None for n in ("choose", "final"))
         self.start_ = dict(START)
         self.epochs_, self.training_ = 0, {}
-        asked = questions(data, ticks, WINDOWS, self._limit, self.seed, self.weighing)
-        ordered = come_back(data, asked)
+        asked, ordered = self._asked(data, ticks)
         past, cut, tasks = data, data.as_of, None
         if ordered:
             tasks, cut = self._tasks(data, asked), asked[0].cut
         else:
-            past, judge = hold_out(data, VALIDATE, self.seed)
-            rest = unordered(past, self.max_questions, self.seed, self.weighing)
+            past, judge = windows.hold_out(data, VALIDATE, self.seed)
+            rest = windows.unordered(past, self.max_questions, self.seed, self.weighing)
             asked = [judge, *rest] if judge and rest else []
             tasks = self._tasks(past, asked, hidden=True)
         trained = Trained(min(self.epochs, BLIND_EPOCHS))
@@ -179,7 +160,7 @@ class HybridFactorization(Model):
             trained = self._learn(tasks, tasks.learners, self.epochs, True, first, watch)
         boost = float(self._net.boost) if trained.curve else 0.0
         if not ordered:
-            asked = unordered(data, self.max_questions, self.seed, self.weighing)
+            asked = windows.unordered(data, self.max_questions, self.seed, self.weighing)
             tasks = self._tasks(data, asked, hidden=True)
         self._start(data, data.as_of, tasks)
         if tasks is not None and trained.epochs + len(trained.losses):
@@ -202,9 +183,8 @@ class HybridFactorization(Model):
             return self.fit(data, watch=watch)
         old, labels = self._net, self._look.labels
         ticks = self._see(data, self._look)
-        asked = questions(data, ticks, WINDOWS, self._limit, self.seed, self.weighing)
-        ordered = come_back(data, asked)
-        asked = asked if ordered else unordered(data, self.max_questions, self.seed, self.weighing)
+        asked, ordered = self._asked(data, ticks)
+        asked = asked if ordered else windows.unordered(data, self.max_questions, self.seed, self.weighing)
         tasks = self._tasks(data, asked, hidden=not ordered)
         net = self._fresh(data, data.as_of, tasks)
         if not ordered:  # such data cannot tell whether people buy things again
@@ -290,9 +270,11 @@ class HybridFactorization(Model):
             torch.manual_seed(self.seed)
             return HybridNet(sizes, shape, content)
 
-    @property
-    def _limit(self) -> int:
-        return max(self.max_questions // WINDOWS, 1)
+    def _asked(self, data: Dataset, ticks: int) -> tuple[list[Question], bool]:
+        """Windows to learn from, and whether they are of use."""
+        limit = max(self.max_questions // WINDOWS, 1)
+        asked = windows.questions(data, ticks, WINDOWS, limit, self.seed, self.weighing)
+        return asked, windows.come_back(data, asked)
 
     def _sizes(self) -> Sizes:
         return Sizes(
@@ -306,16 +288,16 @@ class HybridFactorization(Model):
 
     def _see(self, data: Dataset, before: Look | None = None) -> int:
         """Remember what features and sales look like today; clock ticks of a window."""
-        ticks = window_ticks(data, self.target_days)
+        ticks = windows.window_ticks(data, self.target_days)
         self._look = Look.of(data, self.identity, before)
         self.look_ = self._look.save()
         self.target_days_ = ticks / data.unit
-        self.shares_ = log_shares(sales_before(data, data.as_of, ticks))
+        self.shares_ = log_shares(windows.sales_before(data, data.as_of, ticks))
         return ticks
 
     def _tasks(self, data: Dataset, asked: list[Question], *, hidden: bool = False) -> Tasks | None:
         def build(customers: Codes, cut: int, place: int) -> Ask:
-            return self._look.ask(batch_before(data, customers, cut), place, self.max_history)
+            return self._look.ask(windows.batch_before(data, customers, cut), place, self.max_history)
 
         return Tasks.of(asked, build, hidden, self._look.flags, self.seed) if asked else None
 
@@ -369,10 +351,11 @@ class HybridFactorization(Model):
     def _fresh(self, data: Dataset, cut: int, tasks: Tasks | None) -> HybridNet:
         """An untrained network with all it must know of the data and does not learn."""
         net = self._net = self.build(self._sizes(), self._look.content(data)).eval()
-        sold = sales_before(data, cut, 1)[-1]
+        sold = windows.sales_before(data, cut, 1)[-1]
         net.sold.copy_(torch.from_numpy(np.log1p(sold).astype(np.float32)))
         net.has_id.copy_(torch.from_numpy((sold > 0).astype(np.float32)))
-        net.own_shift.fill_(OWN_LAST if tasks is not None and tasks.new_only else 0.0)
+        once = tasks is not None and tasks.new_only and not (tasks.hidden and windows.bought_again(data))
+        net.own_shift.fill_(OWN_LAST if once else 0.0)
         return net
 
     def _settle(self) -> None:
@@ -398,11 +381,10 @@ class HybridFactorization(Model):
             warm_up=self.warm_up,
             course=self.epochs or None,
         )
-        chosen = ("softmax" if tasks.n_products <= losses.FULL_SOFTMAX else "sampled_softmax", self.loss)
-        sold = torch.expm1(self._net.sold)
+        small: Loss = "softmax" if tasks.n_products <= losses.FULL_SOFTMAX else "sampled_softmax"
         rules = Rules(
-            loss=chosen[self.loss != "auto"],  # type: ignore[arg-type]
-            sampler=Sampler(self.negatives, self.n_negatives, sold),
+            loss=small if self.loss == "auto" else self.loss,
+            sampler=Sampler(self.negatives, self.n_negatives, torch.expm1(self._net.sold)),
             explore=self.explore,
             dislike=self.dislike,
             id_dropout=self.id_dropout,

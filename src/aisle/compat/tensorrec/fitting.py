@@ -66,6 +66,8 @@ def batches(interactions: Any, user_features: Any, item_features: Any, user_batc
         if asked[0].shape[0] != users[0].shape[0]:
             raise DataError(f"interactions have {asked[0].shape[0]} rows, user_features {users[0].shape[0]}")
         asked, users = ([m[0][at : at + user_batch_size] for at in cuts] for m in (asked, users))
+    if not sum(one.shape[0] for one in users):
+        raise DataError("user_features have no rows: there is nobody to learn from; give one row a user")
     if len(asked) != len(users):
         raise DataError(f"{len(asked)} batches of interactions, {len(users)} of user_features; give as many of both")
     if len(items) not in (1, len(users)):

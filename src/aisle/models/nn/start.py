@@ -19,10 +19,15 @@ from sklearn.utils.extmath import randomized_svd
 from torch import Tensor
 
 from aisle.models.nn.rows import Rows
-from aisle.types import Floats, Sparse
+from aisle.types import Clock, Floats, Sparse
 
 Start: TypeAlias = dict[str, float | None]
 """Settings of a start by name."""
+AGES: dict[Clock, tuple[float, ...]] = {"time": (365.0, 90.0, 30.0), "sequence": (27.0, 9.0, 3.0)}
+START: Start = {"half_life": None, "ridge": 0.1, "lift": 0.125, "prior": 0.1}
+OTHERS: dict[str, tuple[float, ...]] = {"ridge": (0.3, 0.03), "lift": (0.0,), "prior": (1.0,)}
+"""The start, and what else is tried: the age in days (baskets) at which a purchase counts half, the ridge, how much
+longer best sellers' vectors are, and how much the sales prior counts."""
 BUSY = 0.25
 """Customers and products count as (their total) ** -BUSY."""
 

@@ -1,9 +1,9 @@
-"""What the hybrid learns from: questions in mini-batches, what loss they cost, and how well they are answered."""
+"""What the hybrid learns from: questions in mini-batches, and what loss they cost."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
@@ -18,7 +18,7 @@ from aisle.models.nn.regression import REGRESSION, Cells, block_totals, dot_tota
 from aisle.models.nn.rows import Rows
 from aisle.models.nn.sampling import Sampler
 from aisle.models.nn.windows import Question, spread
-from aisle.types import Bools, Codes, Doubles, Floats, Ints, Sparse
+from aisle.types import Codes, Floats, Ints, Sparse
 
 BLOCK = 256
 """Questions judged, and made ready, at a time."""
@@ -33,12 +33,6 @@ BUSY = 0.5
 FORGET = 0.1
 """Share of training questions asked as if the customer were new, so that attributes learn to answer alone."""
 IDENTITY_DROPOUT = 0.5
-HEATS = (-2.0, -1.5, -1.0, -0.5, 0.0, 0.5, 1.0, 1.5, 2.0, 2.5, 3.0, 3.5)
-"""Logarithms of 1 / τ, and of the scale of the repeat head, tried for the start."""
-BOOST = 6
-"""Beyond this the repeat head is all there is, or nothing."""
-FLOOR = 0.05
-"""Keeps either part of the judgement from being all of it."""
 COLUMNS = 4_096
 """Products scored at a time where a dense loss has no closed form."""
 
@@ -254,12 +248,14 @@ def _rank(
 
 
 def _dislike(scorer: Scorer, targets: Targets, generator: torch.Generator) -> Tensor:
-    """What was brought back belongs below a product drawn at random, also once it is no longer an own product."""
+    """What was brought back belongs below a product drawn at random, wherever own products are listed."""
     (row, column), size = targets.back, len(scorer.vectors)
     rival = torch.randint(size, (len(row),), generator=generator)
-    shifted = sampling.is_pair(row, column, scorer.ask.own, size)
-    disliked = scorer.pairs(row, column) - shifted * scorer.net.own_shift
-    return losses.dislike(disliked, scorer.pairs(row, rival), torch.full((len(row),), 1.0 / len(scorer.ask)))
+
+    def unshifted(code: Tensor) -> Tensor:
+        return scorer.pairs(row, code) - sampling.is_pair(row, code, scorer.ask.own, size) * scorer.net.own_shift
+
+    return losses.dislike(unshifted(column), unshifted(rival), torch.full((len(row),), 1.0 / len(scorer.ask)))
 
 
 def _fit_values(scorer: Scorer, targets: Targets, tasks: Tasks, rules: Rules, seen: Rows) -> Tensor:
@@ -327,100 +323,3 @@ def repeat_share(ask: Ask, bought: Sparse) -> float:
         shape=bought.shape,
     )
     return float(bought.sign().multiply(own).sum()) / max(bought.nnz, 1)
-
-
-def judged(net: HybridNet, tasks: Tasks) -> float:
-    """Geometric mean of the judges' NDCG@10 and of their NDCG@10 over products new to the customer.
-
-    Repeats decide the first alone; of the second, a tenth more is worth as much as a tenth more of the first. Where
-    nobody buys anything twice, the second is all.
-    """
-    means = [_mean(values) for values in judgement(net, tasks)]
-    return means[1] if tasks.new_only else ((means[0] + FLOOR) * (means[1] + FLOOR)) ** 0.5
-
-
-@torch.no_grad()
-def judgement(net: HybridNet, tasks: Tasks) -> Doubles:
-    """(2, N) each judge's NDCG@10 over all products and over those new to the customer; NaN without an answer."""
-    both: list[Doubles] = []
-    for scores, real, own in judge_scores(net, tasks):
-        every = ndcg_at_10(scores, real)
-        scores[own], real[own] = -torch.inf, False
-        both.append(np.stack((every, ndcg_at_10(scores, real))))
-    return np.concatenate(both, axis=1)
-
-
-def clearly_better(one: Doubles, other: Doubles, new_only: bool) -> bool:
-    """Whether the judgement ``one`` (2, N) beats another by more than a standard error of their paired difference.
-
-    Among settings that cannot be told apart the first tried stands (the one-standard-error rule of Breiman et al.,
-    "Classification and Regression Trees", 1984, with the default for the simplest).
-    """
-    gains = [(one[part] - other[part]) / (_mean(other[part]) + FLOOR) for part in ((1,) if new_only else (0, 1))]
-    gain = np.nansum(gains, axis=0)[~np.isnan(gains).all(axis=0)]
-    return len(gain) > 1 and float(gain.mean()) > float(gain.std(ddof=1)) / len(gain) ** 0.5
-
-
-def _mean(values: Doubles) -> float:
-    some = values[~np.isnan(values)]
-    return float(some.mean()) if len(some) else 0.0
-
-
-@torch.no_grad()
-def fit_heats(net: HybridNet, tasks: Tasks) -> dict[str, float]:
-    """How hot the start should be to fit some judges' answers: taste on what is new to them, then own products."""
-    few = replace(tasks, judges=tasks.judges[:BLOCK])
-    for name, fresh in (("heat", True), ("own_heat", False)) if not tasks.new_only else (("heat", True),):
-        cost: dict[float, float] = {}
-        for heat in HEATS:
-            getattr(net, name).fill_(heat)
-            for scores, real, own in judge_scores(net, few):
-                if fresh:
-                    scores[own], real[own] = -torch.inf, False
-                row, column = (torch.from_numpy(part) for part in real.nonzero())
-                weight = torch.full((len(row),), 1.0 / max(len(row), 1))
-                cost[heat] = float(losses.softmax(scores, row, column, weight))
-        getattr(net, name).fill_(min(cost, key=lambda heat: cost[heat]))
-    return {"heat": float(net.heat), "own_heat": float(net.own_heat)}
-
-
-@torch.no_grad()
-def boosted(net: HybridNet, tasks: Tasks) -> float:
-    """The judgement with the repeat head as strong as the judges like it, which is left in ``net.boost``.
-
-    What fits the answers best is not what ranks them best: a likelihood counts every product, a list the first few.
-    """
-    if tasks.new_only:
-        return judged(net, tasks)
-    found: dict[int, float] = {}
-    boost, climbing = round(float(net.boost)), True
-    while climbing:
-        for near in (boost - 1, boost, boost + 1):
-            if near not in found and abs(near) <= BOOST:
-                net.boost.fill_(near)
-                found[near] = judged(net, tasks)
-        best = max(found, key=lambda value: found[value])
-        boost, climbing = best, best != boost
-    net.boost.fill_(boost)
-    return found[boost]
-
-
-def judge_scores(net: HybridNet, tasks: Tasks) -> list[tuple[Tensor, Bools, tuple[Tensor, Tensor]]]:
-    """Blocks of (scores (B, I), what was bought (B, I), own pairs) of the judges' questions."""
-    found = []
-    vectors = net.product_vectors(torch.ones(tasks.n_products))
-    for rows in np.split(tasks.judges, range(BLOCK, len(tasks.judges), BLOCK)):
-        ask = tasks.ask(rows)
-        real = tasks.bought[rows].toarray() > 0
-        scores = Scorer(net, ask, vectors, tasks.shares, torch.ones(len(rows))).all()
-        scores = scores.masked_fill(tasks.absent[ask.cut], -torch.inf)
-        found.append((scores, real, (ask.history.row, ask.history.column)))
-    return found
-
-
-def ndcg_at_10(scores: Tensor, real: Bools) -> Doubles:
-    """(B,) NDCG@10 of the rows of ``scores`` (B, I); NaN without any product in ``real`` (B, I)."""
-    best = torch.topk(scores, min(10, scores.shape[1]), dim=1).indices.numpy()
-    discount = 1.0 / np.log2(np.arange(best.shape[1]) + 2.0)
-    ideal = np.concatenate(([np.nan], np.cumsum(discount)))[np.minimum(real.sum(axis=1), len(discount))]
-    return np.asarray((np.take_along_axis(real, best, axis=1) * discount).sum(axis=1) / ideal)

@@ -126,7 +126,7 @@ def train(
     torch's own layers, such as dropout on a CPU, from a fork of torch's), so that equal inputs give equal bytes on one
     machine, and nobody else's random numbers change. With ``checkpoint`` a training that was stopped anywhere goes on
     after its last whole epoch, to the same bytes, if all else is as it was; one that had ended answers at once. Raises
-    BundleError where the checkpoint cannot be gone on from.
+    BundleError where the checkpoint cannot be gone on from, UsageError where the weights are no numbers in the end.
     """
     with torch.random.fork_rng(devices=[]):
         learner = Learner.start(net, schedule)
@@ -146,6 +146,8 @@ def train(
             _tell(learner, time.perf_counter() - begun, watch)
     if learner.kept:
         net.load_state_dict(learner.kept)
+    if not all(bool(parameter.isfinite().all()) for parameter in net.parameters()):
+        raise UsageError(f"weights are no numbers after {len(learner.losses)} epochs; use a smaller learning_rate")
     net.eval()
     return Trained(learner.best if validate else len(learner.losses), learner.curve, learner.losses)
 

@@ -26,6 +26,8 @@ JUDGED, MIN_JUDGED = 0.1, 5
 """Share of the purchases held out from those who decide when to stop; only customers with so many are asked."""
 RETURNING = 0.25
 """Windows are of use where this share of their customers had bought before."""
+AGAIN = 0.05
+"""People buy again where this share of all (customer, product) pairs stands in two baskets or more."""
 Weighing: TypeAlias = Literal["even", "quantity", "amount", "recency"]
 """What makes an answer weigh more: nothing · the logarithm of its quantity, of its amount · a later window."""
 FADE = 0.8
@@ -129,6 +131,12 @@ def come_back(data: Dataset, asked: list[Question]) -> bool:
     first[some] = data.purchases.time[data.indptr[:-1][some]]  # lines of a customer rise in time
     old = sum(int((first[question.customers] < question.cut).sum()) for question in asked)
     return old >= RETURNING * sum(len(question.customers) for question in asked) > 0
+
+
+def bought_again(data: Dataset) -> bool:
+    """Whether people buy the same product again, as far as whole histories tell, in order or not."""
+    baskets = data.counts.data
+    return len(baskets) > 0 and float((baskets > 1).mean()) >= AGAIN
 
 
 def batch_before(data: Dataset, customers: Codes, cut: int) -> Batch:
