@@ -65,10 +65,10 @@ def test_a_batch_before_a_cut_is_that_of_the_data_before_it(seed: int, place: in
     weighing=st.sampled_from(["even", "quantity", "amount", "recency"]),
 )
 def test_windows_hold_what_was_bought_and_brought_back(seed: int, days: int, place: int, weighing: Weighing) -> None:
-    """One window starts at a line, on the tick."""
+    """One window, and the span that the next looks back over, start at a line, on the tick."""
     ticks, times = days * DAY, data(seed).all_events.time
     late = times[times >= times.min() + 170 * DAY]
-    dataset = data(seed).before(int(late[place % len(late)]) + ticks)
+    dataset = data(seed).before(int(late[place % len(late)]) + 2 * ticks)
     asked = questions(dataset, ticks, 4, 10_000, 0, weighing)
     assert len(asked) == 4
     every = lines(dataset)
