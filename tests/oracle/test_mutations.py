@@ -117,7 +117,7 @@ SLIPS: dict[ModuleType, list[tuple[str, str]]] = {
     ],
     rows: [
         ("self.indptr.diff())", "self.indptr.diff().flip(0))"),
-        ("self.indptr[rows] - indptr[:-1]", "self.indptr[rows]"),
+        ("self.indptr[rows] - _starts(sizes)[:-1]", "self.indptr[rows]"),
         ("self.value[cells], self.width", "self.value[: len(cells)], self.width"),
         ("accumulate=True", "accumulate=False"),
         ("return replace(self, value=value)", "return self"),
