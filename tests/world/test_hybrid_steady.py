@@ -18,7 +18,7 @@ from tests.world.test_hybrid import everyone, habits
 
 from aisle.data.dataset import Dataset
 from aisle.errors import BundleError
-from aisle.models.hybrid_factorization import HybridFactorization
+from aisle.models.hybrid_factorization import START, HybridFactorization
 from aisle.models.nn import tasks
 from aisle.models.nn.tasks import Rules, Tasks, loss_of
 from aisle.models.nn.train import Epoch
@@ -136,6 +136,7 @@ def test_equal_seeds_give_equal_bytes_and_a_second_fit_forgets(settings: dict[st
     one, two = HybridFactorization(**plain).fit(data), HybridFactorization(**plain)
     two.fit(habits(1)).fit_partial(data)
     other = HybridFactorization(**plain | {"seed": 1}).fit(data)
+    assert set(START) == {"half_life", "ridge", "lift", "prior"}, "the next fit starts as the first"
     assert one.epochs_ == 2
     assert left(two.fit(data)) == left(one)
     assert left(other)["net__ids__weight"] != left(one)["net__ids__weight"]
@@ -202,3 +203,15 @@ def test_a_checkpoint_of_other_data_or_settings_is_refused(tmp_path: Path) -> No
         with pytest.raises(BundleError, match="delete this one") as told:
             HybridFactorization(**{"dim": 6, "epochs": 3, **changed}).fit(data, checkpoint=tmp_path)  # type: ignore[arg-type]
         assert next(iter(changed)) in str(told.value)
+
+
+def test_other_data_are_told_from_the_same_start(tmp_path: Path) -> None:
+    """What answers weigh moves no starting weight: the data themselves are compared."""
+    data = habits()
+    plain: dict[str, Any] = {"dim": 6, "epochs": 3, "weighing": "quantity"}
+    with pytest.raises(Stopped):
+        HybridFactorization(**plain).fit(data, checkpoint=tmp_path, watch=stop_at(1))
+    more = data.all_events.quantity * (1 + data.all_events.product % 3).astype(np.float32)
+    with pytest.raises(BundleError, match="another training"):
+        other = replace(data, all_events=replace(data.all_events, quantity=more))
+        HybridFactorization(**plain).fit(other, checkpoint=tmp_path)
