@@ -29,8 +29,9 @@ types: setup
 	.venv/bin/mypy
 layers: setup
 	.venv/bin/lint-imports
+# Two workers with a thread each: threads of both would wait for one another.
 unit: setup
-	$(PY) -m pytest -n 2
+	OMP_NUM_THREADS=1 $(PY) -m pytest -n 2
 test-slow: setup
 	$(PY) -m pytest -m slow
 format: setup
