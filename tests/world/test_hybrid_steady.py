@@ -18,8 +18,9 @@ from tests.world.test_hybrid import everyone, habits
 
 from aisle.data.dataset import Dataset
 from aisle.errors import BundleError
-from aisle.models.hybrid_factorization import START, HybridFactorization
+from aisle.models.hybrid_factorization import HybridFactorization
 from aisle.models.nn import tasks
+from aisle.models.nn.start import START
 from aisle.models.nn.tasks import Rules, Tasks, loss_of
 from aisle.models.nn.train import Epoch
 
@@ -70,6 +71,12 @@ def test_who_judges_does_not_teach_until_the_end(name: str, monkeypatch: pytest.
     assert 0 not in first
     assert first
     assert 0 in last
+
+
+def test_no_fit_warms_the_start_of_the_next() -> None:
+    for make in WORLDS.values():
+        HybridFactorization(dim=6, epochs=0).fit(make())
+        assert set(START) == {"half_life", "ridge", "lift", "prior"}
 
 
 def step_peak(people: int, monkeypatch: pytest.MonkeyPatch) -> int:
@@ -136,7 +143,6 @@ def test_equal_seeds_give_equal_bytes_and_a_second_fit_forgets(settings: dict[st
     one, two = HybridFactorization(**plain).fit(data), HybridFactorization(**plain)
     two.fit(habits(1)).fit_partial(data)
     other = HybridFactorization(**plain | {"seed": 1}).fit(data)
-    assert set(START) == {"half_life", "ridge", "lift", "prior"}, "the next fit starts as the first"
     assert one.epochs_ == 2
     assert left(two.fit(data)) == left(one)
     assert left(other)["net__ids__weight"] != left(one)["net__ids__weight"]
@@ -212,6 +218,6 @@ def test_other_data_are_told_from_the_same_start(tmp_path: Path) -> None:
     with pytest.raises(Stopped):
         HybridFactorization(**plain).fit(data, checkpoint=tmp_path, watch=stop_at(1))
     more = data.all_events.quantity * (1 + data.all_events.product % 3).astype(np.float32)
+    other = replace(data, all_events=replace(data.all_events, quantity=more))
     with pytest.raises(BundleError, match="another training"):
-        other = replace(data, all_events=replace(data.all_events, quantity=more))
         HybridFactorization(**plain).fit(other, checkpoint=tmp_path)
