@@ -20,6 +20,7 @@ from aisle.data.dataset import Dataset
 from aisle.errors import BundleError
 from aisle.models.hybrid_factorization import HybridFactorization
 from aisle.models.nn import tasks
+from aisle.models.nn.start import START
 from aisle.models.nn.tasks import Rules, Tasks, loss_of
 from aisle.models.nn.train import Epoch
 
@@ -70,6 +71,12 @@ def test_who_judges_does_not_teach_until_the_end(name: str, monkeypatch: pytest.
     assert 0 not in first
     assert first
     assert 0 in last
+
+
+def test_no_fit_warms_the_start_of_the_next() -> None:
+    for make in WORLDS.values():
+        HybridFactorization(dim=6, epochs=0).fit(make())
+        assert set(START) == {"half_life", "ridge", "lift", "prior"}
 
 
 def step_peak(people: int, monkeypatch: pytest.MonkeyPatch) -> int:
@@ -202,3 +209,15 @@ def test_a_checkpoint_of_other_data_or_settings_is_refused(tmp_path: Path) -> No
         with pytest.raises(BundleError, match="delete this one") as told:
             HybridFactorization(**{"dim": 6, "epochs": 3, **changed}).fit(data, checkpoint=tmp_path)  # type: ignore[arg-type]
         assert next(iter(changed)) in str(told.value)
+
+
+def test_other_data_are_told_from_the_same_start(tmp_path: Path) -> None:
+    """What answers weigh moves no starting weight: the data themselves are compared."""
+    data = habits()
+    plain: dict[str, Any] = {"dim": 6, "epochs": 3, "weighing": "quantity"}
+    with pytest.raises(Stopped):
+        HybridFactorization(**plain).fit(data, checkpoint=tmp_path, watch=stop_at(1))
+    more = data.all_events.quantity * (1 + data.all_events.product % 3).astype(np.float32)
+    other = replace(data, all_events=replace(data.all_events, quantity=more))
+    with pytest.raises(BundleError, match="another training"):
+        HybridFactorization(**plain).fit(other, checkpoint=tmp_path)
