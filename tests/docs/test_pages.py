@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 import typer
-from benchmarks import readme_table
+from benchmarks import hybrid_table, readme_table
 
 import aisle
 from aisle.cli import app
@@ -210,6 +210,11 @@ def test_the_changelog_has_this_version() -> None:
 def test_the_results_of_the_readme_are_generated() -> None:
     text = (ROOT / "README.md").read_text(encoding="utf-8")
     assert readme_table.page(text) == text, "run: python -m benchmarks.readme_table"
+
+
+def test_the_figures_of_the_hybrid_are_those_that_were_measured() -> None:
+    text = hybrid_table.CARD.read_text(encoding="utf-8")
+    assert hybrid_table.page(text) == text, "run: python -m benchmarks.hybrid_table"
 
 
 def test_a_row_of_the_results(tmp_path: Path) -> None:
