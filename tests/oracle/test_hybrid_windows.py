@@ -254,3 +254,15 @@ def test_an_attribute_may_be_called_like_what_stands_beside_attributes(name: str
 def test_few_bars_are_no_tags() -> None:
     values = [f"v{n}" for n in range(30)] + ["a|b"]
     assert "a|b" in Form.of(features(list(values), values), {}).blocks["genre"]
+
+
+def test_a_form_grows_and_keeps_its_scale() -> None:
+    price = {"price": np.array([1, 2, 3], dtype=np.float32)}
+    old = Form.of(features(["b", "c", "b"], ["b", "c"]), price, pl.Series(["red apple", "red plum", "red"] * 3))
+    other = {"price": np.array([100, 900, 100], dtype=np.float32), "size": np.array([1, 2, 3], dtype=np.float32)}
+    new = Form.of(features(["a", "c", "d"], ["a", "c", "d"]), other, pl.Series(["new", "apple", "x"] * 3))
+    grown = old.grown(new)
+    assert grown.levels == {"genre": ["b", "c", "a", "d"]}
+    assert grown.numbers == {"price": old.numbers["price"], "size": new.numbers["size"]}
+    assert grown.words == [*old.words, *(word for word in new.words if word not in old.words)]
+    assert {"apple", "new"} <= set(grown.words)
