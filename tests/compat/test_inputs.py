@@ -166,7 +166,10 @@ def test_an_option_without_effect_is_warned_of(caplog: pytest.LogCaptureFixture)
 
 
 def test_more_items_than_there_are_are_all_of_them() -> None:
-    TensorRec(n_components=3, loss_graph=WMRB).fit(*DATA, epochs=1, n_sampled_items=1_000)
+    every, more = (TensorRec(n_components=3, loss_graph=WMRB) for _ in range(2))
+    every.fit(*DATA, epochs=1, n_sampled_items=DATA[0].shape[1])
+    more.fit(*DATA, epochs=1, n_sampled_items=1_000)
+    np.testing.assert_array_equal(more.predict(*DATA[1:]), every.predict(*DATA[1:]))
 
 
 def test_nothing_liked_is_nothing_learnt() -> None:

@@ -177,10 +177,11 @@ def loss_of(net: HybridNet, tasks: Tasks, rows: Ints, rules: Rules, generator: t
     keep = sampling.keep_mask(size, IDENTITY_DROPOUT, generator)
     scorer = Scorer(net, ask, vectors, tasks.shares, keep)
     targets = Targets.of(bought, tasks.returned[rows], tasks.worth[rows])
+    # What somebody asked as a newcomer had bought is still no rival where nothing is bought twice.
+    seen = seen if tasks.hidden else ask.history
     if rules.loss in REGRESSION:
-        return _fit_values(scorer, targets, tasks, rules, seen if tasks.hidden else ask.history)
-    # What a newcomer bought is still no rival where nothing is bought twice.
-    total = _rank(scorer, targets, tasks, rules, seen if tasks.hidden else ask.history, generator)
+        return _fit_values(scorer, targets, tasks, rules, seen)
+    total = _rank(scorer, targets, tasks, rules, seen, generator)
     return total + rules.dislike * _dislike(scorer, targets, generator) if len(targets.back[0]) else total
 
 
