@@ -44,6 +44,8 @@ class Model(ABC):
     """Depends on the customer's own purchases; the popularity family does not."""
     needs_history: ClassVar[bool] = True
     """Rows without purchases are answered with -inf throughout: this model cannot tell them apart."""
+    joins: ClassVar[str] = ""
+    """The setting that takes the models this one joins, registry name -> settings; empty for a model of its own."""
     space: ClassVar[dict[str, tuple[Any, ...]]] = {}
     """Tuning space: setting -> values worth trying, best guess first."""
 
