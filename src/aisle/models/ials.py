@@ -16,6 +16,7 @@ Cost: a sweep takes time pairs x D² + (U + I) x D³, memory (U + I) x D and a b
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Any, ClassVar, Self
 
 import numpy as np
@@ -119,9 +120,10 @@ class IALS(Model):
         sums = np.asarray(x.sum(axis=1, dtype=np.float64)).ravel()
         penalty = self.regularization * (sums + self.alpha0 * number) ** self.nu
         base, eye = self.alpha0 * everything, np.eye(self.dim)
-        for size, rows in zip(sizes.tolist(), np.split(order, starts[1:]), strict=True):
+        for size, (start, stop) in zip(sizes.tolist(), pairwise([*starts.tolist(), len(order)]), strict=True):
             if size == 0:
                 continue
+            rows = order[start:stop]
             step = max(1, BLOCK_CELLS // (self.dim * (size + self.dim)))
             for at in range(0, len(rows), step):
                 block = rows[at : at + step]
