@@ -93,7 +93,8 @@ class IALS(Model):
 
     def score(self, batch: Batch) -> Floats:
         """(B, I) inner products of vectors, and own counts; rows without purchases are -inf."""
-        scores: Floats = self.customer_vectors(batch)[:, 0] @ self.products_.T
+        self.check_fitted()
+        scores: Floats = self._customers(batch) @ self.products_.T
         return with_own(scores, batch, self.half_life_days, self.own_weight)
 
     def product_vectors(self) -> Floats:
@@ -104,8 +105,11 @@ class IALS(Model):
     def customer_vectors(self, batch: Batch) -> Floats:
         """(B, 1, D) w, solved from each history; 0 where there is none."""
         self.check_fitted()
-        x = decayed_presence(batch, self.half_life_days)
-        return self._solve(x, self.products_, self.gram_, self.count_)[:, None]
+        return self._customers(batch)[:, None]
+
+    def _customers(self, batch: Batch) -> Floats:
+        """(B, D) vectors of the rows of a batch."""
+        return self._solve(decayed_presence(batch, self.half_life_days), self.products_, self.gram_, self.count_)
 
     def _solve(self, x: Sparse, others: Floats, everything: Doubles, number: int) -> Floats:
         """(R, D) best vectors of the rows of x (R, N) given those of the columns (N, D); 0 for rows without any cell.
