@@ -29,21 +29,36 @@ def decay(age_days: Doubles, half_life_days: float | None) -> Doubles:
     return np.asarray(np.exp2(-age_days / half_life_days))
 
 
-def decayed_counts(batch: Batch, half_life_days: float | None = None) -> Sparse:
-    """(B, I) sum over the customer's baskets with the product of their decay; plain counts without a half-life."""
+def line_weights(batch: Batch, half_life_days: float | None, place_decay: float | None = None) -> Doubles:
+    """(E,) decay of each line: by its age, or ``place_decay`` to the number of later baskets of the customer."""
+    if place_decay is None:
+        return decay(batch.age_days, half_life_days)
+    place, number = basket_places(batch)
+    return np.asarray(place_decay ** (number[batch.row] - 1.0 - place))
+
+
+def decayed_counts(batch: Batch, half_life_days: float | None = None, place_decay: float | None = None) -> Sparse:
+    """(B, I) sum over the customer's baskets with the product of their decay; plain counts without any decay."""
     first = first_of_basket(batch.lines, batch.row)
-    weights = decay(batch.age_days[first], half_life_days)
+    weights = line_weights(batch, half_life_days, place_decay)[first]
     return sparse_sum(batch.row[first], batch.lines.product[first], weights, batch.shape)
 
 
-def decayed_presence(batch: Batch, half_life_days: float | None = None) -> Sparse:
-    """(B, I) decay of the latest purchase of the product: 1 where it was ever bought if there is no half-life."""
+def decayed_presence(batch: Batch, half_life_days: float | None = None, place_decay: float | None = None) -> Sparse:
+    """(B, I) decay of the latest purchase of the product: 1 where it was ever bought if there is no decay."""
     order = np.lexsort((batch.lines.time, batch.lines.product, batch.row))
     row, product = batch.row[order], batch.lines.product[order]
     latest = np.ones(len(order), dtype=bool)
     latest[:-1] = (row[1:] != row[:-1]) | (product[1:] != product[:-1])
-    weights = decay(batch.age_days[order][latest], half_life_days)
+    weights = line_weights(batch, half_life_days, place_decay)[order][latest]
     return sparse_sum(row[latest], product[latest], weights, batch.shape)
+
+
+def basket_contents(data: Dataset) -> Sparse:
+    """(N, I) 1 where a basket holds the product: every basket of the data, those of customers unknown among them."""
+    lines = data.purchases
+    baskets, row = np.unique(lines.basket, return_inverse=True)
+    return sparse_sum(row, lines.product, np.ones(len(row)), (len(baskets), data.shape[1])).sign()
 
 
 def basket_places(batch: Batch) -> tuple[Ints, Ints]:
@@ -77,21 +92,38 @@ def cooccurrence(x: Sparse) -> Doubles:
     return out
 
 
-def cosine_neighbours(x: Sparse, k: int, shrink: float = 0.0) -> Sparse:
+def cosine_neighbours(x: Sparse, k: int, shrink: float = 0.0, powers: tuple[float, float] = (0.5, 0.5)) -> Sparse:
     """(I, I) the k products nearest to each row's product by cosine between the columns of x (U, I).
 
-    ``cos(i, j) = (xᵀx)_ij / (|x_i| |x_j| + shrink)``: shrinking distrusts pairs that few customers support. The
-    diagonal is left out, ties go to the smaller code, products nobody bought have no neighbours. Works on blocks of
-    rows: memory O(block x I + k x I).
+    ``cos(i, j) = (xᵀx)_ij / (|x_i| |x_j| + shrink)``, for binary x |x_i| = √buyers; other ``powers`` than a half (of
+    row and column) take another share of the buyers of both away. See ``linked``.
+    """
+    return linked(x, np.asarray(x.multiply(x).sum(axis=0)).ravel(), k, shrink, powers)
+
+
+def linked(
+    x: Sparse,
+    sizes: Doubles | Floats,
+    k: int,
+    shrink: float,
+    powers: tuple[float, float],
+    through: Sparse | None = None,
+) -> Sparse:
+    """(I, I) the k products j with the largest ``(xᵀ M x)_ij / (size_i^a size_j^b + shrink)`` of each row's product i.
+
+    x is (N, I), ``sizes`` (I,), powers (a, b); M is ``through`` (N, N), or the identity. Shrinking distrusts pairs of
+    little support. The diagonal is left out, ties go to the smaller code, products nobody bought have no neighbours.
+    Works on blocks of rows: memory O(block x I + k x I).
     """
     shape, bought = (x.shape[1], x.shape[1]), bought_products(x)
     x, n = x[:, bought], len(bought)
     across = x.T.tocsr()
-    norms = np.sqrt(np.asarray(x.multiply(x).sum(axis=0)).ravel())
+    norms = tuple(sizes[bought] ** power for power in powers)
     step = max(1, BLOCK_CELLS // max(n, 1))
     rows, cols, values = [bought[:0]], [bought[:0]], [np.zeros(0, dtype=np.float32)]
     for at in range(0, n, step):
-        near, cosines = _nearest(across, x, norms, slice(at, min(at + step, n)), k, shrink)
+        left = across[at : at + step] if through is None else across[at : at + step] @ through
+        near, cosines = _nearest(left @ x, norms, at, k, shrink)
         row, place = np.nonzero(near >= 0)
         rows.append(bought[at + row])
         cols.append(bought[near[row, place]])
@@ -104,11 +136,12 @@ def bought_products(x: Sparse) -> Codes:
     return np.flatnonzero(np.bincount(x.indices, minlength=x.shape[1])).astype(np.int32)
 
 
-def _nearest(across: Sparse, x: Sparse, norms: Doubles, rows: slice, k: int, shrink: float) -> tuple[Codes, Floats]:
-    """Columns and cosines (R, k) of the products nearest to those in ``rows``; ``across`` is the transpose of x."""
-    block = (across[rows] @ x).toarray()
-    bottom = norms[rows, None] * norms + shrink
+def _nearest(shared: Sparse, norms: tuple[Doubles, ...], at: int, k: int, shrink: float) -> tuple[Codes, Floats]:
+    """Columns and values (R, k) of the products nearest to those of rows ``at`` … by what they share (R, A)."""
+    block = shared.toarray()
+    rows = np.arange(at, at + len(block))
+    bottom = norms[0][rows, None] * norms[1] + shrink
     block = np.divide(block, bottom, out=np.zeros(block.shape, dtype=np.float32), where=bottom > 0, casting="unsafe")
-    block[np.arange(len(block)), np.arange(rows.start, rows.stop)] = 0.0
+    block[np.arange(len(block)), rows] = 0.0
     block[block <= 0] = -np.inf
-    return top_k(block, k, np.arange(x.shape[1], dtype=np.int32))
+    return top_k(block, k, np.arange(block.shape[1], dtype=np.int32))

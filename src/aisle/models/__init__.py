@@ -21,6 +21,7 @@ MODELS: dict[str, str] = {
     "item_knn": "aisle.models.item_knn:ItemKNN",
     "ease": "aisle.models.ease:EASE",
     "tifu_knn": "aisle.models.tifu_knn:TIFUKNN",
+    "sequence_knn": "aisle.models.sequence_knn:SequenceKNN",
     "up_cf": "aisle.models.up_cf:UPCF",
     "repeat_hazard": "aisle.models.repeat_hazard:RepeatHazard",
     "hybrid_factorization": "aisle.models.hybrid_factorization:HybridFactorization",
