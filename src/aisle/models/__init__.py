@@ -25,6 +25,8 @@ MODELS: dict[str, str] = {
     "slim": "aisle.models.slim:SLIM",
     "ials": "aisle.models.ials:IALS",
     "tifu_knn": "aisle.models.tifu_knn:TIFUKNN",
+    "sequence_knn": "aisle.models.sequence_knn:SequenceKNN",
+    "up_cf": "aisle.models.up_cf:UPCF",
     "repeat_hazard": "aisle.models.repeat_hazard:RepeatHazard",
     "hybrid_factorization": "aisle.models.hybrid_factorization:HybridFactorization",
 }
