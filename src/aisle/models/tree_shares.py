@@ -18,7 +18,6 @@ row of I for each different group in the batch.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Self
 
@@ -38,8 +37,8 @@ STRENGTHS = 2.0 ** np.arange(-2, 21)
 """Strengths from which the likelihood chooses: from a quarter of a purchase to a million."""
 UNPROVEN = 8.0
 """Strength where the data cannot tell."""
-SAMPLE = (2_000, 200)
-"""Customers, and groups of a level, asked to choose strengths, at most."""
+SAMPLE = 2_000
+"""Customers asked to choose strengths, at most."""
 BLOCK = 256
 """… so many at once."""
 LAUNCH_DAYS = 28.0
@@ -122,12 +121,12 @@ class TreeShares(Model):
         weight = decay((data.as_of - lines.time[first]) / data.unit, self.half_life_days)
         self.launch_ = self._launch(data) if self.new_product is None else float(self.new_product)
         self._everybody(data, np.bincount(product, weights=weight, minlength=data.shape[1]).astype(np.float64))
-        raw = self._groups(data, customer, product, weight)
+        self._groups(data, customer, product, weight)
         self.strength_ = np.full((len(self.groups_["names"]) + 1, int(self.depth_[-1]) + 1), UNPROVEN)
         for level in range(1, len(self.strength_)):
-            self.strength_[level] = self.group_strength or self._choose(self._some_groups(level, raw))
+            self.strength_[level] = self.group_strength or self._choose(data, level)
         if self.customer:
-            self.strength_[0] = self.strength or self._choose(self._some_customers(data))
+            self.strength_[0] = self.strength or self._choose(data, 0)
         return self
 
     def score(self, batch: Batch) -> Floats:
@@ -173,7 +172,7 @@ class TreeShares(Model):
         found: Doubles = (counts + kappa[..., up] * shares) / (below[:, up] + kappa[..., up])
         return np.asarray(found + new * (shares - found))
 
-    def _shares(self, group: Codes, levels: int | None = None) -> Doubles:
+    def _shares(self, group: Codes) -> Doubles:
         """(R, N + I) shares of the node above for members of these leaf groups (R,), -1 = everybody."""
         if not len(group):
             return np.zeros((0, len(self.shares_)))
@@ -229,8 +228,8 @@ class TreeShares(Model):
         usual = (total / np.maximum(there, 1.0))[place[launched]] * weeks / (data.as_of - start)
         return float(early[launched].sum() / usual.sum())
 
-    def _groups(self, data: Dataset, customer: Codes, product: Codes, weight: Doubles) -> Sparse:
-        """Find the groups and count their decayed purchases; returns the plain counts (G, I)."""
+    def _groups(self, data: Dataset, customer: Codes, product: Codes, weight: Doubles) -> None:
+        """Find the groups and count their decayed purchases."""
         everyone = data.customers.features if self.groups else Features()
         nested = NestedGroups.of(everyone)
         self.groups_ = {
@@ -254,57 +253,49 @@ class TreeShares(Model):
             values.append(weight[mine >= 0])
         rows, columns, weights = np.concatenate(row), np.concatenate(column), np.concatenate(values)
         self.group_counts_ = sparse_sum(rows, columns, weights, shape)
-        return sparse_sum(rows, columns, np.ones(len(rows)), shape)
 
-    def _leaf_groups(self, features: Features, size: int) -> Codes:
-        """(B,) the deepest known group of each customer, -1 = none."""
+    def _leaf_groups(self, features: Features, size: int, level: int | None = None) -> Codes:
+        """(B,) the deepest known group of each customer, or that of one level (1 = top); -1 = none."""
         how = self.groups_
         starts, widths = (np.array(how[name], dtype=np.int64) for name in ("starts", "widths"))
         nested = NestedGroups(tuple(how["names"]), how["crossed"], self.group_keys_, starts, widths)
+        found = nested.find(features, size)
+        if level:
+            return found[:, level - 1]
         leaf = np.full(size, UNKNOWN, dtype=np.int32)
-        for level in nested.find(features, size).T:
-            leaf = np.where(level >= 0, level, leaf).astype(np.int32)
+        for here in found.T:
+            leaf = np.where(here >= 0, here, leaf).astype(np.int32)
         return leaf
 
-    def _some_customers(self, data: Dataset) -> Iterator[tuple[Sparse, Sparse, Codes]]:
-        """Blocks of customers with purchases: decayed counts (R, I), plain ones, and leaf groups (R,)."""
-        some = _spread(np.flatnonzero(np.diff(data.indptr) > 0).astype(np.int32), SAMPLE[0])
-        for at in range(0, len(some), BLOCK):
-            batch = data.batch(some[at : at + BLOCK])
-            leaf = self._leaf_groups(batch.features, len(batch))
-            yield decayed_counts(batch, self.half_life_days), batch.history, leaf
+    def _choose(self, data: Dataset, level: int) -> Doubles:
+        """(1 + L,) for each depth of the node above, the strength under which purchases are likeliest.
 
-    def _some_groups(self, level: int, raw: Sparse) -> Iterator[tuple[Sparse, Sparse, Codes]]:
-        """Blocks of groups of a level (1 = top): decayed counts (R, I), plain ones, and the groups above (R,)."""
-        start, stop = self.groups_["starts"][level - 1 : level + 1]
-        some = _spread(np.arange(start, stop), SAMPLE[1])
-        for at in range(0, len(some), BLOCK):
-            rows = some[at : at + BLOCK]
-            yield self.group_counts_[rows], raw[rows], self.group_up_[rows]
-
-    def _choose(self, blocks: Iterable[tuple[Sparse, Sparse, Codes]]) -> Doubles:
-        """(1 + L,) for each depth of the node above, the strength under which the rows' purchases are likeliest.
-
-        Each purchase is left out of the counts that speak of it, with the mean weight of its cell.
+        Level 0 are customers: each purchase is left out of the counts that speak of it, with the mean weight of its
+        cell. Level d > 0 are groups: all of the customer's purchases are left out of the group's, since people who buy
+        a thing again and again would make any group look special.
         """
         fit = np.zeros((len(STRENGTHS), int(self.depth_[-1]) + 1))
-        for decayed, plain, group in blocks:
-            counts, times = self._along(decayed), self._along(plain)
+        some = np.flatnonzero(np.diff(data.indptr) > 0).astype(np.int32)
+        some = some[:: max(1, -(-len(some) // SAMPLE))]
+        for at in range(0, len(some), BLOCK):
+            batch = data.batch(some[at : at + BLOCK])
+            group, which = np.unique(self._leaf_groups(batch.features, len(batch), level), return_inverse=True)
+            own, times = self._along(decayed_counts(batch, self.half_life_days)), self._along(batch.history)
             times[:, ROOT] = 0.0
+            if level:
+                times[group[which] < 0] = 0.0
             row, thing = np.nonzero(times)
-            up = self.up_[thing]
-            groups, which = np.unique(group, return_inverse=True)
-            share, often = self._shares(groups)[which[row], thing], times[row, thing]
-            here, above = counts[row, thing], counts[row, up]
-            weight = here / often
-            here, above = np.maximum(here - weight, 0.0), np.maximum(above - weight, 0.0)
-            for at, kappa in enumerate(STRENGTHS.tolist()):
-                likely = often * np.log((here + kappa * share) / (above + kappa))
-                fit[at] += np.bincount(self.depth_[up], weights=likely, minlength=fit.shape[1])
-        best = STRENGTHS[fit.argmax(axis=0)]
-        return np.where((fit == 0).all(axis=0), UNPROVEN, best)
-
-
-def _spread(rows: Codes | Ints, most: int) -> Codes:
-    """At most so many of the rows, evenly spread."""
-    return rows[:: max(1, -(-len(rows) // most))].astype(np.int32)
+            up, often = self.up_[thing], times[row, thing]
+            if level:
+                above = np.where(group >= 0, self.group_up_[group], UNKNOWN).astype(np.int32)
+                counts = self._along(self.group_counts_[np.maximum(group, 0)])[which] - own
+                weight = np.zeros(len(row))
+            else:
+                above, counts, weight = group, own, own[row, thing] / often
+            share = self._shares(above)[which[row], thing]
+            here = np.maximum(counts[row, thing] - weight, 0.0)
+            total = np.maximum(counts[row, up] - weight, 0.0)
+            for place, kappa in enumerate(STRENGTHS.tolist()):
+                likely = often * np.log((here + kappa * share) / (total + kappa))
+                fit[place] += np.bincount(self.depth_[up], weights=likely, minlength=fit.shape[1])
+        return np.where((fit == 0).all(axis=0), UNPROVEN, STRENGTHS[fit.argmax(axis=0)])
