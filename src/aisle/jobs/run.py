@@ -56,7 +56,7 @@ def run(source: str | Path, out: Path, config: RunConfig | None = None, progress
     customers = _customer_codes(dataset, config)
     assessment = assess_dataset(dataset, config, store=Receipts(work / "cells"), progress=progress, report=report)
     recommender = _recommender(dataset, assessment, work, config, progress)
-    rules = recommender.rules(repeats=config.repeats, only=only, list_gone=config.list_gone)
+    rules = recommender.rules(repeats=config.repeats, only=only, list_gone=config.list_gone, variants=config.variants)
     with progress.step(f"Writing lists for {len(customers):,} customers") as tick:
         parts = write_parts(recommender, customers, config.k, rules, work / "lists", tick)
     certificate = assessment.certificate
@@ -168,5 +168,6 @@ def _lists_summary(
         "listed_products": int(listed.sum()),
         "gone_products": int((recommender.dataset.known & ~recommender.on_sale).sum()),
         "repeats": config.repeats,
+        "variants": config.variants,
         "opted_out": int(recommender.dataset.flag("no_profile").sum()),
     }

@@ -17,6 +17,7 @@ MODELS: dict[str, str] = {
     "recent_popularity": "aisle.models.popularity:RecentPopularity",
     "seasonal_popularity": "aisle.models.popularity:SeasonalPopularity",
     "group_popularity": "aisle.models.popularity:GroupPopularity",
+    "tree_shares": "aisle.models.tree_shares:TreeShares",
     "personal_frequency": "aisle.models.personal_frequency:PersonalFrequency",
     "item_knn": "aisle.models.item_knn:ItemKNN",
     "ease": "aisle.models.ease:EASE",
