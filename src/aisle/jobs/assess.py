@@ -26,6 +26,8 @@ class Assessment:
     ship: str
     settings: dict[str, Any]
     certificate: dict[str, Any]
+    cold_by_model: bool
+    """The model answers customers without purchases too: proven better for them than the fallback chain."""
 
 
 def assess_dataset(
@@ -53,7 +55,7 @@ def assess_dataset(
     certificate["protocol"]["budget"] = config.budget
     certificate["protocol"]["left_out"] = list(tried.left_out)
     certificate["protocol"]["left_out_because"] = tried.left_out
-    return Assessment(found.ship, dict(found.settings), certificate)
+    return Assessment(found.ship, dict(found.settings), certificate, found.newcomers.by_model)
 
 
 def assess_source(
