@@ -162,6 +162,16 @@ def test_the_iteration_finds_what_the_dense_decomposition_finds(monkeypatch: pyt
     assert found.tobytes() == right_vectors(x, 6, 0).tobytes()
 
 
+@pytest.mark.parametrize("small", [0, 500])
+def test_no_more_vectors_than_the_rank(small: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Beyond it any direction would do, and noise would be let through."""
+    monkeypatch.setattr(graph_filter, "SMALL", small)
+    random = np.random.default_rng(0)
+    x = sp.csr_array(random.random((40, 3)) @ random.random((3, 30))).astype(np.float32)
+    assert right_vectors(x, 8, 0).shape == (30, 3)
+    assert right_vectors(x, 2, 0).shape == (30, 2)
+
+
 def test_filters_do_not_depend_on_the_block_size(monkeypatch: pytest.MonkeyPatch) -> None:
     model = GraphFilter(sharpen=1.0).fit(data())
     whole = model.score(everyone(data()))

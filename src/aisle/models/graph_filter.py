@@ -42,7 +42,8 @@ class GraphFilter(Model):
     name: ClassVar[str] = "graph_filter"
     space: ClassVar[dict[str, tuple[Any, ...]]] = {
         "sharpen": (0.0, 1.0, 2.5),
-        "low_pass": (0.3, 0.2),
+        "low_pass": (0.3, 0.1),
+        "factors": (256, 64),
         "half_life_days": (182.0, None),
         "own_weight": (0.3, 0.03),
     }
