@@ -141,7 +141,7 @@ def test_the_order_of_baskets_is_learnt_in_a_shop_of_chains() -> None:
     last = np.array([chain.index(rows[-1]) for rows in held.values()])
     scores = SequenceKNN(own_weight=0.0, shrink=0.0).fit(dataset).score(batch)
     scores[batch.history.nonzero()] = -np.inf
-    some = last < len(chain) - 1
+    some = last < 8  # nobody went on to the last letter
     np.testing.assert_array_equal(scores.argmax(axis=1)[some], last[some] + 1)
 
 

@@ -41,7 +41,7 @@ class SequenceKNN(Model):
         "gap_decay": (0.9, 0.7),
         "shrink": (10.0, 3.0, 30.0),
         "target_power": (0.2, 0.1, 0.4),
-        "own_weight": (1.0, 10.0, 0.0),
+        "own_weight": (100.0, 10.0, 0.0),
         "together": (1.0, 0.0, 3.0),
     }
 
@@ -65,7 +65,7 @@ class SequenceKNN(Model):
     """a, 0 … 1: how much the number of baskets of a product of the history is taken away."""
     target_power: float = 0.2
     """b, 0 … 1: how much the number of baskets of the scored product is taken away."""
-    own_weight: float = 1.0
+    own_weight: float = 100.0
     """Weight of the customer's own (decayed) purchase counts."""
 
     similar_: Sparse = field(init=False, repr=False)
