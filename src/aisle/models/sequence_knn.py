@@ -36,7 +36,7 @@ class SequenceKNN(Model):
 
     name: ClassVar[str] = "sequence_knn"
     space: ClassVar[dict[str, tuple[Any, ...]]] = {
-        "place_decay": (0.7, 0.9, 0.5),
+        "place_decay": (0.8, 0.6, 0.95),
         "backward": (0.3, 1.0, 0.0),
         "gap_decay": (0.9, 0.7),
         "shrink": (10.0, 3.0, 30.0),
@@ -49,7 +49,7 @@ class SequenceKNN(Model):
     """Products kept for each product."""
     shrink: float = 10.0
     """Added below the fraction; larger trusts pairs seen a few times less."""
-    place_decay: float = 0.7
+    place_decay: float = 0.8
     """Weight in the history of the products of a basket, relative to those of the next one; in (0, 1]."""
     gap_decay: float = 0.9
     """Weight of a pair of baskets, relative to a pair that lies one basket closer; in (0, 1]."""
