@@ -6,6 +6,9 @@ and one request in ``score``. Every row is worked out alone, so an answer never 
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import TypeAlias
+
 import numpy as np
 
 from aisle.data.dataset import Dataset
@@ -15,6 +18,8 @@ from aisle.types import Codes, Doubles, Floats, Ints, Sparse
 
 BLOCK_CELLS = 4_000_000
 """Dense cells worked on at once; about 100 MB with the sort keys of ``top_k``."""
+Weigh: TypeAlias = Callable[[Floats, Codes, Codes], Floats]
+"""(block, rows, columns) -> the block as it is to be compared; see ``strongest``."""
 
 
 def everyone(data: Dataset) -> Batch:
@@ -112,36 +117,42 @@ def linked(
     """(I, I) the k products j with the largest ``(xᵀ M x)_ij / (size_i^a size_j^b + shrink)`` of each row's product i.
 
     x is (N, I), ``sizes`` (I,), powers (a, b); M is ``through`` (N, N), or the identity. Shrinking distrusts pairs of
-    little support. The diagonal is left out, ties go to the smaller code, products nobody bought have no neighbours.
-    Works on blocks of rows: memory O(block x I + k x I).
+    little support. Products nobody bought have no neighbours. See ``strongest``.
     """
-    shape, bought = (x.shape[1], x.shape[1]), bought_products(x)
-    x, n = x[:, bought], len(bought)
-    across = x.T.tocsr()
-    norms = tuple(sizes[bought] ** power for power in powers)
-    step = max(1, BLOCK_CELLS // max(n, 1))
-    rows, cols, values = [bought[:0]], [bought[:0]], [np.zeros(0, dtype=np.float32)]
-    for at in range(0, n, step):
-        left = across[at : at + step] if through is None else across[at : at + step] @ through
-        near, cosines = _nearest(left @ x, norms, at, k, shrink)
+    source, target = (sizes**power for power in powers)
+
+    def shares(block: Floats, rows: Codes, columns: Codes) -> Floats:
+        bottom = source[rows, None] * target[columns] + shrink
+        found = np.zeros(block.shape, dtype=np.float32)
+        return np.divide(block, bottom, out=found, where=bottom > 0, casting="unsafe")
+
+    return strongest(x, x, k, shares, through)
+
+
+def strongest(left: Sparse, right: Sparse, k: int, weigh: Weigh | None = None, through: Sparse | None = None) -> Sparse:
+    """(I, I) the k largest positive cells of each row of ``leftᵀ M right``, where left and right are (N, I).
+
+    M is ``through`` (N, N), or the identity. ``weigh`` turns a dense block of that product (R, C), whose rows and
+    columns stand for the products ``rows`` (R,) and ``columns`` (C,), into what is compared and kept. The diagonal is
+    left out, ties go to the smaller code. Works on blocks of rows: memory O(block x I + k x I).
+    """
+    shape, sources, targets = (left.shape[1], right.shape[1]), bought_products(left), bought_products(right)
+    across, right = left.T.tocsr()[sources], right[:, targets]
+    step = max(1, BLOCK_CELLS // max(len(targets), 1))
+    rows, cols, values = [sources[:0]], [sources[:0]], [np.zeros(0, dtype=np.float32)]
+    for at in range(0, len(sources), step):
+        part, from_ = across[at : at + step], sources[at : at + step]
+        block = ((part if through is None else part @ through) @ right).toarray()
+        block = block if weigh is None else weigh(block, from_, targets)
+        block[(block <= 0) | (from_[:, None] == targets)] = -np.inf
+        near, found = top_k(block, k, np.arange(len(targets), dtype=np.int32))
         row, place = np.nonzero(near >= 0)
-        rows.append(bought[at + row])
-        cols.append(bought[near[row, place]])
-        values.append(cosines[row, place])
+        rows.append(from_[row])
+        cols.append(targets[near[row, place]])
+        values.append(found[row, place])
     return sparse_sum(np.concatenate(rows), np.concatenate(cols), np.concatenate(values), shape)
 
 
 def bought_products(x: Sparse) -> Codes:
     """(A,) codes of the columns of x (U, I) that hold anything."""
     return np.flatnonzero(np.bincount(x.indices, minlength=x.shape[1])).astype(np.int32)
-
-
-def _nearest(shared: Sparse, norms: tuple[Doubles, ...], at: int, k: int, shrink: float) -> tuple[Codes, Floats]:
-    """Columns and values (R, k) of the products nearest to those of rows ``at`` … by what they share (R, A)."""
-    block = shared.toarray()
-    rows = np.arange(at, at + len(block))
-    bottom = norms[0][rows, None] * norms[1] + shrink
-    block = np.divide(block, bottom, out=np.zeros(block.shape, dtype=np.float32), where=bottom > 0, casting="unsafe")
-    block[np.arange(len(block)), rows] = 0.0
-    block[block <= 0] = -np.inf
-    return top_k(block, k, np.arange(block.shape[1], dtype=np.int32))
