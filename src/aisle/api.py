@@ -14,6 +14,7 @@ from aisle.data.dataset import Dataset
 from aisle.data.frames import as_polars, like
 from aisle.data.schema import CleanTables
 from aisle.errors import UsageError
+from aisle.features.copurchase import Limits, Measure
 from aisle.jobs.assess import Assessment
 from aisle.jobs.check import check as _check
 from aisle.jobs.ingest import build_dataset, clean_frames, clean_source
@@ -24,6 +25,7 @@ from aisle.jobs.run import RunResult
 from aisle.jobs.run import run as _run
 from aisle.jobs.similar import similar as _similar
 from aisle.jobs.similar import similar_customers as _similar_customers
+from aisle.jobs.together import together
 from aisle.jobs.train import fit as _fit
 from aisle.jobs.vectors import customer_frame, product_frame
 from aisle.models import create
@@ -39,6 +41,7 @@ __all__ = [
     "read",
     "recommend",
     "recommend_new",
+    "rules",
     "run",
     "save",
     "similar",
@@ -162,6 +165,27 @@ def similar_customers(recommender: Recommender, customer_ids: Any, *, k: int = 1
     profiling neither are listed nor get rows. The frame kind follows ``customer_ids``.
     """
     return like(_similar_customers(recommender, _ids(customer_ids), k=k), customer_ids)
+
+
+def rules(
+    recommender: Recommender,
+    product_ids: Any = None,
+    *,
+    k: int | None = 10,
+    by: Measure = "lift",
+    min_support: int = 2,
+    min_confidence: float = 0.0,
+    min_lift: float = 0.0,
+) -> Any:
+    """What is bought together: association rules from each product to the k best others by ``by``, None = all products.
+
+    Gives ``product_id, rank, with_id, baskets, support, confidence, lift, leverage``: of all baskets, anonymous ones
+    included, ``baskets`` hold both, at least ``min_support``. ``by`` is lift, confidence, leverage, cosine or support;
+    k None keeps every rule. The frame kind follows ``product_ids``.
+    """
+    limits = Limits(min_support=min_support, min_confidence=min_confidence, min_lift=min_lift)
+    ids = None if product_ids is None else _ids(product_ids)
+    return like(together(recommender, ids, k=k, by=by, limits=limits), product_ids)
 
 
 def vectors(recommender: Recommender, *, product_ids: Any = None, customer_ids: Any = None) -> Any:

@@ -307,6 +307,31 @@ def similar(
         typer.echo(f"{lost}: nothing similar ({why})", err=True)
 
 
+@app.command()
+def together(
+    bundle: Annotated[Path, typer.Argument(help="The model/ folder of a run.")],
+    ids: Annotated[list[str] | None, typer.Argument(metavar="[ID]...", help="Product ids. [all]")] = None,
+    k: Annotated[int, typer.Option("-k", help="How many, for each id.")] = 10,
+    by: Annotated[str, typer.Option(help="lift, confidence, leverage, cosine or support.")] = "lift",
+    min_support: Annotated[int, typer.Option("--min-support", help="Baskets with both products, at least.")] = 2,
+) -> None:
+    """Products bought together: association rules over all baskets.
+
+    Examples:
+
+      aisle together results/model 85123A
+
+      aisle together results/model -k 3 --by confidence --min-support 20
+    """
+    from aisle.api import rules
+    from aisle.bundle import load
+
+    found = rules(load(bundle), ids or None, k=k, by=by, min_support=min_support)  # type: ignore[arg-type]
+    _show_frame(f"Bought together with {', '.join(ids) if ids else 'each product'}", found)
+    for lost in [one for one in ids or [] if one not in set(found["product_id"])]:
+        typer.echo(f"{lost}: no rules (in fewer than {min_support} baskets with any other product on sale)", err=True)
+
+
 def main() -> None:
     """Entry point: turns errors of ours into one screen on stderr and the documented exit code."""
     # Idle OpenMP threads would otherwise burn a whole core each while they wait: ten times the CPU on a busy machine.
