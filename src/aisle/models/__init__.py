@@ -23,6 +23,7 @@ MODELS: dict[str, str] = {
     "tifu_knn": "aisle.models.tifu_knn:TIFUKNN",
     "repeat_hazard": "aisle.models.repeat_hazard:RepeatHazard",
     "hybrid_factorization": "aisle.models.hybrid_factorization:HybridFactorization",
+    "ranker": "aisle.models.ranker:Ranker",
 }
 """registry name -> "module:Class"; lazy, so that asking for the names imports no model."""
 
