@@ -24,6 +24,7 @@ MODELS: dict[str, str] = {
     "repeat_hazard": "aisle.models.repeat_hazard:RepeatHazard",
     "hybrid_factorization": "aisle.models.hybrid_factorization:HybridFactorization",
     "ranker": "aisle.models.ranker:Ranker",
+    "stack": "aisle.models.stack:Stack",
 }
 """registry name -> "module:Class"; lazy, so that asking for the names imports no model."""
 
