@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 from aisle.errors import UsageError
-from aisle.types import Repeats
+from aisle.types import Repeats, Variants
 
 BudgetName = Literal["quick", "standard", "full"]
 DateOrder = Literal["dmy", "mdy", "ymd"]
@@ -31,6 +31,8 @@ class RunConfig:
     memory: str = "4GB"
     seed: int = 0
     repeats: Repeats = "mixed"
+    variants: Variants = "one"
+    """Of products that are variants of one master, a list holds one at most; ``all`` lists them like any product."""
     date_order: DateOrder | None = None
     only_products: str | None = None
     """A text or CSV file of product ids: limits what is listed, never what is learnt."""
@@ -45,7 +47,8 @@ class RunConfig:
     """The pinned mapping: the ``[data]`` section of aisle.toml."""
 
     def __post_init__(self) -> None:
-        for name, allowed in (("budget", BudgetName), ("repeats", Repeats), ("date_order", DateOrder)):
+        choices = {"budget": BudgetName, "repeats": Repeats, "variants": Variants, "date_order": DateOrder}
+        for name, allowed in choices.items():
             value = getattr(self, name)
             if value is not None and value not in get_args(allowed):
                 raise UsageError(f"{name} is {value!r}; allowed: {', '.join(get_args(allowed))}")

@@ -25,6 +25,8 @@ Sparse: TypeAlias = "sp.csr_array[np.float32]"
 Clock: TypeAlias = Literal["time", "sequence"]
 Repeats: TypeAlias = Literal["mixed", "new", "only"]
 """Repeat policy: products bought before may be listed, must not be listed, or alone are listed."""
+Variants: TypeAlias = Literal["one", "all"]
+"""A list holds one variant of a product (size, colour) at most, or whatever scores best."""
 
 UNKNOWN = -1
 """The code of whatever is not in a vocabulary: an anonymous customer, a missing category."""

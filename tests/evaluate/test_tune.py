@@ -103,6 +103,21 @@ def test_a_model_that_cannot_be_fitted_is_set_aside(shop: Dataset, windows: tupl
     assert not any(key.startswith("greedy") for key in store.cells)
 
 
+def test_a_model_that_joins_others_comes_last_and_gets_them_as_tuned(
+    shop: Dataset, windows: tuple[Window, ...]
+) -> None:
+    names = ["joined", "random", "sells", "greedy", "own", "popularity"]
+    found = tune(names, shop, windows, budget=PLENTY)
+    parts = found.best["joined"].settings["parts"]
+    means = {name: found.best[name].mean for name in ("own", "sells", "popularity")}
+    impersonal = max(("sells", "popularity"), key=lambda name: means[name])
+    assert list(parts) == sorted(["own", impersonal], key=lambda name: -means[name])
+    assert parts == {name: found.best[name].settings for name in parts}
+    assert found.best["joined"].ndcg == found.best[next(iter(parts))].ndcg
+    assert found.trials[-1].name == "joined"
+    assert found.tried("joined") == 2
+
+
 def test_progress_rises_to_its_total(shop: Dataset, windows: tuple[Window, ...]) -> None:
     seen: list[tuple[int, int]] = []
     tune(["sells", "own"], shop, windows, budget=PLENTY, progress=lambda done, total: seen.append((done, total)))

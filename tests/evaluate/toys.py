@@ -10,6 +10,7 @@ import numpy as np
 from aisle.data.dataset import Dataset
 from aisle.data.events import Batch
 from aisle.errors import ResourceError, UsageError
+from aisle.models import create
 from aisle.models.base import Model
 from aisle.types import Floats
 
@@ -107,4 +108,27 @@ class Backward(Stuck):
     upside_down: bool = True
 
 
-TOYS = {cls.name: f"tests.evaluate.toys:{cls.__name__}" for cls in (Sells, Own, Greedy, Stuck, Backward)}
+@dataclass(kw_only=True, eq=False)
+class Joined(Model):
+    """Joins others: scores like the best of them."""
+
+    name: ClassVar[str] = "joined"
+    joins: ClassVar[str] = "parts"
+    space: ClassVar[dict[str, tuple[Any, ...]]] = {"depth": (1, 2)}
+
+    parts: dict[str, dict[str, Any]] = field(default_factory=dict)
+    depth: int = 1
+
+    best_: Model = field(init=False, repr=False)
+
+    def fit(self, data: Dataset) -> Self:
+        FITS.append(self.params() | {"as_of": data.as_of})
+        name, settings = next(iter(self.parts.items()))
+        self.best_ = create(name, **settings).fit(data)
+        return self
+
+    def score(self, batch: Batch) -> Floats:
+        return self.best_.score(batch)
+
+
+TOYS = {cls.name: f"tests.evaluate.toys:{cls.__name__}" for cls in (Sells, Own, Greedy, Stuck, Backward, Joined)}

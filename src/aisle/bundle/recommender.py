@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import get_args
 
 import numpy as np
@@ -18,9 +19,10 @@ from aisle.kernels.topk import NOTHING
 from aisle.models.base import Model
 from aisle.progress import Tick
 from aisle.rank.fallback import Fallback
-from aisle.rank.lists import Lists, block_rows, recommend_block
+from aisle.rank.families import Families
+from aisle.rank.lists import Lists, Places, block_rows, rank_pairs, recommend_block
 from aisle.rank.rules import Rules, gone
-from aisle.types import Bools, Codes, Repeats
+from aisle.types import Bools, Codes, Ints, Repeats, Variants
 
 RECOMMENDATIONS = pl.Schema(
     {
@@ -49,30 +51,63 @@ class Recommender:
     on_sale: Bools
     """(I,) products known and not gone from sale at ``dataset.as_of``."""
     memory_bytes: int = 1 << 30
+    cold_by_model: bool = False
+    """Customers without purchases are asked of the model, where it can tell them apart by what else is known of them;
+    otherwise they get the fallback chain. For models that the certificate shows to be better there."""
 
     @classmethod
-    def prepare(cls, model: Model, dataset: Dataset, *, seed: int = 0, memory_bytes: int = 1 << 30) -> Recommender:
+    def prepare(
+        cls,
+        model: Model,
+        dataset: Dataset,
+        *,
+        seed: int = 0,
+        memory_bytes: int = 1 << 30,
+        cold_by_model: bool = False,
+    ) -> Recommender:
         """Wrap a model fitted on ``dataset``: learns the fallback chain and the evidence for reasons."""
         on_sale = dataset.known & ~gone(dataset)
-        return cls(model, dataset, Fallback.fit(dataset, seed), Evidence.fit(dataset), on_sale, memory_bytes)
+        fallback, evidence = Fallback.fit(dataset, seed), Evidence.fit(dataset)
+        return cls(model, dataset, fallback, evidence, on_sale, memory_bytes, cold_by_model)
 
-    def rules(self, *, repeats: Repeats = "mixed", only: Codes | None = None, list_gone: bool = False) -> Rules:
+    def rules(
+        self,
+        *,
+        repeats: Repeats = "mixed",
+        only: Codes | None = None,
+        list_gone: bool = False,
+        variants: Variants = "one",
+    ) -> Rules:
         """The rules of a call; ``only`` (N,) product codes limits what is listed.
 
-        Raises UsageError for an unknown repeat policy.
+        Raises UsageError for an unknown repeat or variant policy.
         """
-        if repeats not in get_args(Repeats):
-            raise UsageError(f"repeats is {repeats!r}; allowed: {', '.join(get_args(Repeats))}")
+        for name, value, allowed in (("repeats", repeats, Repeats), ("variants", variants, Variants)):
+            if value not in get_args(allowed):
+                raise UsageError(f"{name} is {value!r}; allowed: {', '.join(get_args(allowed))}")
         listed = self.dataset.known.copy() if list_gone else self.on_sale.copy()
         if only is not None:
             allowed = np.zeros(len(listed), dtype=bool)
             allowed[only[only >= 0]] = True
             listed &= allowed
-        return Rules(listed=listed, repeats=repeats)
+        return Rules(listed=listed, repeats=repeats, families=self.families if variants == "one" else None)
+
+    @cached_property
+    def families(self) -> Families | None:
+        """Variants of which a list holds one."""
+        return Families.of(self.dataset)
 
     def lists(self, batch: Batch, k: int, rules: Rules) -> Lists:
         """Lists of one block of customers, as codes."""
-        return recommend_block(self.model, self.dataset, self.fallback, batch, rules, k)
+        return recommend_block(
+            self.model, self.dataset, self.fallback, batch, rules, k, cold_by_model=self.cold_by_model
+        )
+
+    def places(self, batch: Batch, pairs: tuple[Ints, Codes], rules: Rules) -> Places:
+        """Where pairs of a row of the block (P,) and a product code (P,) stand in lists without end."""
+        return rank_pairs(
+            self.model, self.dataset, self.fallback, batch, rules, pairs, cold_by_model=self.cold_by_model
+        )
 
     def frame(self, batch: Batch, k: int, rules: Rules, names: pl.Series | None = None) -> pl.DataFrame:
         """Lists of one block as rows of ``RECOMMENDATIONS``; ``names`` (B,) are ids to print instead."""

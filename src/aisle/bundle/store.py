@@ -80,7 +80,8 @@ def load(path: Path | str) -> Recommender:
     on_sale = rank.pop("on_sale").astype(bool)
     fallback = Fallback.restore(rank, meta["fallback"])
     evidence = Evidence.restore(_tensors(folder / "products" / "evidence.safetensors"), meta["evidence"])
-    recommender = Recommender(model, dataset, fallback, evidence, on_sale)
+    cold = bool(meta.get("cold_by_model", False))  # bundles of version 0.1 do not say
+    recommender = Recommender(model, dataset, fallback, evidence, on_sale, cold_by_model=cold)
     _smoke(recommender, folder)
     return recommender
 
@@ -120,6 +121,7 @@ def _save_products(recommender: Recommender, folder: Path) -> None:
         "values": values,
         "fallback": fallback,
         "evidence": evidence_values,
+        "cold_by_model": recommender.cold_by_model,
         "dataset": {"clock": dataset.clock, "as_of": dataset.as_of, "end": dataset.end, "products": described},
     }
     write_json(folder / "model.json", meta)

@@ -7,6 +7,8 @@ from functools import cached_property
 
 import numpy as np
 import polars as pl
+import scipy.sparse as sp
+from scipy.sparse.csgraph import connected_components
 
 from aisle.data.schema import PATH
 from aisle.data.vocab import Vocab
@@ -14,6 +16,9 @@ from aisle.types import UNKNOWN, Bools, Codes, Floats, Times
 
 ALWAYS = np.iinfo(np.int64).min
 """``valid_from`` of a row whose table does not say since when it exists."""
+
+VARIANT_OF = "variant_of"
+"""The attribute of products that names the master a product is a variant of (another size, another colour)."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,6 +68,20 @@ class Entities:
     def features(self) -> Features:
         """All rows as features."""
         return Features(self.tree, self.categories, self.numbers)
+
+    @cached_property
+    def family(self) -> Codes | None:
+        """(N,) products that are variants of one master, itself included, share a number; None where nothing is.
+
+        Chains of ``variant_of`` end at one root; a circle, which the doctor reports and breaks up, is one family.
+        """
+        for level in self.categories:
+            if level.name == VARIANT_OF and (level.codes >= 0).any():
+                master = self.vocab.codes(level.vocab.ids)[level.codes]
+                child = np.flatnonzero((level.codes >= 0) & (master >= 0))
+                links = sp.coo_array((np.ones(len(child)), (child, master[child])), shape=(len(self), len(self)))
+                return np.asarray(connected_components(links, directed=False)[1], dtype=np.int32)
+        return None
 
     def label(self, code: int) -> str:
         """A readable name for one row: its name, else its leaf category with the id, else its id."""

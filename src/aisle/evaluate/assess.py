@@ -10,10 +10,12 @@ from aisle.data.dataset import Dataset
 from aisle.errors import AisleError, UsageError
 from aisle.evaluate.horizon import choose_horizon, choose_windows
 from aisle.evaluate.meter import Meter
+from aisle.evaluate.newcomers import Newcomers, chain, decide_newcomers
 from aisle.evaluate.protocol import Exam, Scores, evaluate
 from aisle.evaluate.tune import Budget, Selection, Settings, Store, Tick, tune
 from aisle.evaluate.verdict import Verdict, decide
 from aisle.models import create, model_class
+from aisle.types import Doubles
 
 TUNE_UNITS, LAST_UNITS = 100, 30
 """Progress units a model takes in tuning and on the last window."""
@@ -49,6 +51,9 @@ class Assessment:
     failed: dict[str, str]
     """Models that could not be fitted, and why."""
     verdict: Verdict
+    chain: dict[str, Doubles]
+    """What the fallback chain scored for each cold customer of the last window."""
+    newcomers: Newcomers
 
     @property
     def ship(self) -> str:
@@ -94,8 +99,11 @@ def assess(
     )
     exam = Exam.of(dataset, last)
     scores, costs, training, failed = _last_window(selection, exam, k, tick and tick[1])
-    verdict = decide(selection, scores, seed)
-    return Assessment(dataset, exam, days, reason, k, seed, selection, scores, costs, training, failed, verdict)
+    verdict, below = decide(selection, scores, seed), chain(exam, k)
+    newcomers = decide_newcomers(verdict.ship, scores, below, seed)
+    return Assessment(
+        dataset, exam, days, reason, k, seed, selection, scores, costs, training, failed, verdict, below, newcomers
+    )
 
 
 def _last_window(

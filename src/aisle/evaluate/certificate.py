@@ -15,6 +15,7 @@ from aisle.data.schema import DataReport
 from aisle.data.split import Window
 from aisle.evaluate.assess import Assessment
 from aisle.evaluate.compare import DRAWS, Interval, interval, intervals
+from aisle.evaluate.newcomers import CHAIN
 from aisle.evaluate.protocol import FRESH_DAYS, HEADLINE, Exam, random_floor
 from aisle.evaluate.tune import REFERENCE
 from aisle.models import model_class
@@ -64,9 +65,9 @@ def certify(found: Assessment, report: DataReport | None = None) -> Certificate:
         protocol=_protocol(found),
         floor={name: _number(value) for name, value in random_floor(found.exam, found.k).items()},
         models={name: _model(found, name, popularity) for name in found.scores},
-        verdict=found.verdict.to_json(),
+        verdict=found.verdict.to_json() | {"newcomers": found.newcomers.to_json()},
         by_segment={name: _by_segment(found, name) for name in shown},
-        cold={name: _cold(found, name) for name in found.scores if found.scores[name].cold},
+        cold=_cold(found),
         selection={
             "trials": [trial.to_json() for trial in found.selection.trials],
             "failed": found.failed,
@@ -209,10 +210,14 @@ def _by_segment(found: Assessment, name: str) -> Json:
     }
 
 
-def _cold(found: Assessment, name: str) -> Json:
-    """Headline figures of one model for customers without a purchase before the cut."""
-    cold = found.scores[name].cold
-    return {key: interval(cold[key], seed=found.seed).to_json() for key in COLD_METRICS if key in cold}
+def _cold(found: Assessment) -> Json:
+    """Headline figures of every model, and of the fallback chain, for customers without a purchase before the cut."""
+    asked = {name: scores.cold for name, scores in found.scores.items()} | {CHAIN: found.chain}
+    return {
+        name: {key: interval(cold[key], seed=found.seed).to_json() for key in COLD_METRICS if key in cold}
+        for name, cold in asked.items()
+        if cold
+    }
 
 
 def _number(value: float) -> float | None:

@@ -1,8 +1,9 @@
 """Choosing models and their settings on rolling windows, with the same budget for every model.
 
 Every model is first scored with its defaults on all windows, then with settings drawn in a seeded order from its own
-``space``, until the number of settings or the model's CPU seconds are spent. Each (model, settings, window) cell goes
-through a store, so that a run that was stopped resumes where it was.
+``space``, until the number of settings or the model's CPU seconds are spent. Models that join others come last and
+are given the others with the settings found for them. Each (model, settings, window) cell goes through a store, so
+that a run that was stopped resumes where it was.
 """
 
 from __future__ import annotations
@@ -157,16 +158,32 @@ def tune(
     exams = [Exam.of(dataset, window, limit=budget.customers, seed=seed) for window in windows]
     cells = _Cells(exams, budget, seed, MemoryStore() if store is None else store)
     trials: list[Trial] = []
-    for done, name in enumerate(names):
-        trials += _trials(name, cells, partial(_report, progress, len(names), done))
+    for done, name in enumerate(sorted(names, key=lambda name: bool(model_class(name).joins))):
+        joins = model_class(name).joins
+        given = {joins: members(Selection(tuple(trials), tuple(windows), budget))} if joins else {}
+        trials += _trials(name, given, cells, partial(_report, progress, len(names), done))
         _report(progress, len(names), done + 1)
     return Selection(tuple(trials), tuple(windows), budget)
 
 
-def draw_settings(name: str, count: int, seed: int = 0) -> list[Settings]:
-    """The defaults, then ``count - 1`` other points of the model's space in a seeded order; fewer in a small space."""
+def members(found: Selection) -> dict[str, Settings]:
+    """What a model that joins others is given: every single model with its best settings, best model first.
+
+    Of the models that show everybody the same only the best is among them: they hardly differ.
+    """
+    names = [n for n in found.best if n not in REFERENCE and not model_class(n).joins]
+    popular = found.pick([n for n in names if not model_class(n).personal])
+    kept = [n for n in names if model_class(n).personal or n == popular]
+    return {n: found.best[n].settings for n in sorted(kept, key=lambda n: -_order(found.best[n]))}
+
+
+def draw_settings(name: str, count: int, seed: int = 0, given: Settings | None = None) -> list[Settings]:
+    """The defaults, then ``count - 1`` other points of the model's space in a seeded order; fewer in a small space.
+
+    All of them hold the settings ``given``.
+    """
     cls = model_class(name)
-    base: Settings = {"seed": seed} if "seed" in cls.settings() else {}
+    base: Settings = ({"seed": seed} if "seed" in cls.settings() else {}) | (given or {})
     sizes = [len(values) for values in cls.space.values()]
     total = prod(sizes)
     rng = random.Random(f"{seed} {name}")
@@ -214,11 +231,11 @@ class _Cells:
         return f"{name}-{hashlib.sha256(facts.encode()).hexdigest()[:16]}"
 
 
-def _trials(name: str, cells: _Cells, report: Callable[[float], None]) -> list[Trial]:
+def _trials(name: str, given: Settings, cells: _Cells, report: Callable[[float], None]) -> list[Trial]:
     """The trials of one model, defaults first, until its budget is spent."""
     trials: list[Trial] = []
     count = 1 if name in REFERENCE else cells.budget.settings
-    drawn = draw_settings(name, count, cells.seed)
+    drawn = draw_settings(name, count, cells.seed, given)
     for number, settings in enumerate(drawn):
         spent = sum(trial.seconds for trial in trials)
         if trials and spent >= cells.budget.cpu_seconds:

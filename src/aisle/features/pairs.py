@@ -6,6 +6,9 @@ and one request in ``score``. Every row is worked out alone, so an answer never 
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import TypeAlias
+
 import numpy as np
 
 from aisle.data.dataset import Dataset
@@ -15,6 +18,8 @@ from aisle.types import Codes, Doubles, Floats, Ints, Sparse
 
 BLOCK_CELLS = 4_000_000
 """Dense cells worked on at once; about 100 MB with the sort keys of ``top_k``."""
+Weigh: TypeAlias = Callable[[Floats, Codes, Codes], Floats]
+"""(block, rows, columns) -> the block as it is to be compared; see ``strongest``."""
 
 
 def everyone(data: Dataset) -> Batch:
@@ -29,21 +34,36 @@ def decay(age_days: Doubles, half_life_days: float | None) -> Doubles:
     return np.asarray(np.exp2(-age_days / half_life_days))
 
 
-def decayed_counts(batch: Batch, half_life_days: float | None = None) -> Sparse:
-    """(B, I) sum over the customer's baskets with the product of their decay; plain counts without a half-life."""
+def line_weights(batch: Batch, half_life_days: float | None, place_decay: float | None = None) -> Doubles:
+    """(E,) decay of each line: by its age, or ``place_decay`` to the number of later baskets of the customer."""
+    if place_decay is None:
+        return decay(batch.age_days, half_life_days)
+    place, number = basket_places(batch)
+    return np.asarray(place_decay ** (number[batch.row] - 1.0 - place))
+
+
+def decayed_counts(batch: Batch, half_life_days: float | None = None, place_decay: float | None = None) -> Sparse:
+    """(B, I) sum over the customer's baskets with the product of their decay; plain counts without any decay."""
     first = first_of_basket(batch.lines, batch.row)
-    weights = decay(batch.age_days[first], half_life_days)
+    weights = line_weights(batch, half_life_days, place_decay)[first]
     return sparse_sum(batch.row[first], batch.lines.product[first], weights, batch.shape)
 
 
-def decayed_presence(batch: Batch, half_life_days: float | None = None) -> Sparse:
-    """(B, I) decay of the latest purchase of the product: 1 where it was ever bought if there is no half-life."""
+def decayed_presence(batch: Batch, half_life_days: float | None = None, place_decay: float | None = None) -> Sparse:
+    """(B, I) decay of the latest purchase of the product: 1 where it was ever bought if there is no decay."""
     order = np.lexsort((batch.lines.time, batch.lines.product, batch.row))
     row, product = batch.row[order], batch.lines.product[order]
     latest = np.ones(len(order), dtype=bool)
     latest[:-1] = (row[1:] != row[:-1]) | (product[1:] != product[:-1])
-    weights = decay(batch.age_days[order][latest], half_life_days)
+    weights = line_weights(batch, half_life_days, place_decay)[order][latest]
     return sparse_sum(row[latest], product[latest], weights, batch.shape)
+
+
+def basket_contents(data: Dataset) -> Sparse:
+    """(N, I) 1 where a basket holds the product: every basket of the data, those of customers unknown among them."""
+    lines = data.purchases
+    baskets, row = np.unique(lines.basket, return_inverse=True)
+    return sparse_sum(row, lines.product, np.ones(len(row)), (len(baskets), data.shape[1])).sign()
 
 
 def basket_places(batch: Batch) -> tuple[Ints, Ints]:
@@ -77,38 +97,62 @@ def cooccurrence(x: Sparse) -> Doubles:
     return out
 
 
-def cosine_neighbours(x: Sparse, k: int, shrink: float = 0.0) -> Sparse:
+def cosine_neighbours(x: Sparse, k: int, shrink: float = 0.0, powers: tuple[float, float] = (0.5, 0.5)) -> Sparse:
     """(I, I) the k products nearest to each row's product by cosine between the columns of x (U, I).
 
-    ``cos(i, j) = (xᵀx)_ij / (|x_i| |x_j| + shrink)``: shrinking distrusts pairs that few customers support. The
-    diagonal is left out, ties go to the smaller code, products nobody bought have no neighbours. Works on blocks of
-    rows: memory O(block x I + k x I).
+    ``cos(i, j) = (xᵀx)_ij / (|x_i| |x_j| + shrink)``, for binary x |x_i| = √buyers; other ``powers`` than a half (of
+    row and column) take another share of the buyers of both away. See ``linked``.
     """
-    shape, bought = (x.shape[1], x.shape[1]), bought_products(x)
-    x, n = x[:, bought], len(bought)
-    across = x.T.tocsr()
-    norms = np.sqrt(np.asarray(x.multiply(x).sum(axis=0)).ravel())
-    step = max(1, BLOCK_CELLS // max(n, 1))
-    rows, cols, values = [bought[:0]], [bought[:0]], [np.zeros(0, dtype=np.float32)]
-    for at in range(0, n, step):
-        near, cosines = _nearest(across, x, norms, slice(at, min(at + step, n)), k, shrink)
+    return linked(x, np.asarray(x.multiply(x).sum(axis=0)).ravel(), k, shrink, powers)
+
+
+def linked(
+    x: Sparse,
+    sizes: Doubles | Floats,
+    k: int,
+    shrink: float,
+    powers: tuple[float, float],
+    through: Sparse | None = None,
+) -> Sparse:
+    """(I, I) the k products j with the largest ``(xᵀ M x)_ij / (size_i^a size_j^b + shrink)`` of each row's product i.
+
+    x is (N, I), ``sizes`` (I,), powers (a, b); M is ``through`` (N, N), or the identity. Shrinking distrusts pairs of
+    little support. Products nobody bought have no neighbours. See ``strongest``.
+    """
+    source, target = (sizes**power for power in powers)
+
+    def shares(block: Floats, rows: Codes, columns: Codes) -> Floats:
+        bottom = source[rows, None] * target[columns] + shrink
+        found = np.zeros(block.shape, dtype=np.float32)
+        return np.divide(block, bottom, out=found, where=bottom > 0, casting="unsafe")
+
+    return strongest(x, x, k, shares, through)
+
+
+def strongest(left: Sparse, right: Sparse, k: int, weigh: Weigh | None = None, through: Sparse | None = None) -> Sparse:
+    """(I, I) the k largest positive cells of each row of ``leftᵀ M right``, where left and right are (N, I).
+
+    M is ``through`` (N, N), or the identity. ``weigh`` turns a dense block of that product (R, C), whose rows and
+    columns stand for the products ``rows`` (R,) and ``columns`` (C,), into what is compared and kept. The diagonal is
+    left out, ties go to the smaller code. Works on blocks of rows: memory O(block x I + k x I).
+    """
+    shape, sources, targets = (left.shape[1], right.shape[1]), bought_products(left), bought_products(right)
+    across, right = left.T.tocsr()[sources], right[:, targets]
+    step = max(1, BLOCK_CELLS // max(len(targets), 1))
+    rows, cols, values = [sources[:0]], [sources[:0]], [np.zeros(0, dtype=np.float32)]
+    for at in range(0, len(sources), step):
+        part, from_ = across[at : at + step], sources[at : at + step]
+        block = ((part if through is None else part @ through) @ right).toarray()
+        block = block if weigh is None else weigh(block, from_, targets)
+        block[(block <= 0) | (from_[:, None] == targets)] = -np.inf
+        near, found = top_k(block, k, np.arange(len(targets), dtype=np.int32))
         row, place = np.nonzero(near >= 0)
-        rows.append(bought[at + row])
-        cols.append(bought[near[row, place]])
-        values.append(cosines[row, place])
+        rows.append(from_[row])
+        cols.append(targets[near[row, place]])
+        values.append(found[row, place])
     return sparse_sum(np.concatenate(rows), np.concatenate(cols), np.concatenate(values), shape)
 
 
 def bought_products(x: Sparse) -> Codes:
     """(A,) codes of the columns of x (U, I) that hold anything."""
     return np.flatnonzero(np.bincount(x.indices, minlength=x.shape[1])).astype(np.int32)
-
-
-def _nearest(across: Sparse, x: Sparse, norms: Doubles, rows: slice, k: int, shrink: float) -> tuple[Codes, Floats]:
-    """Columns and cosines (R, k) of the products nearest to those in ``rows``; ``across`` is the transpose of x."""
-    block = (across[rows] @ x).toarray()
-    bottom = norms[rows, None] * norms + shrink
-    block = np.divide(block, bottom, out=np.zeros(block.shape, dtype=np.float32), where=bottom > 0, casting="unsafe")
-    block[np.arange(len(block)), np.arange(rows.start, rows.stop)] = 0.0
-    block[block <= 0] = -np.inf
-    return top_k(block, k, np.arange(x.shape[1], dtype=np.int32))

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from aisle.config import BudgetName, RunConfig
+from aisle.config import RunConfig
 from aisle.data.dataset import Dataset
 from aisle.data.schema import DataReport
 from aisle.evaluate.assess import assess
@@ -15,15 +15,8 @@ from aisle.evaluate.tune import BUDGETS, Store
 from aisle.files import write_json
 from aisle.jobs.check import data_summary
 from aisle.jobs.ingest import build_dataset, clean_source
-from aisle.models import MODELS
+from aisle.jobs.line_up import line_up
 from aisle.progress import Progress
-
-LEFT_OUT: dict[BudgetName, tuple[str, ...]] = {
-    "quick": ("hybrid_factorization", "tifu_knn"),
-    "standard": (),
-    "full": (),
-}
-"""Models a budget does not pay for."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,11 +26,8 @@ class Assessment:
     ship: str
     settings: dict[str, Any]
     certificate: dict[str, Any]
-
-
-def line_up(config: RunConfig) -> tuple[str, ...]:
-    """The models of a run: those asked for, else all that the budget pays for."""
-    return config.models or tuple(name for name in MODELS if name not in LEFT_OUT[config.budget])
+    cold_by_model: bool
+    """The model answers customers without purchases too: proven better for them than the fallback chain."""
 
 
 def assess_dataset(
@@ -49,11 +39,11 @@ def assess_dataset(
     report: DataReport | None = None,
 ) -> Assessment:
     """Examine the line-up as of ``dataset.as_of``; raises UsageError for unknown models."""
-    names = line_up(config)
-    with (progress or Progress()).step(f"Examining {len(names)} models") as tick:
+    tried = line_up(dataset, config)
+    with (progress or Progress()).step(f"Examining {len(tried.names)} models") as tick:
         found = assess(
             dataset,
-            names,
+            tried.names,
             k=config.k,
             horizon=config.horizon,
             budget=BUDGETS[config.budget],
@@ -63,8 +53,9 @@ def assess_dataset(
         )
     certificate = certify(found, report).to_json()
     certificate["protocol"]["budget"] = config.budget
-    certificate["protocol"]["left_out"] = [name for name in MODELS if name not in names]
-    return Assessment(found.ship, dict(found.settings), certificate)
+    certificate["protocol"]["left_out"] = list(tried.left_out)
+    certificate["protocol"]["left_out_because"] = tried.left_out
+    return Assessment(found.ship, dict(found.settings), certificate, found.newcomers.by_model)
 
 
 def assess_source(

@@ -7,7 +7,6 @@ import polars as pl
 
 from aisle.bundle import Recommender
 from aisle.data.vocab import Vocab
-from aisle.rank.lists import rank_pairs
 from aisle.rank.rules import Rules
 
 RANKS = pl.Schema({"customer_id": pl.String, "product_id": pl.String, "rank": pl.Int32, "candidates": pl.Int32})
@@ -30,7 +29,7 @@ def ranks_for(recommender: Recommender, customer_ids: pl.Series, product_ids: pl
         mine = order[low:high]
         batch = dataset.batch(codes[at : at + size])
         pairs = (customer[mine].astype(np.int64) - at, np.maximum(code[mine], 0))
-        found = rank_pairs(recommender.model, dataset, recommender.fallback, batch, rules, pairs)
+        found = recommender.places(batch, pairs, rules)
         rank[mine], candidates[mine] = found.rank, found.candidates
     rank[code < 0] = 0
     places = pl.Series("rank", rank)

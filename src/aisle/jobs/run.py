@@ -56,7 +56,7 @@ def run(source: str | Path, out: Path, config: RunConfig | None = None, progress
     customers = _customer_codes(dataset, config)
     assessment = assess_dataset(dataset, config, store=Receipts(work / "cells"), progress=progress, report=report)
     recommender = _recommender(dataset, assessment, work, config, progress)
-    rules = recommender.rules(repeats=config.repeats, only=only, list_gone=config.list_gone)
+    rules = recommender.rules(repeats=config.repeats, only=only, list_gone=config.list_gone, variants=config.variants)
     with progress.step(f"Writing lists for {len(customers):,} customers") as tick:
         parts = write_parts(recommender, customers, config.k, rules, work / "lists", tick)
     certificate = assessment.certificate
@@ -130,17 +130,18 @@ def _recommender(
 
     A bundle that a killed run left is kept only if it holds this very model.
     """
-    wanted = create(assessment.ship, **assessment.settings)
+    wanted, by_model = create(assessment.ship, **assessment.settings), assessment.cold_by_model
     try:
         kept = load(work / "model")
-        if (kept.model.name, kept.model.params()) == (wanted.name, wanted.params()):
+        if (kept.model.name, kept.model.params(), kept.cold_by_model) == (wanted.name, wanted.params(), by_model):
             return kept.limited(config.memory_bytes // 4)
     except BundleError:  # not there yet, or torn
         pass
     for stale in ("model", "lists"):
         shutil.rmtree(work / stale, ignore_errors=True)
     with progress.step(f"Fitting {assessment.ship} on everything"):
-        save(Recommender.prepare(wanted.fit(dataset), dataset, seed=config.seed), work / "model")
+        fitted = wanted.fit(dataset)
+        save(Recommender.prepare(fitted, dataset, seed=config.seed, cold_by_model=by_model), work / "model")
     return load(work / "model").limited(config.memory_bytes // 4)
 
 
@@ -168,5 +169,6 @@ def _lists_summary(
         "listed_products": int(listed.sum()),
         "gone_products": int((recommender.dataset.known & ~recommender.on_sale).sum()),
         "repeats": config.repeats,
+        "variants": config.variants,
         "opted_out": int(recommender.dataset.flag("no_profile").sum()),
     }

@@ -83,9 +83,14 @@ def _top_k(scores: Floats, width: int, tie_rank: Codes) -> tuple[Codes, Floats]:
 
 def _keys(scores: Floats, tie_rank: Codes) -> Ints:
     """(B, I) unique int64 keys that sort like (score, -tie_rank)."""
+    return sort_keys(scores, tie_rank, len(tie_rank))
+
+
+def sort_keys(scores: Floats, tie_rank: Codes, n_products: int) -> Ints:
+    """(B, M) int64 keys that sort like (score, -tie_rank), of some columns with their tie ranks (M,) < n_products."""
     clean = np.nan_to_num(scores.astype(np.float32, copy=True), nan=-np.inf, posinf=np.inf, neginf=-np.inf)
     clean += np.float32(0)  # -0.0 and 0.0 are one score
     bits = clean.view(np.int32)
     ordered = np.where(bits < 0, bits ^ np.int32(0x7FFFFFFF), bits).astype(np.int64)
-    keys: Ints = (ordered << 32) | (len(tie_rank) - 1 - tie_rank.astype(np.int64))
+    keys: Ints = (ordered << 32) | (n_products - 1 - tie_rank.astype(np.int64))
     return keys

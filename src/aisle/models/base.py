@@ -22,7 +22,8 @@ import scipy.sparse as sp
 
 from aisle.data.dataset import Dataset
 from aisle.data.events import Batch
-from aisle.errors import NotFittedError
+from aisle.errors import NotFittedError, UsageError
+from aisle.features.pairs import add_sparse, decayed_counts
 from aisle.types import Floats
 
 if TYPE_CHECKING:  # torch is imported by the models that learn with it alone
@@ -44,6 +45,8 @@ class Model(ABC):
     """Depends on the customer's own purchases; the popularity family does not."""
     needs_history: ClassVar[bool] = True
     """Rows without purchases are answered with -inf throughout: this model cannot tell them apart."""
+    joins: ClassVar[str] = ""
+    """The setting that takes the models this one joins, registry name -> settings; empty for a model of its own."""
     space: ClassVar[dict[str, tuple[Any, ...]]] = {}
     """Tuning space: setting -> values worth trying, best guess first."""
 
@@ -146,3 +149,21 @@ def without_empty(scores: Floats, batch: Batch) -> Floats:
     """Scores (B, I) with the rows of customers without purchases set to -inf, in place."""
     scores[batch.empty] = -np.inf
     return scores
+
+
+def check_own(half_life_days: float | None, own_weight: float) -> None:
+    """Raise UsageError unless the two settings that ``with_own`` takes make sense."""
+    if half_life_days is not None and not half_life_days > 0:
+        raise UsageError(f"half_life_days must be > 0 or None, got {half_life_days}")
+    if not own_weight >= 0:
+        raise UsageError(f"own_weight must be >= 0, got {own_weight}")
+
+
+def with_own(scores: Floats, batch: Batch, half_life_days: float | None, own_weight: float) -> Floats:
+    """Scores (B, I) plus ``own_weight`` times the customer's own decayed purchase counts, in place.
+
+    Models of what goes together know no repeats, or too little of them. Rows without purchases become -inf.
+    """
+    if own_weight > 0:
+        add_sparse(scores, decayed_counts(batch, half_life_days), own_weight)
+    return without_empty(scores, batch)

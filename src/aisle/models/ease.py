@@ -21,8 +21,8 @@ from scipy.linalg import lapack
 from aisle.data.dataset import Dataset
 from aisle.data.events import Batch
 from aisle.errors import ResourceError, UsageError
-from aisle.features.pairs import add_sparse, bought_products, cooccurrence, decayed_counts, decayed_presence, everyone
-from aisle.models.base import Model, without_empty
+from aisle.features.pairs import bought_products, cooccurrence, decayed_presence, everyone
+from aisle.models.base import Model, check_own, with_own
 from aisle.types import Codes, Doubles, Floats
 
 MAX_PRODUCTS = 30_000
@@ -55,10 +55,7 @@ class EASE(Model):
     def __post_init__(self) -> None:
         if not self.l2 > 0:
             raise UsageError(f"l2 must be > 0, got {self.l2}")
-        if self.own_weight < 0:
-            raise UsageError(f"own_weight must be >= 0, got {self.own_weight}")
-        if self.half_life_days is not None and not self.half_life_days > 0:
-            raise UsageError(f"half_life_days must be > 0 or None, got {self.half_life_days}")
+        check_own(self.half_life_days, self.own_weight)
 
     def fit(self, data: Dataset) -> Self:
         """Solve for the weights; raises ResourceError above ``MAX_PRODUCTS`` bought products."""
@@ -79,9 +76,7 @@ class EASE(Model):
         self.check_fitted()
         scores = np.zeros(batch.shape, dtype=np.float32)
         scores[:, self.codes_] = decayed_presence(batch, self.half_life_days)[:, self.codes_] @ self.weights_
-        if self.own_weight > 0:
-            add_sparse(scores, decayed_counts(batch, self.half_life_days), self.own_weight)
-        return without_empty(scores, batch)
+        return with_own(scores, batch, self.half_life_days, self.own_weight)
 
 
 def ridge_weights(gram: Doubles, l2: float) -> Floats:

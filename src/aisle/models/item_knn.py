@@ -1,11 +1,14 @@
-"""ItemKNN: products bought by the same customers as those in the history.
+"""ItemKNN: products bought by the same customers, or in the same baskets, as those in the history.
 
-Sarwar et al., WWW 2001; Deshpande and Karypis, TOIS 2004. With x_i the column of customers who bought product i,
+Sarwar et al., WWW 2001; Deshpande and Karypis, TOIS 2004. With x_i the column of customers who bought product i, and
+n_i = |x_i|² their number,
 
-    cos(i, j) = x_i · x_j / (|x_i| |x_j| + shrink),   score_j = sum over i in the history, j among the
+    cos(i, j) = x_i · x_j / (n_i^a n_j^b + shrink),   score_j = sum over i in the history, j among the
     ``neighbours`` nearest of i, of h_i * cos(i, j)   (+ own_weight * own frequency of j)
 
-where h_i is 1, or the decay of the latest purchase of i when there is a half-life. Products are not neighbours of
+where h_i is 1, or the decay of the latest purchase of i: by days, or by the number of baskets since (``place_decay``).
+The cosine has a = b = 1/2; smaller powers leave more of the popularity of a product in. ``within`` baskets the columns
+are of baskets, those of customers unknown among them: what goes together at one time. Products are not neighbours of
 themselves; repeats come in through ``own_weight``.
 Cost: ``fit`` multiplies sparse matrices block by block, memory O(neighbours x I); no limit on the catalogue.
 """
@@ -13,25 +16,39 @@ Cost: ``fit`` multiplies sparse matrices block by block, memory O(neighbours x I
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, Literal, Self, TypeAlias, get_args
 
 from aisle.data.dataset import Dataset
 from aisle.data.events import Batch
 from aisle.errors import UsageError
-from aisle.features.pairs import add_sparse, cosine_neighbours, decayed_counts, decayed_presence, everyone
+from aisle.features.pairs import (
+    add_sparse,
+    basket_contents,
+    cosine_neighbours,
+    decayed_counts,
+    decayed_presence,
+    everyone,
+)
 from aisle.models.base import Model, without_empty
 from aisle.types import Floats, Sparse
+
+Within: TypeAlias = Literal["customer", "basket"]
 
 
 @dataclass(kw_only=True, eq=False)
 class ItemKNN(Model):
-    """Cosine between products over customers: any catalogue size, easily explained."""
+    """Cosine between products over customers or baskets: any catalogue size, easily explained."""
 
     name: ClassVar[str] = "item_knn"
     space: ClassVar[dict[str, tuple[Any, ...]]] = {
-        "neighbours": (200, 50),
-        "half_life_days": (182.0, None),
-        "own_weight": (10.0, 1.0),
+        "neighbours": (200, 50, 1000),
+        "shrink": (10.0, 0.0, 50.0),
+        "half_life_days": (182.0, None, 30.0, 10.0, 3.0),
+        "place_decay": (None, 0.8, 0.5),
+        "own_weight": (10.0, 1.0, 0.0),
+        "source_power": (0.5, 0.3, 0.7),
+        "target_power": (0.5, 0.3),
+        "within": ("customer", "basket"),
     }
 
     neighbours: int = 200
@@ -40,8 +57,16 @@ class ItemKNN(Model):
     """Added below the fraction; larger trusts pairs seen at few customers less."""
     half_life_days: float | None = 182.0
     """Age at which a purchase in the history counts half; None = all count alike. Neighbours never decay."""
+    place_decay: float | None = None
+    """Factor for every later basket, in (0, 1], in the place of the decay by days; None = by days."""
     own_weight: float = 10.0
     """Weight of the customer's own (decayed) purchase counts; 0 = the textbook model."""
+    source_power: float = 0.5
+    """a, 0 … 1: how much the number of buyers of a product of the history is taken away."""
+    target_power: float = 0.5
+    """b, 0 … 1: how much the number of buyers of the scored product is taken away."""
+    within: Within = "customer"
+    """What two products must share to be near: the customer, or the basket."""
 
     similar_: Sparse = field(init=False, repr=False)
     """(I, I) row: product in the history; column: product to score."""
@@ -53,16 +78,25 @@ class ItemKNN(Model):
             raise UsageError(f"shrink and own_weight must be >= 0, got {self.shrink} and {self.own_weight}")
         if self.half_life_days is not None and not self.half_life_days > 0:
             raise UsageError(f"half_life_days must be > 0 or None, got {self.half_life_days}")
+        if self.place_decay is not None and not 0 < self.place_decay <= 1:
+            raise UsageError(f"place_decay must lie in (0, 1] or be None, got {self.place_decay}")
+        for power in (self.source_power, self.target_power):
+            if not 0 <= power <= 1:
+                raise UsageError(f"source_power and target_power must lie in 0 … 1, got {power}")
+        if self.within not in get_args(Within):
+            raise UsageError(f"within is {self.within!r}; allowed: {', '.join(get_args(Within))}")
 
     def fit(self, data: Dataset) -> Self:
         """Find the neighbours of every product."""
-        self.similar_ = cosine_neighbours(decayed_presence(everyone(data)), self.neighbours, self.shrink)
+        x = decayed_presence(everyone(data)) if self.within == "customer" else basket_contents(data)
+        self.similar_ = cosine_neighbours(x, self.neighbours, self.shrink, (self.source_power, self.target_power))
         return self
 
     def score(self, batch: Batch) -> Floats:
         """(B, I) summed similarity to the history; rows without purchases are -inf."""
         self.check_fitted()
-        scores: Floats = (decayed_presence(batch, self.half_life_days) @ self.similar_).toarray()
+        fade = (self.half_life_days, self.place_decay)
+        scores: Floats = (decayed_presence(batch, *fade) @ self.similar_).toarray()
         if self.own_weight > 0:
-            add_sparse(scores, decayed_counts(batch, self.half_life_days), self.own_weight)
+            add_sparse(scores, decayed_counts(batch, *fade), self.own_weight)
         return without_empty(scores, batch)

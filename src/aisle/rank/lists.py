@@ -16,6 +16,7 @@ from aisle.features.groups import usual
 from aisle.kernels.topk import NOTHING, ranks, top_k
 from aisle.models.base import Model
 from aisle.rank.fallback import Choice, Fallback
+from aisle.rank.families import Families, widened
 from aisle.rank.rules import Rules
 from aisle.types import Bools, Codes, Floats, Ints
 
@@ -44,19 +45,31 @@ def block_rows(n_products: int, memory_bytes: int) -> int:
     return int(np.clip(memory_bytes // (BYTES_PER_SCORE * max(n_products, 1)), 16, MAX_ROWS))
 
 
-def recommend_block(model: Model, dataset: Dataset, fallback: Fallback, batch: Batch, rules: Rules, k: int) -> Lists:
+def recommend_block(
+    model: Model,
+    dataset: Dataset,
+    fallback: Fallback,
+    batch: Batch,
+    rules: Rules,
+    k: int,
+    *,
+    cold_by_model: bool = False,
+) -> Lists:
     """Lists for one block of customers.
 
     The model answers rows with purchases; rows without, and customers who opted out, get the fallback chain, which
-    also fills what the model leaves empty. Filled scores lie below every score of the model.
+    also fills what the model leaves empty. With ``cold_by_model`` the model answers rows without purchases too, where
+    it can and something else is known of them. Filled scores lie below every score of the model.
     """
     local = local_products(dataset, batch)
-    codes, values = top_k(rules.mask(_model_scores(model, batch), batch, local), k, dataset.tie_rank)
+    codes, values = top_k(
+        rules.mask(_model_scores(model, dataset, batch, cold_by_model), batch, local), k, dataset.tie_rank
+    )
     choice = _choose(dataset, fallback, batch)
     short = (codes == NOTHING).any(axis=1)
     filled = np.zeros(codes.shape, dtype=bool)
     if short.any():
-        _fill(codes, values, filled, short, rules.mask(choice.scores(), batch, local), dataset.tie_rank)
+        _fill(codes, values, filled, short, rules.mask(choice.scores(), batch, local), dataset.tie_rank, rules.families)
     return Lists(codes, values, filled & (codes != NOTHING), choice)
 
 
@@ -71,43 +84,78 @@ class Places:
 
 
 def rank_pairs(
-    model: Model, dataset: Dataset, fallback: Fallback, batch: Batch, rules: Rules, pairs: tuple[Ints, Codes]
+    model: Model,
+    dataset: Dataset,
+    fallback: Fallback,
+    batch: Batch,
+    rules: Rules,
+    pairs: tuple[Ints, Codes],
+    *,
+    cold_by_model: bool = False,
 ) -> Places:
     """Places of ``pairs``, rows of the batch (P,) and product codes (P,), in the lists of ``recommend_block``."""
     row, code = pairs
     local = local_products(dataset, batch)
-    scores = rules.mask(_model_scores(model, batch), batch, local)
+    scores = rules.mask(_model_scores(model, dataset, batch, cold_by_model), batch, local)
     rank = ranks(scores, row, code, dataset.tie_rank)
     placed = scores > -np.inf
     below = rules.mask(_choose(dataset, fallback, batch).scores(), batch, local)
-    below[placed] = -np.inf
+    below[widened(placed.copy(), rules.families)] = -np.inf
     filled = ranks(below, row, code, dataset.tie_rank)
     above = placed.sum(axis=1)
     candidates = above + (below > -np.inf).sum(axis=1)
     return Places(np.where(filled > 0, filled + above[row], rank).astype(np.int32), candidates[row])
 
 
-def _model_scores(model: Model, batch: Batch) -> Floats:
-    """(B, I) scores of the rows with purchases; -inf for the others, who are the fallback chain's."""
+def _model_scores(model: Model, dataset: Dataset, batch: Batch, cold_by_model: bool) -> Floats:
+    """(B, I) scores of the rows that are the model's; -inf for the others, who are the fallback chain's."""
     scores = model.score(batch)
-    scores[batch.empty] = -np.inf
+    theirs = batch.empty.copy()
+    if cold_by_model and not model.needs_history:
+        theirs &= ~_told(batch) | _opted_out(dataset, batch)
+    scores[theirs] = -np.inf
     return scores
+
+
+def _told(batch: Batch) -> Bools:
+    """(B,) rows of whom a group or an attribute is known."""
+    told = np.zeros(len(batch), dtype=bool)
+    for level in batch.features.levels:
+        told |= level.codes >= 0
+    for values in batch.features.numbers.values():
+        told |= ~np.isnan(values)
+    return told
+
+
+def _opted_out(dataset: Dataset, batch: Batch) -> Bools:
+    """(B,) customers who opted out of profiling."""
+    plain = np.zeros(len(batch), dtype=bool)
+    known = batch.customers >= 0
+    plain[known] = dataset.flag("no_profile")[batch.customers[known]]
+    return plain
 
 
 def _choose(dataset: Dataset, fallback: Fallback, batch: Batch) -> Choice:
     """The fallback of each row; what sells everywhere for those who opted out."""
-    plain = np.zeros(len(batch), dtype=bool)
-    known = batch.customers >= 0
-    plain[known] = dataset.flag("no_profile")[batch.customers[known]]
-    return fallback.choose(batch, plain)
+    return fallback.choose(batch, _opted_out(dataset, batch))
 
 
-def _fill(codes: Codes, values: Floats, filled: Bools, short: Bools, scores: Floats, tie_rank: Codes) -> None:
+def _fill(
+    codes: Codes,
+    values: Floats,
+    filled: Bools,
+    short: Bools,
+    scores: Floats,
+    tie_rank: Codes,
+    families: Families | None = None,
+) -> None:
     """Fill empty places of the rows in ``short`` from fallback scores (B, I), in place."""
     rows = np.flatnonzero(short)
     part = scores[rows]
-    listed_row, listed_place = np.nonzero(codes[rows] != NOTHING)
-    part[listed_row, codes[rows][listed_row, listed_place]] = -np.inf
+    listed = np.zeros(part.shape, dtype=bool)
+    row, place = np.nonzero(codes[rows] != NOTHING)
+    listed[row, codes[rows][row, place]] = True
+    part[widened(listed, families)] = -np.inf
     extra, worth = top_k(part, codes.shape[1], tie_rank)
     place = np.arange(codes.shape[1])
     have = (codes[rows] != NOTHING).sum(axis=1)[:, None]

@@ -1,4 +1,4 @@
-"""What may be listed: products on sale, the repeat policy, allow-lists and what the customer's store sells."""
+"""What may be listed: products on sale, the repeat policy, allow-lists, the customer's store, one of each family."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import numpy as np
 
 from aisle.data.dataset import Dataset
 from aisle.data.events import Batch, unique_pairs
+from aisle.rank.families import Families
 from aisle.types import DAY, Bools, Floats, Repeats
 
 GONE_AFTER_DAYS = 30.0
@@ -25,6 +26,8 @@ class Rules:
     listed: Bools
     """(I,) products that may be listed at all."""
     repeats: Repeats = "mixed"
+    families: Families | None = None
+    """Variants of which a list holds the best alone; None = they are listed like any product."""
 
     def mask(self, scores: Floats, batch: Batch, local: Bools | None = None) -> Floats:
         """Scores (B, I) with whatever must not be listed set to -inf, in place.
@@ -34,16 +37,18 @@ class Rules:
         scores[:, ~self.listed] = -np.inf
         if local is not None:
             scores[~local] = -np.inf
-        if self.repeats == "mixed":
-            return scores
+        if self.repeats != "mixed":
+            self._mask_repeats(scores, batch)
+        return scores if self.families is None else self.families.keep_best(scores)
+
+    def _mask_repeats(self, scores: Floats, batch: Batch) -> None:
         rows = np.repeat(np.arange(len(batch)), np.diff(batch.history.indptr))
         if self.repeats == "new":
             scores[rows, batch.history.indices] = -np.inf
-            return scores
+            return
         kept = scores[rows, batch.history.indices]
         scores[:] = -np.inf
         scores[rows, batch.history.indices] = kept
-        return scores
 
 
 def gone(dataset: Dataset) -> Bools:

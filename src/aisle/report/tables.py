@@ -252,18 +252,21 @@ def protocol_rows(certificate: Mapping[str, Any]) -> list[tuple[str, str]]:
         "seed": "Seed",
         "settings_tried": "Settings tried",
         "cpu_seconds": "Computing time",
+        "left_out_because": "Models that were left out",
     }
     rows = []
     for key, label in words.items():
         value = protocol.get(key)
-        if value is None:
+        if value is None or value == {}:
             continue
         if key == "cpu_seconds":
             shown = seconds(value)
         elif isinstance(value, list | tuple):
             shown = "; ".join(_window(window) for window in value)
         elif isinstance(value, Mapping):
-            shown = ", ".join(f"{model_name(str(k))}: {number(v)}" for k, v in value.items())
+            shown = "; ".join(
+                f"{model_name(str(k))}: {v if isinstance(v, str) else number(v)}" for k, v in value.items()
+            )
         else:
             shown = number(value) if isinstance(value, int) and key != "seed" else str(value)
         rows.append((label, shown))

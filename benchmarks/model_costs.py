@@ -1,0 +1,78 @@
+"""What every model costs by the size of the data: writes the constants that ``aisle run`` chooses its line-up by.
+
+Each model with its defaults is fitted to generated shops of several sizes and asked for 1,000 customers. Its cost is
+fitted to the drivers of ``aisle.jobs.line_up.Size`` by least squares of relative errors with weights of at least 0. One
+thread (OMP_NUM_THREADS=1), CPU seconds. The shops teach no accuracy; only the time counts.
+
+    OMP_NUM_THREADS=1 python -m benchmarks.model_costs [--only NAME …]
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from pathlib import Path
+
+import numpy as np
+from scipy.optimize import nnls
+
+import aisle.jobs
+from aisle.data.dataset import Dataset
+from aisle.evaluate.meter import Meter
+from aisle.jobs.line_up import Size
+from aisle.models import MODELS, create
+from benchmarks.common import commit, machine
+from benchmarks.planted_shop import shop
+
+SHOPS = ((10_000, 500), (40_000, 500), (40_000, 3_000), (200_000, 1_000), (200_000, 4_000))
+"""Purchases and products."""
+ASKED = 1_000
+LIMIT = 150.0
+"""CPU seconds; a model that took longer is not asked for the larger shops."""
+FILE = Path(aisle.jobs.__file__).with_name("costs.json")
+
+
+def measure(name: str, data: Dataset) -> float:
+    """CPU seconds of one fit and one asking."""
+    customers = np.flatnonzero(np.diff(data.indptr) > 0)[:ASKED].astype(np.int32)
+    with Meter() as meter:
+        model = create(name).fit(data)
+        for at in range(0, len(customers), 250):
+            model.score(data.batch(customers[at : at + 250]))
+    return meter.seconds
+
+
+def fitted(sizes: list[Size], seconds: list[float]) -> dict[str, float]:
+    """Driver -> CPU seconds a unit, those of 0 left out."""
+    drivers = [size.drivers() for size in sizes]
+    table = np.array([list(found.values()) for found in drivers]) / np.array(seconds)[:, None]
+    rates = nnls(table, np.ones(len(seconds)))[0]
+    return {name: float(f"{rate:.3g}") for name, rate in zip(drivers[0], rates, strict=True) if rate > 0}
+
+
+def main() -> None:
+    """Measure and write ``src/aisle/jobs/costs.json``."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--only", nargs="*", default=list(MODELS), help="registry names; the others stay as they are")
+    only = parser.parse_args().only
+    known = json.loads(FILE.read_text(encoding="utf-8")) if FILE.exists() else {"models": {}, "measured": {}}
+    shops = [shop(*wanted) for wanted in SHOPS]
+    sizes = [Size.of(data, ASKED) for data in shops]
+    for name in only:
+        seconds: list[float] = []
+        for data in shops:
+            if max(seconds, default=0.0) < LIMIT:
+                seconds.append(round(measure(name, data), 3))
+        known["models"][name] = fitted(sizes[: len(seconds)], seconds)
+        known["measured"][name] = seconds
+        sys.stderr.write(f"{name} {seconds} {known['models'][name]}\n")
+        known |= {"command": "OMP_NUM_THREADS=1 python -m benchmarks.model_costs", "shops": SHOPS, "asked": ASKED}
+        known |= {"commit": commit(), "machine": machine()}
+        known["models"] = {name: known["models"][name] for name in MODELS if name in known["models"]}
+        known["measured"] = {name: known["measured"][name] for name in known["models"]}
+        FILE.write_text(json.dumps(known, indent=1) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,120 @@
+"""Which models a run tries: what the budget pays for at the size of the data, and why others are left out.
+
+What a model costs is foretold from the size of the data alone, by constants measured once (``costs.json``, written by
+``benchmarks/model_costs.py``): the choice is the same on a slow and on a fast machine. Models are admitted in the
+order of ``WORTH`` until the CPU seconds of the budget are spoken for; a model whose turn comes when too little is left
+makes room for cheaper ones behind it.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache
+from importlib.resources import files
+
+import numpy as np
+
+from aisle.config import BudgetName, RunConfig
+from aisle.data.dataset import Dataset
+from aisle.evaluate.tune import BUDGETS, REFERENCE
+from aisle.models import MODELS, model_class
+
+FITS = 4
+"""Windows a model is fitted and asked on with its defaults, the last one included."""
+SECONDS: dict[BudgetName, float] = {"quick": 100.0, "standard": 600.0, "full": 7_200.0}
+"""CPU seconds that the defaults of all models may take together."""
+WORTH = (
+    "personal_frequency",
+    "popularity",
+    "recent_popularity",
+    "seasonal_popularity",
+    "group_popularity",
+    "ease",
+    "repeat_hazard",
+    "item_knn",
+    "tifu_knn",
+    "hybrid_factorization",
+)
+"""What has proved itself on real shops comes first; models not named here come after these, in registry order."""
+
+
+@dataclass(frozen=True)
+class Size:
+    """What the cost of a model follows from."""
+
+    customers: int
+    """With purchases."""
+    products: int
+    """Sold."""
+    lines: int
+    """Purchases of known customers."""
+    asked: int
+    """Customers asked in a window, at most."""
+
+    @classmethod
+    def of(cls, data: Dataset, asked: int) -> Size:
+        """The size of what is visible at ``data.as_of``."""
+        customers = int((np.diff(data.indptr) > 0).sum())
+        products = int((data.popularity > 0).sum())
+        return cls(customers, products, int(data.indptr[-1] - data.indptr[0]), min(asked, customers))
+
+    def drivers(self) -> dict[str, float]:
+        """What a cost may rise with: a start, millions of purchases, 10^9 scores and pairs of customers, products³."""
+        return {
+            "start": 1.0,
+            "lines": self.lines / 1e6,
+            "scores": self.asked * self.products / 1e9,
+            "customer_pairs": self.asked * self.customers / 1e9,
+            "product_pairs": self.products**2 / 1e9,
+            "products_cubed": (self.products / 1e4) ** 3,
+        }
+
+
+@dataclass(frozen=True)
+class LineUp:
+    """The models of a run."""
+
+    names: tuple[str, ...]
+    left_out: dict[str, str]
+    """Model -> why the budget does not pay for it."""
+
+
+def line_up(data: Dataset, config: RunConfig) -> LineUp:
+    """The models asked for, else all that the budget pays for."""
+    if config.models:
+        return LineUp(config.models, {name: "not asked for" for name in MODELS if name not in config.models})
+    size = Size.of(data, BUDGETS[config.budget].customers)
+    left, names, left_out = SECONDS[config.budget], set(REFERENCE), {}
+    for name in _by_worth(MODELS):
+        wanted = FITS * seconds(name, size)
+        if wanted <= left:
+            names.add(name)
+            left -= wanted
+        else:
+            left_out[name] = (
+                f"would take about {wanted:,.0f} CPU seconds before any tuning; "
+                f"{left:,.0f} of {SECONDS[config.budget]:,.0f} are left in the budget {config.budget}"
+            )
+    return LineUp(tuple(name for name in MODELS if name in names), left_out)
+
+
+def seconds(name: str, size: Size) -> float:
+    """CPU seconds foretold for one fit and one asking of a model with its defaults; of one that joins, with theirs."""
+    drivers = size.drivers()
+    return sum(rate * drivers[driver] for driver, rate in _costs()[name].items())
+
+
+def _by_worth(names: Sequence[str] | dict[str, str]) -> list[str]:
+    """Models that join others last, else by worth."""
+    place = {name: at for at, name in enumerate((*WORTH, *names))}
+    place = {name: WORTH.index(name) if name in WORTH else place[name] for name in names}
+    return sorted((n for n in names if n not in REFERENCE), key=lambda n: (bool(model_class(n).joins), place[n]))
+
+
+@cache
+def _costs() -> dict[str, dict[str, float]]:
+    text = files("aisle.jobs").joinpath("costs.json").read_text(encoding="utf-8")
+    found: dict[str, dict[str, float]] = json.loads(text)["models"]
+    return found

@@ -1,0 +1,149 @@
+"""iALS: one vector a customer and one a product, fitted to purchases and to everything not bought, in closed form.
+
+Hu, Koren and Volinsky, ICDM 2008, in the form of Rendle, Krichene, Zhang and Koren, "Revisiting the Performance of iALS
+on Item Recommendation Benchmarks", RecSys 2022. Over customers u, products i bought at all and the pairs S bought,
+
+    min  Σ_S c_ui (1 - w_u · h_i)²  +  alpha0 Σ_all (w_u · h_i)²
+         + regularization · ( Σ_u (n_u + alpha0 |I|)^nu |w_u|²  +  Σ_i (n_i + alpha0 |U|)^nu |h_i|² )
+
+with c = 1, or the decay of the latest purchase, and n its sums over a row or a column. With the other side fixed each
+vector is the answer to D linear equations; a sweep solves for all customers, then all products. The sum over all pairs
+needs the D x D matrix HᵀH alone. A customer's vector at score time is solved from the history in the same way, so that
+newcomers are answered as everybody else. The score is w_u · h_i plus ``own_weight`` times the own decayed counts.
+Cost: a sweep takes time pairs x D² + (U + I) x D³, memory (U + I) x D and a block; no limit on the catalogue.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from itertools import pairwise
+from typing import Any, ClassVar, Self
+
+import numpy as np
+
+from aisle.data.dataset import Dataset
+from aisle.data.events import Batch
+from aisle.errors import UsageError
+from aisle.features.pairs import BLOCK_CELLS, bought_products, decayed_presence, everyone
+from aisle.models.base import Model, check_own, with_own
+from aisle.types import Doubles, Floats, Sparse
+
+
+@dataclass(kw_only=True, eq=False)
+class IALS(Model):
+    """Matrix factorization by alternating least squares: any size, small state, vectors for other uses."""
+
+    name: ClassVar[str] = "ials"
+    space: ClassVar[dict[str, tuple[Any, ...]]] = {
+        "regularization": (0.01, 0.003, 0.03),
+        "alpha0": (0.1, 0.02, 0.5),
+        "dim": (64, 128),
+        "half_life_days": (182.0, None),
+        "own_weight": (0.3, 0.03),
+    }
+
+    dim: int = 64
+    """D, width of the vectors; large catalogues gain up to 1,000 and more, at D³ in time."""
+    alpha0: float = 0.1
+    """Weight of a pair because it exists; larger pulls what was not bought to 0, try .01 to 1."""
+    regularization: float = 0.01
+    """Penalty on vectors; set it anew after changing ``alpha0`` or ``nu``."""
+    nu: float = 1.0
+    """Power of the number of purchases in the penalty: 1 = frequent ones are penalised in proportion, 0 = all alike."""
+    sweeps: int = 16
+    """Rounds over customers and products."""
+    half_life_days: float | None = 182.0
+    """Age at which a purchase counts half, in learning and in scoring; None = bought or not, as in the papers."""
+    own_weight: float = 0.3
+    """Weight of the customer's own (decayed) purchase counts; 0 = none, as in the papers."""
+    seed: int = 0
+    """Start of the product vectors."""
+
+    products_: Floats = field(init=False, repr=False)
+    """(I, D) h; 0 for products nobody bought."""
+    gram_: Doubles = field(init=False, repr=False)
+    """(D, D) HᵀH."""
+    count_: int = field(init=False, repr=False)
+    """|I|, products bought at least once."""
+
+    def __post_init__(self) -> None:
+        if self.dim < 1 or self.sweeps < 1:
+            raise UsageError(f"dim and sweeps must be >= 1, got {self.dim} and {self.sweeps}")
+        if not self.alpha0 >= 0 or not self.regularization > 0:
+            raise UsageError(f"alpha0 must be >= 0 and regularization > 0, got {self.alpha0} and {self.regularization}")
+        if not 0 <= self.nu <= 1:
+            raise UsageError(f"nu must lie in 0 … 1, got {self.nu}")
+        check_own(self.half_life_days, self.own_weight)
+
+    def fit(self, data: Dataset) -> Self:
+        """Alternate between customers and products for some sweeps."""
+        x = decayed_presence(everyone(data), self.half_life_days)
+        codes = bought_products(x)
+        x = x[np.diff(x.indptr) > 0][:, codes]
+        across = x.T.tocsr()
+        start = np.random.default_rng(self.seed)
+        products = start.normal(0.0, 0.1 / np.sqrt(self.dim), (len(codes), self.dim)).astype(np.float32)
+        for _ in range(self.sweeps):
+            customers = self._solve(x, products, gram(products), len(codes))
+            products = self._solve(across, customers, gram(customers), x.shape[0])
+        self.products_ = np.zeros((data.shape[1], self.dim), dtype=np.float32)
+        self.products_[codes] = products
+        self.gram_, self.count_ = gram(products), len(codes)
+        return self
+
+    def score(self, batch: Batch) -> Floats:
+        """(B, I) inner products of vectors, and own counts; rows without purchases are -inf."""
+        self.check_fitted()
+        scores: Floats = self._customers(batch) @ self.products_.T
+        return with_own(scores, batch, self.half_life_days, self.own_weight)
+
+    def product_vectors(self) -> Floats:
+        """(I, D) h."""
+        self.check_fitted()
+        return self.products_
+
+    def customer_vectors(self, batch: Batch) -> Floats:
+        """(B, 1, D) w, solved from each history; 0 where there is none."""
+        self.check_fitted()
+        return self._customers(batch)[:, None]
+
+    def _customers(self, batch: Batch) -> Floats:
+        """(B, D) vectors of the rows of a batch."""
+        return self._solve(decayed_presence(batch, self.half_life_days), self.products_, self.gram_, self.count_)
+
+    def _solve(self, x: Sparse, others: Floats, everything: Doubles, number: int) -> Floats:
+        """(R, D) best vectors of the rows of x (R, N) given those of the columns (N, D); 0 for rows without any cell.
+
+        ``everything`` is the Gram matrix of the ``number`` columns. Rows of the same length are solved together, each
+        by operations of its own shape, so that the answer of a row does not depend on the others.
+        """
+        solved = np.zeros((x.shape[0], self.dim), dtype=np.float32)
+        length = np.diff(x.indptr)
+        order = np.argsort(length, kind="stable")
+        sizes, starts = np.unique(length[order], return_index=True)
+        sums = np.asarray(x.sum(axis=1, dtype=np.float64)).ravel()
+        penalty = self.regularization * (sums + self.alpha0 * number) ** self.nu
+        base, eye = self.alpha0 * everything, np.eye(self.dim)
+        for size, (start, stop) in zip(sizes.tolist(), pairwise([*starts.tolist(), len(order)]), strict=True):
+            if size == 0:
+                continue
+            rows = order[start:stop]
+            step = max(1, BLOCK_CELLS // (self.dim * (size + self.dim)))
+            for at in range(0, len(rows), step):
+                block = rows[at : at + step]
+                cells = x.indptr[block, None] + np.arange(size)
+                mine = others[x.indices[cells]].astype(np.float64)  # (b, size, D)
+                weighed = mine * x.data[cells][:, :, None]
+                left = mine.swapaxes(1, 2) @ weighed + base + penalty[block, None, None] * eye
+                solved[block] = np.linalg.solve(left, weighed.sum(axis=1)[:, :, None])[:, :, 0]
+        return solved
+
+
+def gram(vectors: Floats) -> Doubles:
+    """(D, D) sum of the outer products of vectors (N, D) with themselves, in blocks of rows."""
+    total = np.zeros((vectors.shape[1], vectors.shape[1]))
+    step = max(1, BLOCK_CELLS // vectors.shape[1])
+    for at in range(0, len(vectors), step):
+        block = vectors[at : at + step].astype(np.float64)
+        total += block.T @ block
+    return total

@@ -1,0 +1,121 @@
+"""SLIM: sparse product-to-product regression with weights >= 0, by coordinate descent on small Gram matrices.
+
+Ning and Karypis, "SLIM: Sparse Linear Methods for Top-N Recommender Systems", ICDM 2011. For every product j
+
+    min over w >= 0, w_j = 0 of  ½ |x_j - X w|² + ½ l2 |w|² + l1 |w|₁,   score_j = x_u · w
+
+with X (U, I) what customers bought (1, or the decay of the latest purchase). Only the ``neighbours`` products nearest
+to j by cosine may get a weight, so that each problem needs a Gram matrix of their size alone, whatever the catalogue.
+Problems are solved a block at a time: one coordinate of all of them in one step. The score adds ``own_weight`` times
+the customer's own decayed purchase counts, since a zero diagonal knows no repeats.
+Cost: ``fit`` takes time A x neighbours² x sweeps for A products bought, memory O(neighbours x A) and a block.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Self
+
+import numpy as np
+
+from aisle.data.dataset import Dataset
+from aisle.data.events import Batch, sparse_sum
+from aisle.errors import UsageError
+from aisle.features.pairs import BLOCK_CELLS, cosine_neighbours, decayed_presence, everyone
+from aisle.models.base import Model, check_own, with_own
+from aisle.types import Bools, Doubles, Floats, Sparse
+
+
+@dataclass(kw_only=True, eq=False)
+class SLIM(Model):
+    """Few, positive weights between products: sparse, explainable, for any catalogue."""
+
+    name: ClassVar[str] = "slim"
+    space: ClassVar[dict[str, tuple[Any, ...]]] = {
+        "l1": (1.0, 0.1, 5.0),
+        "l2": (30.0, 300.0),
+        "half_life_days": (182.0, None),
+        "own_weight": (0.3, 0.03),
+    }
+
+    l1: float = 1.0
+    """Penalty on weights; larger keeps fewer of them. In customers: a pair must be worth that many to count."""
+    l2: float = 30.0
+    """Penalty on squares of weights; larger shares weight among products that go together, try 1 to 1,000."""
+    neighbours: int = 100
+    """Products that may get a weight, for each product; fit takes time with the square."""
+    half_life_days: float | None = 182.0
+    """Age at which a purchase counts half, in learning and in scoring; None = bought or not, as in the paper."""
+    own_weight: float = 0.3
+    """Weight of the customer's own (decayed) purchase counts; 0 = none, as in the paper."""
+    sweeps: int = 50
+    """Most rounds over all coordinates of a problem."""
+    tolerance: float = 1e-4
+    """A block of problems is solved when no weight moved by more in a round."""
+
+    weights_: Sparse = field(init=False, repr=False)
+    """(I, I) effect of having bought the row's product on the score of the column's."""
+
+    def __post_init__(self) -> None:
+        if not self.l1 >= 0 or not self.l2 >= 0:
+            raise UsageError(f"l1 and l2 must be >= 0, got {self.l1} and {self.l2}")
+        if self.neighbours < 1 or self.sweeps < 1:
+            raise UsageError(f"neighbours and sweeps must be >= 1, got {self.neighbours} and {self.sweeps}")
+        if not self.tolerance >= 0:
+            raise UsageError(f"tolerance must be >= 0, got {self.tolerance}")
+        check_own(self.half_life_days, self.own_weight)
+
+    def fit(self, data: Dataset) -> Self:
+        """Solve for the weights of every product that was bought."""
+        x = decayed_presence(everyone(data), self.half_life_days)
+        near = cosine_neighbours(x, self.neighbours)
+        columns = x.astype(np.float64).tocsc()
+        size = int(np.diff(near.indptr).max(initial=0))
+        targets = np.flatnonzero(np.diff(near.indptr))
+        step = max(1, BLOCK_CELLS // max(size, 1) ** 2)
+        weights = np.zeros(near.nnz)
+        for at in range(0, len(targets), step):
+            block = targets[at : at + step]
+            grams, sides = np.zeros((size, len(block), size)), np.zeros((len(block), size))
+            inside: Bools = np.arange(size) < np.diff(near.indptr)[block, None]
+            for row, target in enumerate(block):
+                codes = near.indices[near.indptr[target] : near.indptr[target + 1]]
+                part = columns[:, codes]
+                grams[: len(codes), row, : len(codes)] = (part.T @ part).toarray()
+                sides[row, : len(codes)] = (columns[:, [target]].T @ part).toarray()[0]
+            solved = descend(grams, sides, self.l1, self.l2, self.sweeps, self.tolerance)
+            weights[near.indptr[block[0]] : near.indptr[block[-1] + 1]] = solved[inside]
+        kept = weights > 0
+        target = np.repeat(np.arange(near.shape[0]), np.diff(near.indptr)).astype(np.int32)
+        self.weights_ = sparse_sum(near.indices[kept], target[kept], weights[kept], near.shape)
+        return self
+
+    def score(self, batch: Batch) -> Floats:
+        """(B, I) regression of every product on the history; rows without purchases are -inf."""
+        self.check_fitted()
+        scores: Floats = (decayed_presence(batch, self.half_life_days) @ self.weights_).toarray()
+        return with_own(scores, batch, self.half_life_days, self.own_weight)
+
+
+def descend(grams: Doubles, sides: Doubles, l1: float, l2: float, sweeps: int, tolerance: float) -> Doubles:
+    """(R, N) weights >= 0 of R problems ``½ wᵀ gram w - side · w + ½ l2 |w|² + l1 |w|₁``, solved side by side.
+
+    ``grams`` (N, R, N): cell [i, r, j] of problem r at [i, j], so that one coordinate of all of them lies together;
+    ``sides`` (R, N). A coordinate whose diagonal is 0 stays 0: it fills up a smaller problem.
+    """
+    weights, rest = np.zeros(sides.shape), sides.copy()  # rest = side - gram w
+    diagonal = np.einsum("iri->ir", grams)
+    for _ in range(sweeps):
+        moved = 0.0
+        for i in range(len(grams)):
+            top = np.maximum(rest[:, i] + diagonal[i] * weights[:, i] - l1, 0.0)
+            new = np.divide(top, diagonal[i] + l2, out=np.zeros(len(top)), where=diagonal[i] > 0)
+            change = new - weights[:, i]
+            furthest = float(np.abs(change).max(initial=0.0))
+            if furthest > 0:
+                weights[:, i] = new
+                rest -= change[:, None] * grams[i]
+                moved = max(moved, furthest)
+        if moved <= tolerance:
+            break
+    return weights

@@ -1,0 +1,69 @@
+"""The line-up: what a budget pays for at the size of the data, the same on every machine."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from aisle.config import RunConfig
+from aisle.evaluate.tune import REFERENCE
+from aisle.jobs import line_up as rooms
+from aisle.jobs.line_up import FITS, SECONDS, Size, line_up, seconds
+from aisle.models import MODELS, model_class
+from tests.evaluate.shops import random_shop
+
+SMALL = Size(customers=1_000, products=500, lines=20_000, asked=1_000)
+LARGE = Size(customers=2_000_000, products=60_000, lines=100_000_000, asked=50_000)
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_the_cost_of_every_model_is_known(name: str) -> None:
+    small = seconds(name, SMALL)
+    assert 0 < small < seconds(name, LARGE) or name in ("popularity", "random", "personal_frequency")
+    assert small < SECONDS["standard"] / FITS, "a small shop can try it"
+
+
+def test_a_small_shop_tries_everything_that_is_not_a_rarity() -> None:
+    shop = random_shop(0, customers=60)
+    found = line_up(shop, RunConfig(budget="full"))
+    assert found.names == tuple(MODELS)
+    assert not found.left_out
+
+
+def test_the_size_is_that_of_what_is_visible() -> None:
+    shop = random_shop(0, customers=60)
+    size = Size.of(shop, 50)
+    assert (size.customers, size.asked, size.lines) == (60, 50, len(shop.purchases))
+    assert size.products == int((shop.popularity > 0).sum())
+    start = shop.before(int(shop.all_events.time.min()))
+    assert Size.of(start, 50) == Size(0, 0, 0, 0)
+
+
+def test_what_is_too_large_is_left_out_with_the_figures(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Size, "of", classmethod(lambda *_: LARGE))
+    shop = random_shop(0, customers=20)
+    quick, full = (line_up(shop, RunConfig(budget=budget)) for budget in ("quick", "full"))
+    assert {"popularity", "personal_frequency"} <= set(quick.names)
+    assert "ease" in full.left_out, "60,000 products cubed"
+    assert set(full.left_out) <= set(quick.left_out)
+    assert "CPU seconds before any tuning" in quick.left_out["ease"]
+    assert set(quick.names) | set(quick.left_out) == set(MODELS)
+    spent = sum(FITS * seconds(name, LARGE) for name in quick.names if name not in REFERENCE)
+    assert spent <= SECONDS["quick"]
+
+
+def test_what_proved_itself_is_admitted_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Size, "of", classmethod(lambda *_: replace(LARGE, products=5_000, lines=2_000_000)))
+    costs = {name: {"start": 1.0} for name in MODELS}
+    monkeypatch.setattr(rooms, "_costs", lambda: costs)
+    monkeypatch.setitem(SECONDS, "quick", 3.0 * FITS)
+    found = line_up(random_shop(0, customers=20), RunConfig(budget="quick"))
+    assert set(found.names) - REFERENCE == set(rooms.WORTH[:3])
+    assert not any(model_class(name).joins for name in found.names)
+
+
+def test_models_that_were_asked_for_are_tried_whatever_they_cost() -> None:
+    found = line_up(random_shop(0, customers=20), RunConfig(budget="quick", models=("popularity", "ease")))
+    assert found.names == ("popularity", "ease")
+    assert found.left_out["item_knn"] == "not asked for"
