@@ -89,8 +89,6 @@ def category_block(batch: Batch, facts: Facts, row: Ints, code: Codes) -> Column
 
 def price_block(batch: Batch, facts: Facts, row: Ints, code: Codes) -> Columns:
     """Log price of the product less what the customer usually pays, in units of the customer's spread too."""
-    if "price" not in facts.columns:
-        return {}
     size, price = len(batch), log_price(batch.lines)
     known = np.isfinite(price)
     number = np.bincount(batch.row[known], minlength=size).clip(1)

@@ -170,20 +170,16 @@ def repeat_facts(data: Dataset) -> dict[str, Floats]:
 
 
 def price_facts(data: Dataset, levels: dict[str, Codes]) -> dict[str, Floats]:
-    """Mean log price paid, now beside usual, and its percentile overall and in the deepest level; +inf = unknown.
-
-    Empty where no amounts are known.
-    """
+    """Mean log price paid, now beside usual, and its percentile overall and in the deepest level; +inf = unknown."""
     lines, size = data.purchases, data.shape[1]
     price = log_price(lines)
     known = np.isfinite(price)
-    if not known.any():
-        return {}
     product, price = lines.product[known], price[known]
     usual = _mean(product, price, size)
     recent = ((data.as_of - lines.time[known]) / data.unit) <= RECENT_PRICE
     now = _mean(product[recent], price[recent], size)
-    moved = np.where(np.isfinite(now) & np.isfinite(usual), np.nan_to_num(now - usual, posinf=0.0), np.inf)
+    moved = np.full(size, np.inf)
+    np.subtract(now, usual, out=moved, where=np.isfinite(now))
     found = {"price": usual, "price_moved": moved, "price_place": percentile(np.zeros(size, np.int32), usual)}
     for name in list(levels)[-1:]:
         found[f"price_in_{name}"] = percentile(levels[name], usual)
