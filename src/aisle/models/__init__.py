@@ -31,6 +31,8 @@ MODELS: dict[str, str] = {
     "bought_together": "aisle.models.bought_together:BoughtTogether",
     "repeat_hazard": "aisle.models.repeat_hazard:RepeatHazard",
     "hybrid_factorization": "aisle.models.hybrid_factorization:HybridFactorization",
+    "ranker": "aisle.models.ranker:Ranker",
+    "stack": "aisle.models.stack:Stack",
 }
 """registry name -> "module:Class"; lazy, so that asking for the names imports no model."""
 
