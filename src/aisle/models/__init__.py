@@ -23,6 +23,7 @@ MODELS: dict[str, str] = {
     "tifu_knn": "aisle.models.tifu_knn:TIFUKNN",
     "repeat_hazard": "aisle.models.repeat_hazard:RepeatHazard",
     "hybrid_factorization": "aisle.models.hybrid_factorization:HybridFactorization",
+    "basket_transformer": "aisle.models.basket_transformer:BasketTransformer",
 }
 """registry name -> "module:Class"; lazy, so that asking for the names imports no model."""
 
