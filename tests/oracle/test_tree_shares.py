@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -13,9 +14,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from aisle.data.dataset import Dataset
+from aisle.data.entities import Level
 from aisle.data.nodes import ROOT, Nodes
 from aisle.data.schema import CleanTables
 from aisle.errors import UsageError
+from aisle.models import create
 from aisle.models.tree_shares import USUAL_LAUNCH, TreeShares
 from tests.contract.worlds import CUT, START, tables, world
 
@@ -27,7 +30,7 @@ def everyone(data: Dataset) -> np.ndarray:
 # --- the oracle: the same numbers by loops over dictionaries ----------------------------------------------------------
 
 
-def path(levels: tuple, row: int) -> tuple[str, ...]:
+def path(levels: tuple[Level, ...], row: int) -> tuple[str, ...]:
     """Names of the nodes above a row, from the root."""
     found = ["all"]
     for level in levels:
@@ -36,9 +39,9 @@ def path(levels: tuple, row: int) -> tuple[str, ...]:
     return tuple(found)
 
 
-def tally(rows: list[tuple[int, int, float]], who: set[int] | None, places: list[tuple[str, ...]]) -> dict:
+def tally(rows: list[tuple[int, int, float]], who: set[int] | None, places: list[tuple[str, ...]]) -> dict[Any, float]:
     """Purchases of some customers (None = all) below every node and of every product."""
-    counts: dict = {}
+    counts: dict[Any, float] = {}
     for customer, product, weight in rows:
         if who is None or customer in who:
             for node in (*places[product], product):
@@ -211,4 +214,4 @@ def test_nodes_hang_where_their_branch_ends() -> None:
 )
 def test_wrong_settings_are_refused(setting: str, value: float) -> None:
     with pytest.raises(UsageError, match=setting):
-        TreeShares(**{setting: value})
+        create("tree_shares", **{setting: value})

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 from aisle.bundle import Recommender, load, save
 from aisle.data.dataset import Dataset
-from aisle.data.doctor.tables import check_parents
 from aisle.data.entities import Entities, Level
+from aisle.data.hierarchy import check_parents
 from aisle.data.vocab import Vocab
 from aisle.errors import UsageError
 from aisle.jobs.ranks import ranks_for
