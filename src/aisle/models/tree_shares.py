@@ -143,7 +143,7 @@ class TreeShares(Model):
         kappa = self.strength_[0, self.depth_]
         chance = self._down(self._shrunk(below, below, shares[row, :n_nodes], kappa))
         left = kappa / (below + kappa)  # what the customer's own purchases leave to those of others
-        scores = (chance * left).astype(np.float32)[:, above]
+        scores: Floats = (chance * left).astype(np.float32)[:, above]
         scores *= shares[:, n_nodes:].astype(np.float32)[row]
         at = np.repeat(np.arange(len(batch)), np.diff(own.indptr))
         node = above[own.indices]
