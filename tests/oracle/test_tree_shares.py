@@ -19,7 +19,7 @@ from aisle.data.nodes import ROOT, Nodes
 from aisle.data.schema import CleanTables
 from aisle.errors import UsageError
 from aisle.models import create
-from aisle.models.tree_shares import USUAL_LAUNCH, TreeShares
+from aisle.models.tree_shares import LAUNCH_DAYS, USUAL_LAUNCH, TreeShares
 from tests.contract.worlds import CUT, START, tables, world
 
 
@@ -173,6 +173,28 @@ def test_a_new_product_of_the_category_one_likes_comes_first_among_the_new(custo
     assert (scores[:40][~likes_food, food] < scores[:40][~likes_food, tool]).all()
     new = int(data.customers.vocab.codes(["new"])[0])
     assert (scores[new, tool] > 2 * scores[new, food]) == groups
+
+
+def test_what_new_products_sell_is_learnt_from_those_that_were_new() -> None:
+    """30 old products sell once a day, 25 came later and sold every other day; one is still to come."""
+    rows = [("c", f"o{i:02}", day) for i in range(30) for day in range(300)]
+    rows += [("c", f"n{i:02}", day) for i in range(25) for day in range(120 + i, 300, 2)]
+    rows += [("c", "late", day) for day in range(290, 300)]  # too short on sale to be counted among the launches
+    lines = pl.DataFrame(rows, schema=["customer_id", "product_id", "day"], orient="row").with_columns(
+        timestamp=pl.lit(START).cast(pl.Datetime("us")) + pl.duration(days="day"), quantity=1.0
+    )
+    names = [*sorted({product for _, product, _ in rows}), "next"]
+    products = pl.DataFrame({"product_id": names, "category_1": "all"})
+    people = pl.DataFrame({"customer_id": ["c"]})
+    data = Dataset.of(CleanTables(transactions=lines.drop("day"), products=products, customers=people))
+    model = TreeShares(customer=False, half_life_days=None).fit(data)
+    mean = len(rows) / 56
+    assert model.launch_ == pytest.approx(14 / (mean * 28 / 300))
+    scores = dict(zip(data.products.vocab.ids, model.score(data.batch(everyone(data)))[0].tolist(), strict=True))
+    assert scores["next"] == pytest.approx(model.launch_ * mean / len(rows))
+    young = 1 - 10 / LAUNCH_DAYS
+    assert scores["late"] == pytest.approx((10 + young * model.launch_ * mean) / len(rows))
+    assert scores["o00"] == pytest.approx(300 / len(rows))
 
 
 def test_that_a_new_product_was_never_bought_says_nothing() -> None:
