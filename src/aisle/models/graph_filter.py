@@ -144,7 +144,7 @@ def right_vectors(graph: Sparse, k: int, seed: int) -> Floats:
         squares, vectors = np.linalg.eigh((across @ across.T).toarray())
     else:
         start = np.random.default_rng(seed).standard_normal(least)
-        square = LinearOperator((least, least), lambda v: across @ (across.T @ v), dtype=np.float64)
+        square = LinearOperator((least, least), lambda v: np.asarray(across @ (across.T @ v)), dtype=np.float64)
         squares, vectors = eigsh(square, k, v0=start)
     order = np.argsort(-squares, kind="stable")[:k]
     order = order[squares[order] > 1e-10 * squares.max()]  # beyond the rank any direction would do
