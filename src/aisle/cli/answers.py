@@ -36,27 +36,28 @@ def recommend(
     k: Annotated[int, typer.Option("-k", help="Products a customer.")] = 10,
     repeats: Annotated[str, typer.Option(help="mixed, new or only.")] = "mixed",
     only_products: Annotated[Path | None, typer.Option(help="File of product ids: nothing else is listed.")] = None,
+    variants: Annotated[str, typer.Option(help="one or all variants of a product in a list.")] = "one",
+    level: Annotated[str, typer.Option(help="product, category_1 …, or leaf: what is listed.")] = "product",
+    by: Annotated[str | None, typer.Option(help="One list a group: group_1 …, store, segment, an attribute.")] = None,
+    shrinkage: Annotated[float, typer.Option(help="Members that weigh as much as the sister groups, with --by.")] = 5.0,
     quiet: Annotated[bool, typer.Option("--quiet", help="No progress on stderr.")] = False,
 ) -> None:
-    """Open the bundle of a run and write lists.
+    """Open the bundle of a run and write lists: of products or categories, for customers or for groups of them.
 
-    Example:
+    Examples:
 
       aisle recommend results/model --customers ids.txt -k 5 --out lists.parquet
+
+      aisle recommend results/model --level category_1 --by group_2 --out regions.csv
     """
     from aisle.config import load_config
+    from aisle.jobs.recommend import Wanted
     from aisle.jobs.recommend import recommend as recommend_job
 
-    rules = load_config(None, k=k, repeats=repeats)
-    rows = recommend_job(
-        bundle,
-        out,
-        customers=customers,
-        k=rules.k,
-        repeats=rules.repeats,
-        only_products=only_products,
-        progress=progress(quiet),
-    )
+    rules = load_config(None, k=k, repeats=repeats, variants=variants)
+    policy = {"k": rules.k, "repeats": rules.repeats, "variants": rules.variants, "only_products": only_products}
+    wanted = Wanted(customers=customers, level=level, by=by, shrinkage=shrinkage, **policy)  # type: ignore[arg-type]
+    rows = recommend_job(bundle, out, wanted, progress(quiet))
     typer.echo(f"{rows:,} rows written to {out}")
 
 
