@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from aisle.cli.answers import explain, recommend, similar, together
+from aisle.cli.answers import due, explain, recommend, similar, together
 from aisle.cli.screen import progress, show
 from aisle.errors import AisleError
 from aisle.version import VERSION
@@ -233,7 +233,7 @@ def evaluate(
     show(run_summary(certificate, str(out or "")))
 
 
-for answer in (explain, recommend, similar, together):
+for answer in (explain, recommend, similar, together, due):
     app.command()(answer)
 
 
