@@ -31,7 +31,7 @@ from aisle.features.pairs import basket_places, decayed_counts, everyone
 from aisle.features.repeats import Repeats, repeats
 from aisle.models.base import Model, without_empty
 from aisle.models.nn.windows import Question, questions, sales_before
-from aisle.types import Bools, Doubles, Floats, Ints, Sparse, Times
+from aisle.types import Bools, Codes, Doubles, Floats, Ints, Sparse, Times
 
 HALF_LIVES = (28.0, 91.0, 182.0)
 AGES = (1.0, 3.0, 7.0, 14.0, 28.0, 56.0, 112.0, 224.0, 448.0)
@@ -50,6 +50,27 @@ PRODUCT_GAP = 5.0
 RARE = -4.0
 """Log odds of a product bought once, before anything is learnt."""
 NEWTON_STEPS, TOLERANCE = 25, 1e-6
+
+
+@dataclass(frozen=True, eq=False)
+class Due:
+    """When P pairs of a batch row and an own product come round again, by row, then product. Days (baskets)."""
+
+    row: Ints
+    product: Codes
+    times: Doubles
+    """(P,) baskets that hold the product."""
+    last: Doubles
+    """(P,) age of the latest of them."""
+    gap: Doubles
+    """(P,) usual time from one purchase to the next: the customer's own gaps, drawn towards the product's."""
+    chance: Floats
+    """(P,) chance that it is bought again in the window."""
+
+    @property
+    def wait(self) -> Doubles:
+        """(P,) time from the question to the expected purchase; below 0 = overdue."""
+        return self.gap - self.last
 
 
 @dataclass(kw_only=True, eq=False)
@@ -81,6 +102,8 @@ class RepeatHazard(Model):
     """(I,) latest sale to anybody, in clock ticks."""
     first_time_: Floats = field(init=False, repr=False)
     """(I,) chance that a customer who never bought the product buys it in a window."""
+    window_days_: float = field(init=False, repr=False)
+    """Length of the windows, in days (baskets)."""
 
     def __post_init__(self) -> None:
         for setting in ("windows", "ridge", "max_customers", "max_pairs"):
@@ -105,6 +128,7 @@ class RepeatHazard(Model):
         x: Sparse = sp.csr_array(sp.vstack(designs, format="csr"))
         self.weights_ = logistic(x, np.concatenate(answers), PRIOR, self.ridge)
         self._look(data)
+        self.window_days_ = ticks / data.unit
         self.first_time_ = _first_times(data, asked, sales_before(data, data.as_of, ticks)[-1])
         return self
 
@@ -113,12 +137,34 @@ class RepeatHazard(Model):
         self.check_fitted()
         own = repeats(batch)
         scores = np.tile(self.first_time_, (len(batch), 1))
+        scores[own.row, own.product] = self._chances(batch, own)
+        return without_empty(scores, batch)
+
+    def due(self, batch: Batch) -> Due:
+        """Own products with the time of their next purchase and its chance within ``window_days_``."""
+        self.check_fitted()
+        own = repeats(batch)
+        return Due(
+            row=own.row,
+            product=own.product,
+            times=own.times,
+            last=own.last,
+            gap=np.exp(self._usual(own)),
+            chance=self._chances(batch, own).astype(np.float32),
+        )
+
+    def _chances(self, batch: Batch, own: Repeats) -> Doubles:
+        """(P,) chance that each pair is bought in the window."""
         place, height = self._places(batch, own)
         odds = np.zeros(len(own))
         for column in range(place.shape[1]):  # in a fixed order, so that a row never depends on the batch
             odds += self.weights_[place[:, column]] * height[:, column]
-        scores[own.row, own.product] = 1 / (1 + np.exp(-odds))
-        return without_empty(scores, batch)
+        return np.asarray(1 / (1 + np.exp(-odds)))
+
+    def _usual(self, own: Repeats) -> Doubles:
+        """(P,) logarithm of the usual gap: the customer's own, drawn towards the product's."""
+        known = own.times - 1
+        return np.asarray((own.gap * known + OWN_GAP * self.product_gap_[own.product]) / (known + OWN_GAP))
 
     def _look(self, data: Dataset) -> None:
         """What is known of the products at the moment of ``data``."""
@@ -149,8 +195,7 @@ class RepeatHazard(Model):
         np.maximum.at(oldest, batch.row, batch.age_days)
         np.minimum.at(latest, batch.row, batch.age_days)
         silence = (batch.at - self.last_sale_[own.product]) / unit
-        gap = (own.gap * (own.times - 1) + OWN_GAP * self.product_gap_[own.product]) / (own.times - 1 + OWN_GAP)
-        due = np.log(own.last) - gap
+        due = np.log(own.last) - self._usual(own)
         decayed = [decayed_counts(batch, half_life).data.astype(np.float64) for half_life in HALF_LIVES]
         values = [
             np.log(own.times),
