@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections import Counter, defaultdict
 from functools import cache
+from itertools import pairwise
 from statistics import fmean
 
 import numpy as np
@@ -91,7 +92,7 @@ def rhythm(baskets: list[list[Line]], things: dict[int, int], thing: int) -> dic
     if not held:
         return {}
     ago, ages = [a for a, _ in held], [d for _, d in held]
-    gaps = [math.log(max(old - new, 0.5)) for old, new in zip(ages, ages[1:], strict=False)]
+    gaps = [math.log(max(old - new, 0.5)) for old, new in pairwise(ages)]
     gap = fmean(gaps) if gaps else NAN
     return {
         "count": len(held), "share": len(held) / n, "ago": ago[-1], "ago_share": ago[-1] / n, "first_ago": ago[0],
@@ -108,7 +109,8 @@ def test_customer_block() -> None:
         baskets = baskets_of(u)
         got = {n.removeprefix("customer_"): float(column(n)[u, 0]) for n in computed()[0] if n.startswith("customer_")}
         if not baskets:
-            assert got["baskets"] == 0 and math.isnan(got["silence"])
+            assert got["baskets"] == 0
+            assert math.isnan(got["silence"])
             continue
         n, bought = len(baskets), Counter(x[2] for b in baskets for x in b)
         oldest, latest = age(baskets[0][0][3]), age(max(x[3] for x in baskets[-1]))
@@ -166,7 +168,7 @@ def test_repeats_of_products() -> None:
             for x in b:
                 when[x[2]].append(age(x[3]))
         for i, ages in when.items():
-            gaps[i] += [math.log(max(a - b, 0.5)) for a, b in zip(ages, ages[1:], strict=False)]
+            gaps[i] += [math.log(max(a - b, 0.5)) for a, b in pairwise(ages)]
     overall = fmean(g for own in gaps.values() for g in own)
     for i in range(PRODUCTS):
         mine = [n for (_, product), n in counts.items() if product == i]

@@ -8,15 +8,15 @@ from functools import cache
 
 import numpy as np
 import pytest
+from tests.contract.worlds import world
+from tests.world.hybrid_shops import Line, shop
+from tests.world.test_ranker import WEEK, everyone, recall, rhythmic
 
 from aisle.data.dataset import Dataset
 from aisle.errors import UsageError
 from aisle.models import create, holding
 from aisle.models.stack import Lists, Stack
-from aisle.types import DAY
-from tests.contract.worlds import world
-from tests.world.hybrid_shops import Line, shop
-from tests.world.test_ranker import everyone, recall, rhythmic
+
 
 @cache
 def halves() -> Dataset:
@@ -29,7 +29,7 @@ def halves() -> Dataset:
             lines.append((f"c{who:02}", f"o-{own[week % 3]:02}", 7 * week + who % 7, 1.0, None))
             lines.append((f"c{who:02}", f"w-{week // 4:02}", 7 * week + who % 7, 1.0, None))
     data = shop(lines)
-    return data.before(data.end - 7 * DAY)
+    return data.before(data.end - WEEK)
 
 
 @cache
