@@ -109,7 +109,7 @@ def launches() -> Dataset:
 
 def test_a_new_product_comes_first_where_newcomers_sell() -> None:
     data = launches()
-    sources = {"recent_popularity": {}, "item_knn": {}, "tree_shares": {}}
+    sources: dict[str, dict[str, object]] = {"recent_popularity": {}, "item_knn": {}, "tree_shares": {}}
     model = Ranker(sources=sources, target_days=7, windows=6).fit(data)
     scores = model.score(everyone(data))
     ids = data.products.vocab.ids.to_list()
