@@ -59,7 +59,7 @@ class Block(nn.Module):
         """(B, T, D) from the same; ``bias`` as ``AttentionBias`` gives it."""
         x = x + self._gate(0, x) * self._drop(self.out(self._attend(self.first(x), bias)))
         half, gate = self.up(self.second(x)).chunk(2, dim=-1)
-        return x + self._gate(1, x) * self._drop(self.down(F.silu(gate) * half))  # type: ignore[no-any-return]
+        return x + self._gate(1, x) * self._drop(self.down(F.silu(gate) * half))
 
     def _attend(self, x: Tensor, bias: Tensor) -> Tensor:
         size, length, dim = x.shape

@@ -60,7 +60,7 @@ class ProductTower(nn.Module):
         told = self.has_id[products]
         if keep is not None:
             told = told * keep
-        out = self.id_gate * told[:, None] * self.ids(products)
+        out: Tensor = self.id_gate * told[:, None] * self.ids(products)
         if self.levels is not None:
             out = out + self.levels(self.content.take(products))
         if self.text is not None:
