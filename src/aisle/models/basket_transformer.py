@@ -56,6 +56,8 @@ CUTS = 24
 """Earlier moments at which what sells is known."""
 BLIND_EPOCHS = 10
 """Where the data hold a single window, so that nothing can say when to stop."""
+BIAS_SPEED = 5.0
+"""The table of distances starts far from where it can end, and few numbers are in it."""
 Device: TypeAlias = Literal["auto", "cpu", "cuda"]
 Precision: TypeAlias = Literal["auto", "float32", "bfloat16"]
 CONTENT = ("indptr", "column", "value")
@@ -270,8 +272,8 @@ class BasketTransformer(Model):
         names = data.products.names if self.content else None
         text = torch.from_numpy(text_vectors(names, sold > 0, self.text, self.seed))
         net = self._build(rows, numbers, text)
-        told = rows.width + numbers.shape[1] + text.shape[1] > 0
-        net.tower.has_id.copy_(torch.from_numpy(sold >= (max(self.rare, 1) if told else 1)))
+        least = torch.where(net.tower.has_content, max(self.rare, 1), 1)
+        net.tower.has_id.copy_(torch.from_numpy(sold) >= least)
         net.to(self._device)
         return net, torch.from_numpy(what_sells(data, ticks, CUTS))
 
@@ -350,6 +352,7 @@ class BasketTransformer(Model):
             learning_rate=self.learning_rate,
             weight_decay=self.weight_decay,
             patience=self.patience,
+            speeds={"bias": BIAS_SPEED},
             seed=self.seed + self.epochs_,  # going on meets other draws
             rate=self.rate,
             warm_up=self.warm_up,

@@ -19,12 +19,14 @@ MONTH = 30.0
 class AttentionBias(nn.Module):
     """(B or 1, H, T, T) what is added to attention logits: -inf for the future, else a function of how long ago.
 
-    ``distance[h, i - j] - power_h · log(1 + (t_i - t_j) / τ_h)``; both start at 0: all of the past counts alike.
+    ``distance[h, i - j] - power_h · log(1 + (t_i - t_j) / τ_h)``; the power starts at 0, the table between 0
+    (the first head: all of the past counts alike) and ``-log(1 + i - j)`` (the last one).
     """
 
     def __init__(self, heads: int, length: int) -> None:
         super().__init__()
-        self.distance = nn.Parameter(torch.zeros(heads, min(length + 1, FAR)))
+        far = torch.log1p(torch.arange(float(min(length + 1, FAR))))
+        self.distance = nn.Parameter(-torch.linspace(0.0, 1.0, heads)[:, None] * far)
         self.power = nn.Parameter(torch.zeros(heads))
         self.log_scale = nn.Parameter(torch.linspace(1.0, 2.0, heads) * torch.log(torch.tensor(MONTH)) / 1.5)
 
