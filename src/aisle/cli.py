@@ -40,6 +40,7 @@ def run(
     memory: Annotated[str | None, typer.Option(help="Memory budget, for example 4GB.")] = None,
     seed: Annotated[int | None, typer.Option(help="Seed of everything random. [0]")] = None,
     repeats: Annotated[str | None, typer.Option(help="mixed, new or only: may bought products be listed?")] = None,
+    variants: Annotated[str | None, typer.Option(help="one or all variants of a product in a list. [one]")] = None,
     only_products: Annotated[str | None, typer.Option(help="File of product ids: nothing else is listed.")] = None,
     only_customers: Annotated[str | None, typer.Option(help="File of customer ids: nobody else gets a list.")] = None,
     no_profile: Annotated[str | None, typer.Option(help="File of customers who opted out of profiling.")] = None,
@@ -73,6 +74,7 @@ def run(
         memory=memory,
         seed=seed,
         repeats=repeats,
+        variants=variants,
         only_products=only_products,
         only_customers=only_customers,
         no_profile=no_profile,
@@ -257,27 +259,28 @@ def recommend(
     k: Annotated[int, typer.Option("-k", help="Products a customer.")] = 10,
     repeats: Annotated[str, typer.Option(help="mixed, new or only.")] = "mixed",
     only_products: Annotated[Path | None, typer.Option(help="File of product ids: nothing else is listed.")] = None,
+    variants: Annotated[str, typer.Option(help="one or all variants of a product in a list.")] = "one",
+    level: Annotated[str, typer.Option(help="product, category_1 …, or leaf: what is listed.")] = "product",
+    by: Annotated[str | None, typer.Option(help="One list a group: group_1 …, store, segment, an attribute.")] = None,
+    shrinkage: Annotated[float, typer.Option(help="Members that weigh as much as the sister groups, with --by.")] = 5.0,
     quiet: QuietOption = False,
 ) -> None:
-    """Open the bundle of a run and write lists.
+    """Open the bundle of a run and write lists: of products or categories, for customers or for groups of them.
 
-    Example:
+    Examples:
 
       aisle recommend results/model --customers ids.txt -k 5 --out lists.parquet
+
+      aisle recommend results/model --level category_1 --by group_2 --out regions.csv
     """
     from aisle.config import load_config
+    from aisle.jobs.recommend import Wanted
     from aisle.jobs.recommend import recommend as recommend_job
 
-    rules = load_config(None, k=k, repeats=repeats)
-    rows = recommend_job(
-        bundle,
-        out,
-        customers=customers,
-        k=rules.k,
-        repeats=rules.repeats,
-        only_products=only_products,
-        progress=_progress(quiet),
-    )
+    rules = load_config(None, k=k, repeats=repeats, variants=variants)
+    policy = {"k": rules.k, "repeats": rules.repeats, "variants": rules.variants, "only_products": only_products}
+    wanted = Wanted(customers=customers, level=level, by=by, shrinkage=shrinkage, **policy)  # type: ignore[arg-type]
+    rows = recommend_job(bundle, out, wanted, _progress(quiet))
     typer.echo(f"{rows:,} rows written to {out}")
 
 
@@ -305,6 +308,31 @@ def similar(
     for lost in [one for one in ids if one not in set(found[found.columns[0]])]:
         why = "opted out of profiling, or nothing to compare" if customers else "bought by too few, or nothing on sale"
         typer.echo(f"{lost}: nothing similar ({why})", err=True)
+
+
+@app.command()
+def together(
+    bundle: Annotated[Path, typer.Argument(help="The model/ folder of a run.")],
+    ids: Annotated[list[str] | None, typer.Argument(metavar="[ID]...", help="Product ids. [all]")] = None,
+    k: Annotated[int, typer.Option("-k", help="How many, for each id.")] = 10,
+    by: Annotated[str, typer.Option(help="lift, confidence, leverage, cosine or support.")] = "lift",
+    min_support: Annotated[int, typer.Option("--min-support", help="Baskets with both products, at least.")] = 2,
+) -> None:
+    """Products bought together: association rules over all baskets.
+
+    Examples:
+
+      aisle together results/model 85123A
+
+      aisle together results/model -k 3 --by confidence --min-support 20
+    """
+    from aisle.api import rules
+    from aisle.bundle import load
+
+    found = rules(load(bundle), ids or None, k=k, by=by, min_support=min_support)  # type: ignore[arg-type]
+    _show_frame(f"Bought together with {', '.join(ids) if ids else 'each product'}", found)
+    for lost in [one for one in ids or [] if one not in set(found["product_id"])]:
+        typer.echo(f"{lost}: no rules (in fewer than {min_support} baskets with any other product on sale)", err=True)
 
 
 def main() -> None:

@@ -32,16 +32,16 @@ class SLIM(Model):
 
     name: ClassVar[str] = "slim"
     space: ClassVar[dict[str, tuple[Any, ...]]] = {
-        "l1": (1.0, 0.1, 5.0),
-        "l2": (30.0, 300.0),
+        "l2": (300.0, 100.0, 1000.0),
+        "l1": (1.0, 5.0),
         "half_life_days": (182.0, None),
         "own_weight": (0.3, 0.03),
     }
 
     l1: float = 1.0
     """Penalty on weights; larger keeps fewer of them. In customers: a pair must be worth that many to count."""
-    l2: float = 30.0
-    """Penalty on squares of weights; larger shares weight among products that go together, try 1 to 1,000."""
+    l2: float = 300.0
+    """Penalty on squares of weights; larger shares weight among products that go together, try 10 to 1,000."""
     neighbours: int = 100
     """Products that may get a weight, for each product; fit takes time with the square."""
     half_life_days: float | None = 182.0

@@ -1,0 +1,255 @@
+"""What is known of every product at a moment: sales, repeats, price, place in the tree, company in baskets, groups.
+
+``Facts.at(dataset)`` is the one pass over the purchases; everything else asks the arrays. Facts hold plain arrays and
+names, so that a fitted model can keep them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+import numpy as np
+import scipy.sparse as sp
+
+from aisle.data.dataset import Dataset
+from aisle.data.entities import Features, Level
+from aisle.data.events import Events, first_of_basket, sparse_sum
+from aisle.features.pairs import cosine_neighbours, decay, everyone
+from aisle.features.ranking.rhythm import rhythms
+from aisle.types import DAY, NEVER, Clock, Codes, Doubles, Floats, Ints, Sparse, Times
+
+HALF_LIVES: dict[Clock, tuple[float, ...]] = {"time": (7.0, 28.0, 91.0), "sequence": (1.0, 3.0, 10.0)}
+"""Days (baskets) over which sales of a product fade."""
+SEASON, YEAR = 21 * DAY, 365 * DAY
+"""Same weeks last year: so long before and after the day a year ago."""
+RECENT_PRICE = 28.0
+"""The price now is the mean of so many days."""
+COMPANY, KIN = 100, 200
+"""Neighbours kept of each product: in baskets, and over customers."""
+SHRINK = 5.0
+DRAWN = 20.0
+"""Purchases that a group is drawn towards everybody's shares with."""
+MAX_LEVELS, MAX_CODES = 6, 2_000
+"""Attributes used, at most, and groups of one."""
+LAST_SALE, FIRST_SALE = "last_sale", "first_sale"
+COMPANY_OF, KIN_OF = "company", "kin"
+FRONT, PARTS = "facts:", ("data", "indices", "indptr", "shape")
+Array: TypeAlias = "np.ndarray[Any, np.dtype[Any]]"
+
+
+@dataclass(frozen=True, eq=False)
+class Facts:
+    """Products as they were known at a moment."""
+
+    columns: dict[str, Floats]
+    """Each (I,), without NaN: +inf where unknown."""
+    first_sale: Times
+    """(I,) ``NEVER`` where there was none."""
+    last_sale: Times
+    levels: dict[str, Codes]
+    """Each (I,) code of the product at a level of the tree or in an attribute, -1 = unknown."""
+    company: Sparse
+    """(I, I) cosine between products over baskets; row: in the basket."""
+    kin: Sparse
+    """(I, I) cosine between products over customers."""
+    groups: dict[str, Sparse]
+    """Each (G, I) baskets of customers of the group with the product."""
+
+    @classmethod
+    def at(cls, data: Dataset) -> Facts:
+        """Facts at ``data.as_of``."""
+        lines, size = data.purchases, data.shape[1]
+        lines = lines.take(first_of_basket(lines, lines.customer))
+        first, last = np.full(size, NEVER), np.full(size, -NEVER)
+        np.minimum.at(first, lines.product, lines.time)
+        np.maximum.at(last, lines.product, lines.time)
+        chosen = (*data.products.tree, *data.products.categories)
+        levels = {level.name: level.codes for level in chosen[:MAX_LEVELS] if len(level.vocab)}
+        columns = sales_facts(data, lines) | repeat_facts(data) | price_facts(data, levels)
+        for name, codes in levels.items():
+            columns[f"{name}_share"] = within(codes, data.popularity)
+        return cls(columns, first, last, levels, _company(lines, size), _kin(data), group_counts(data, lines))
+
+    def state(self) -> tuple[dict[str, Array], dict[str, list[str]]]:
+        """Flat arrays, their names beginning with ``facts:``, and the names by kind, in order."""
+        arrays: dict[str, Array] = {f"{FRONT}{name}": getattr(self, name) for name in (FIRST_SALE, LAST_SALE)}
+        names: dict[str, list[str]] = {}
+        for kind in ("columns", "levels"):
+            names[kind] = list(getattr(self, kind))
+            arrays |= {f"{FRONT}{kind}:{name}": array for name, array in getattr(self, kind).items()}
+        names["groups"] = list(self.groups)
+        matrices = {COMPANY_OF: self.company, KIN_OF: self.kin}
+        matrices |= {f"groups:{name}": matrix for name, matrix in self.groups.items()}
+        for name, matrix in matrices.items():
+            arrays |= {f"{FRONT}{name}.{part}": np.asarray(getattr(matrix, part)) for part in PARTS}
+        return arrays, names
+
+    @classmethod
+    def restored(cls, arrays: dict[str, Array], names: dict[str, list[str]]) -> Facts:
+        """Undo ``state``."""
+
+        def matrix(name: str) -> Sparse:
+            data, indices, indptr, shape = (arrays[f"{FRONT}{name}.{part}"] for part in PARTS)
+            return sp.csr_array((data, indices, indptr), shape=(int(shape[0]), int(shape[1])))
+
+        return cls(
+            columns={name: arrays[f"{FRONT}columns:{name}"] for name in names["columns"]},
+            first_sale=arrays[FRONT + FIRST_SALE],
+            last_sale=arrays[FRONT + LAST_SALE],
+            levels={name: arrays[f"{FRONT}levels:{name}"] for name in names["levels"]},
+            company=matrix(COMPANY_OF),
+            kin=matrix(KIN_OF),
+            groups={name: matrix(f"groups:{name}") for name in names["groups"]},
+        )
+
+    def log_lift(self, group: str, of: Codes, code: Codes) -> Doubles:
+        """(P,) log of how much more of its purchases the group ``of`` (P,) gives to the product than everybody does.
+
+        Groups are drawn towards 0 by ``DRAWN`` purchases; 0 for the group -1.
+        """
+        counts = self.groups[group]
+        dense_row = np.asarray(counts.sum(axis=1)).ravel()
+        share = np.exp(self.columns["log_share"].astype(np.float64))[code]
+        known = of >= 0
+        out = np.zeros(len(code))
+        there = cells(counts, of[known], code[known])
+        total = dense_row[of[known]]
+        out[known] = np.log((there + DRAWN * share[known]) / (total + DRAWN)) - np.log(share[known])
+        return out
+
+
+def cells(matrix: Sparse, row: Codes | Ints, column: Codes | Ints) -> Doubles:
+    """(P,) single cells of a CSR array."""
+    if not len(row):
+        return np.zeros(0)
+    return np.asarray(matrix[row, column], dtype=np.float64).ravel()
+
+
+def sales_facts(data: Dataset, lines: Events) -> dict[str, Floats]:
+    """Shares of sales, overall and fading, trend, rank, size of the baskets, and sales of these weeks last year.
+
+    ``lines`` are those of ``data.purchases`` with each product once a basket.
+    """
+    size = data.shape[1]
+    age = (data.as_of - lines.time) / data.unit
+    baskets = np.bincount(lines.product, minlength=size)
+    found = {"log_share": log_share(baskets.astype(np.float64))}
+    for place, half_life in enumerate(HALF_LIVES[data.clock]):
+        fading = np.bincount(lines.product, weights=decay(age, half_life), minlength=size)
+        found[f"log_share_{place}"] = log_share(fading)
+    found["trend"] = found["log_share_0"] - found["log_share_2"]
+    found["rank"] = np.log1p(data.tie_rank)
+    company = np.bincount(lines.basket)[lines.basket].astype(np.float64) if len(lines) else np.zeros(0)
+    found["basket_size"] = np.bincount(lines.product, weights=company, minlength=size) / np.maximum(baskets, 1)
+    if data.clock == "time":
+        season = np.abs(lines.time - (data.as_of - YEAR)) <= SEASON
+        then = np.bincount(lines.product[season], minlength=size).astype(np.float64)
+        found["last_year"] = log_share(then) - found["log_share"] if season.any() else np.full(size, np.inf)
+    return {name: column.astype(np.float32) for name, column in found.items()}
+
+
+def repeat_facts(data: Dataset) -> dict[str, Floats]:
+    """Share of customers who bought it, repeat rate (rebuyers + 1) / (buyers + 10), baskets a buyer, usual gap."""
+    batch, size = everyone(data), data.shape[1]
+    own = rhythms(batch, batch.lines.product, size)
+    product, count = own.key % size, own.columns["count"]
+    buyers = np.bincount(product, minlength=size)
+    again = np.bincount(product[count > 1], minlength=size)
+    people = max(int((~batch.empty).sum()), 1)
+    gaps = np.bincount(product, weights=count - 1, minlength=size)
+    logs = np.bincount(product, weights=np.nan_to_num(own.columns["gap"]) * (count - 1), minlength=size)
+    usual = logs.sum() / max(gaps.sum(), 1.0)
+    found = {
+        "buyers": buyers / people,
+        "repeat_rate": (again + 1) / (buyers + 10),
+        "per_buyer": np.bincount(product, weights=count, minlength=size) / np.maximum(buyers, 1),
+        "gap": (logs + SHRINK * usual) / (gaps + SHRINK),
+    }
+    return {name: column.astype(np.float32) for name, column in found.items()}
+
+
+def price_facts(data: Dataset, levels: dict[str, Codes]) -> dict[str, Floats]:
+    """Mean log price paid, now beside usual, and its percentile overall and in the deepest level; +inf = unknown."""
+    lines, size = data.purchases, data.shape[1]
+    price = log_price(lines)
+    known = np.isfinite(price)
+    product, price = lines.product[known], price[known]
+    usual = _mean(product, price, size)
+    recent = ((data.as_of - lines.time[known]) / data.unit) <= RECENT_PRICE
+    now = _mean(product[recent], price[recent], size)
+    moved = np.full(size, np.inf)
+    np.subtract(now, usual, out=moved, where=np.isfinite(now))
+    found = {"price": usual, "price_moved": moved, "price_place": percentile(np.zeros(size, np.int32), usual)}
+    for name in list(levels)[-1:]:
+        found[f"price_in_{name}"] = percentile(levels[name], usual)
+    return {name: column.astype(np.float32) for name, column in found.items()}
+
+
+def log_price(lines: Events) -> Doubles:
+    """(E,) logarithm of what one piece cost; NaN where unknown or not above 0."""
+    good = (lines.amount > 0) & (lines.quantity > 0)
+    out = np.full(len(lines), np.nan)
+    out[good] = np.log(lines.amount[good].astype(np.float64) / lines.quantity[good])
+    return out
+
+
+def percentile(codes: Codes, values: Doubles) -> Doubles:
+    """(I,) place of each finite value among those of its code, 0 … 1; +inf for others."""
+    out = np.full(len(values), np.inf)
+    known = np.flatnonzero(np.isfinite(values))
+    order = known[np.lexsort((values[known], codes[known]))]
+    edges = np.append(0, np.cumsum(np.bincount(codes[order] + 1)))
+    out[order] = (np.arange(len(order)) - edges[codes[order] + 1] + 0.5) / np.bincount(codes[order] + 1)[
+        codes[order] + 1
+    ]
+    return out
+
+
+def log_share(counts: Doubles) -> Doubles:
+    """(I,) logarithm of the share of each product, with half a purchase for each."""
+    return np.asarray(np.log((counts + 0.5) / (counts.sum() + 0.5 * max(len(counts), 1))))
+
+
+def within(codes: Codes, popularity: Floats) -> Floats:
+    """(I,) log share of a product in the sales of its category; of all unknown ones for -1."""
+    totals = np.bincount(codes + 1, weights=popularity + 0.5, minlength=1)
+    return np.asarray(np.log((popularity + 0.5) / totals[codes + 1]), dtype=np.float32)
+
+
+def group_levels(features: Features) -> tuple[Level, ...]:
+    """The levels of the customer tree and the attributes that tell groups apart, the deepest groups first."""
+    some = (*reversed(features.tree), *features.categories)
+    return tuple(level for level in some if 0 < len(level.vocab) <= MAX_CODES)[:MAX_LEVELS]
+
+
+def group_counts(data: Dataset, lines: Events) -> dict[str, Sparse]:
+    """For every grouping of customers, and for stores and channels, a (G, I) count of baskets with the product."""
+    named = lines.take(lines.customer >= 0)
+    found = {}
+    for level in group_levels(data.customers.features):
+        found[level.name] = _counts(level.codes[named.customer], named.product, len(level.vocab), data.shape[1])
+    for name, codes, vocab in (("store", lines.store, data.stores), ("channel", lines.channel, data.channels)):
+        if 1 < len(vocab) <= MAX_CODES:
+            found[name] = _counts(codes, lines.product, len(vocab), data.shape[1])
+    return found
+
+
+def _counts(group: Codes, product: Codes, groups: int, size: int) -> Sparse:
+    some = group >= 0
+    return sparse_sum(group[some], product[some], np.ones(int(some.sum())), (groups, size))
+
+
+def _mean(product: Codes, values: Doubles, size: int) -> Doubles:
+    number = np.bincount(product, minlength=size)
+    total = np.bincount(product, weights=values, minlength=size)
+    return np.where(number > 0, total / np.maximum(number, 1), np.inf)
+
+
+def _company(lines: Events, size: int) -> Sparse:
+    shape = (int(lines.basket.max(initial=-1)) + 1, size)
+    return cosine_neighbours(sparse_sum(lines.basket, lines.product, np.ones(len(lines)), shape), COMPANY, SHRINK)
+
+
+def _kin(data: Dataset) -> Sparse:
+    return cosine_neighbours(data.counts.sign(), KIN, SHRINK)

@@ -1,0 +1,117 @@
+"""Candidates of several sources with all that is known of them: who proposed what, scores, ranks and features.
+
+A pool is what a ranker asks at one moment: fitted sources and the facts of that moment. The candidates of a customer
+are the own products, the best of every source, and what is bought together with the history.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from aisle.data.dataset import Dataset
+from aisle.data.events import Batch, sorted_set, sparse_sum
+from aisle.features import ranking
+from aisle.features.ranking import Facts
+from aisle.features.ranking.blocks import FADE
+from aisle.features.ranking.rhythm import visits
+from aisle.kernels.topk import top_k
+from aisle.models import holding
+from aisle.models.base import Model
+from aisle.types import Bools, Codes, Floats, Ints
+
+CELLS = 12_000_000
+"""Scores of all sources held at once."""
+OWN, COMPANY = "own", "company"
+"""Sources that are not models: own products, and company in baskets with the history."""
+
+
+@dataclass(frozen=True, eq=False)
+class Pairs:
+    """P candidates of some customers, ordered by row, then product."""
+
+    row: Ints
+    code: Codes
+    sources: tuple[str, ...]
+    proposed: Bools
+    """(P, S) which sources proposed the candidate."""
+    scores: Floats
+    """(P, S) NaN where a source cannot score it."""
+    ranks: Floats
+    """(P, S) place among the candidates of the row, 1 = best."""
+
+    def __len__(self) -> int:
+        return len(self.row)
+
+    def take(self, kept: Ints) -> Pairs:
+        """Some of the pairs; ranks stay those among all."""
+        parts = (self.proposed[kept], self.scores[kept], self.ranks[kept])
+        return Pairs(self.row[kept], self.code[kept], self.sources, *parts)
+
+
+@dataclass(frozen=True, eq=False)
+class Pool:
+    """Fitted sources, and what is known of the products, at one moment."""
+
+    held: dict[str, Model]
+    facts: Facts
+    tie_rank: Codes
+    top: int
+    """Products that each source proposes."""
+
+    @classmethod
+    def at(cls, data: Dataset, sources: holding.Settings, top: int, given: dict[str, Model] | None = None) -> Pool:
+        """The pool as of ``data.as_of``; sources ``given`` were fitted before."""
+        return cls(holding.fit_members(sources, data, given), Facts.at(data), data.tie_rank, top)
+
+    def parts(self, batch: Batch) -> Iterator[tuple[slice, Batch]]:
+        """The batch in pieces whose scores fit into ``CELLS``."""
+        for rows in holding.blocks(len(batch), batch.n_products, len(self.held) + 1, CELLS):
+            yield rows, holding.part(batch, rows)
+
+    def pairs(self, batch: Batch) -> Pairs:
+        """The candidates of a (small) batch; rows without purchases have none."""
+        scores = holding.scores_of(self.held, batch)
+        scores[COMPANY] = self._company(batch)
+        width = np.int64(batch.n_products)
+        rows = np.repeat(np.arange(len(batch)), np.diff(batch.history.indptr))
+        keys = [rows * width + batch.history.indices]
+        some = np.flatnonzero(~batch.empty)
+        for found in scores.values():
+            best, _ = top_k(found[some], min(self.top, batch.n_products), self.tie_rank)
+            row, place = np.nonzero(best >= 0)
+            keys.append(some[row] * width + best[row, place])
+        key = sorted_set(np.concatenate(keys))
+        row, code = key // width, (key % width).astype(np.int32)
+        proposed = np.stack([np.isin(key, one) for one in keys], axis=1)
+        table = np.stack([found[row, code] for found in scores.values()], axis=1)
+        places = np.stack([self._places(row, code, column) for column in table.T], axis=1)
+        table[np.isneginf(table)] = np.nan
+        return Pairs(row, code, (OWN, *scores), proposed, table, places)
+
+    def table(self, batch: Batch, pairs: Pairs) -> tuple[tuple[str, ...], Floats]:
+        """Names (F,) and values (P, F): the features of the pairs, and every source's score and rank."""
+        names, values = ranking.table(batch, self.facts, pairs.row, pairs.code)
+        models = pairs.sources[1:]
+        lists = pairs.proposed.sum(axis=1, dtype=np.float32)[:, None]
+        names += ("lists", *(f"{name}_score" for name in models), *(f"{name}_rank" for name in models))
+        return names, np.concatenate((values, lists, pairs.scores, pairs.ranks), axis=1)
+
+    def _company(self, batch: Batch) -> Floats:
+        """(B, I) summed cosine over baskets with the products of the history, the latest basket first."""
+        seen = visits(batch, batch.lines.product)
+        history = sparse_sum(seen.row, seen.thing.astype(np.int32), FADE ** (seen.ago - 1.0), batch.shape)
+        found: Floats = (history @ self.facts.company).toarray()
+        found[found <= 0] = -np.inf
+        return found
+
+    def _places(self, row: Ints, code: Codes, score: Floats) -> Floats:
+        """(P,) place of each pair among those of its row by a source's scores; NaN where there is none."""
+        order = np.lexsort((self.tie_rank[code], -score, row))
+        start = np.searchsorted(row[order], row[order])
+        places = np.empty(len(row), dtype=np.float32)
+        places[order] = np.arange(1, len(row) + 1) - start
+        places[np.isneginf(score)] = np.nan
+        return places

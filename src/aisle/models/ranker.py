@@ -1,0 +1,281 @@
+"""Ranker: gradient-boosted trees over the candidates of many models, learned from what past windows led to.
+
+The way of winning recommenders (two stages: Covington et al., RecSys 2016): every source proposes its best products, own
+products join, and trees decide between them by features of the customer, the product and both (``features/ranking``)
+and by every source's score and rank. A training question is a customer at the start of a past window; candidates,
+features and sources are strictly as of that moment. Cheap sources are fitted anew for each window; costly ones once,
+before the earliest, where only the histories they are asked about move on; all are fitted again for what is scored.
+Only what was proposed can be right: what no source found is no positive. Negatives are thinned evenly when the table
+would pass ``max_rows``; that moves all chances alike and no rank. A tenth of the customers decides when to stop.
+Cost: the sources, once a window for cheap ones; ``max_rows x features`` floats; a minute of trees a million rows.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Literal, Self, get_args
+
+import numpy as np
+
+from aisle.data.dataset import Dataset
+from aisle.data.events import Batch
+from aisle.errors import UsageError
+from aisle.features.ranking import Facts
+from aisle.models import MODELS, boosting, holding
+from aisle.models.base import Array, Model
+from aisle.models.boosting import Table, Trees
+from aisle.models.candidates import Pairs, Pool
+from aisle.models.nn.windows import Question, bought_again, questions
+from aisle.models.repeat_hazard import window
+from aisle.types import Bools, Codes, Doubles, Floats, Ints
+
+Objective = Literal["binary", "lambdarank", "both"]
+COSTLY = ("ease", "slim", "ials", "graph_filter", "hybrid_factorization", "basket_transformer")
+"""Sources fitted once, before the earliest window."""
+ALWAYS = ("popularity", "recent_popularity", "personal_frequency", "item_knn")
+REPEATS = ("tifu_knn", "up_cf", "repeat_hazard")
+SOLVED = 20_000
+"""Closed-form regression up to so many products, graph filters beyond."""
+MANY_LINES = 20_000
+"""Purchases from which a network is worth its training."""
+JUDGES = 0.1
+"""Share of customers who decide when to stop."""
+FEW = 20
+"""Fewer positives than this teach nothing: the sources' ranks are averaged instead."""
+PRIOR = 60.0
+"""Constant of reciprocal rank fusion (Cormack et al., SIGIR 2009), where no trees were grown."""
+
+
+@dataclass(kw_only=True, eq=False)
+class Ranker(Model):
+    """Joins all sources: the best of each, ordered by what came true before."""
+
+    name: ClassVar[str] = "ranker"
+    joins: ClassVar[str] = "sources"
+    space: ClassVar[dict[str, tuple[Any, ...]]] = {"objective": ("binary", "both"), "leaves": (31, 63)}
+
+    sources: dict[str, dict[str, Any]] = field(default_factory=dict)
+    """Registry name -> settings of every model that proposes; empty = chosen by the size and the kind of the data."""
+    candidates: int = 60
+    """Products that each source proposes; own products come on top."""
+    windows: int = 4
+    """Past windows to learn from, at most."""
+    target_days: int | None = None
+    """Length of the windows in days (baskets); None = from the usual gap between baskets."""
+    max_customers: int = 15_000
+    """Customers asked in each window, at most."""
+    max_rows: int = 1_500_000
+    """Rows of the training table, about; above it negatives are thinned."""
+    objective: Objective = "binary"
+    """What the trees learn: bought or not, the order in the list, or both and the mean of the two ranks."""
+    learning_rate: float = 0.06
+    leaves: int = 31
+    trees: int = 500
+    """Trees at most; the judges stop earlier."""
+    min_rows: int = 100
+    """Training rows in a leaf, at least (fewer where the table is small)."""
+    threads: int = 2
+    """Threads of LightGBM; they change the time, not the result."""
+    seed: int = 0
+
+    boosters_: list[str] = field(init=False, repr=False)
+    """Trees as text."""
+    names_: list[str] = field(init=False, repr=False)
+    """(F,) features of the trees."""
+    gains_: dict[str, float] = field(init=False, repr=False)
+    """Feature -> share of the gain of all splits, largest first."""
+    recall_: dict[str, Any] = field(init=False, repr=False)
+    """Share of what was bought in the newest window that was proposed: at all, by each source, by it alone."""
+    pool_: Pool = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        holding.check_members(self.sources, "sources", ("ranker", "stack", "random"))
+        if self.objective not in get_args(Objective):
+            raise UsageError(f"objective is {self.objective!r}; give {', '.join(get_args(Objective))}")
+        for setting in ("candidates", "windows", "max_customers", "max_rows", "trees", "min_rows", "threads"):
+            if getattr(self, setting) < 1:
+                raise UsageError(f"{setting} is {getattr(self, setting)}; it must be at least 1")
+        if self.leaves < 2 or not self.learning_rate > 0:
+            raise UsageError(f"leaves and learning_rate are {self.leaves}, {self.learning_rate}; give >= 2 and > 0")
+        if self.target_days is not None and self.target_days < 1:
+            raise UsageError(f"target_days is {self.target_days}; it must be at least 1, or None")
+
+    def fit(self, data: Dataset) -> Self:
+        """Ask past windows, learn from their answers, and fit all sources to everything."""
+        sources = self.sources or chosen(data)
+        ticks = window(data, self.target_days)
+        asked = questions(data, ticks, self.windows, self.max_customers, self.seed, "even")
+        given: dict[str, Model] = {}
+        costly = {name: s for name, s in sources.items() if name in COSTLY}
+        if asked and costly:
+            given = holding.fit_members(costly, data.before(asked[-1].cut))
+        self.recall_ = {}
+        tables: list[Table] = []
+        random = np.random.default_rng(self.seed)
+        judges = random.random(data.shape[0]) < JUDGES
+        for place, question in enumerate(asked):
+            past = data.before(question.cut)
+            pool = Pool.at(past, sources, self.candidates, given)
+            tables.append(self._ask(pool, past, question, judges, random, len(asked)))
+            if place == 0:
+                self.recall_ = recalled(pool, past, question)
+        self.pool_ = Pool.at(data, sources, self.candidates)
+        self.names_ = list(self._names(data))
+        self._grow(tables)
+        return self
+
+    def score(self, batch: Batch) -> Floats:
+        """(B, I) scores of the candidates, -inf for all else and for rows without purchases."""
+        self.check_fitted()
+        scores = np.full(batch.shape, -np.inf, dtype=np.float32)
+        for rows, piece in self.pool_.parts(batch):
+            pairs = self.pool_.pairs(piece)
+            if len(pairs):
+                scores[pairs.row + rows.start, pairs.code] = self._judge(piece, pairs)
+        return scores
+
+    def state(self) -> tuple[dict[str, Array], dict[str, Any]]:
+        """As every model's; sources and facts with their names in front."""
+        arrays, values = super().state()
+        pool: Pool | None = values.pop("pool_", None)
+        if pool is not None:
+            held, values["held"] = holding.state_of(pool.held)
+            facts, values["facts"] = pool.facts.state()
+            arrays |= held | facts | {"tie_rank_": pool.tie_rank}
+        return arrays, values
+
+    def restore(self, arrays: dict[str, Array], values: dict[str, Any]) -> Self:
+        """Undo ``state``."""
+        for name in ("boosters_", "names_", "gains_", "recall_"):
+            setattr(self, name, values[name])
+        held = holding.restored(arrays, values["held"])
+        facts = Facts.restored(arrays, values["facts"])
+        self.pool_ = Pool(held, facts, arrays["tie_rank_"], self.candidates)
+        return self
+
+    def _ask(
+        self, pool: Pool, past: Dataset, question: Question, judges: Bools, random: np.random.Generator, windows: int
+    ) -> Table:
+        """The candidates of one window with their features and what came true, negatives thinned."""
+        batch = past.batch(question.customers)
+        found: list[tuple[Floats, Bools, Ints, Bools]] = []
+        budget = self.max_rows / windows
+        rate = 1.0
+        for place, (rows, piece) in enumerate(pool.parts(batch)):
+            pairs = pool.pairs(piece)
+            if place == 0:
+                rate = min(1.0, budget * len(piece) / max(len(pairs) * len(batch), 1))
+            bought = came_true(question.bought[rows], pairs)
+            kept = np.flatnonzero(bought | (random.random(len(pairs)) < rate))
+            some = pairs.take(kept)
+            _, values = pool.table(piece, some)
+            customer = piece.customers[some.row]
+            found.append((values, bought[kept], customer.astype(np.int64), judges[customer]))
+        columns = [np.concatenate(part) for part in zip(*found, strict=True)]
+        return Table(*columns)
+
+    def _names(self, data: Dataset) -> tuple[str, ...]:
+        blank = data.batch(np.zeros(0, dtype=np.int32))
+        return self.pool_.table(blank, self.pool_.pairs(blank))[0]
+
+    def _grow(self, tables: list[Table]) -> None:
+        """Grow the trees, where there is enough to learn from."""
+        self.boosters_, self.gains_ = [], {}
+        if sum(int(table.bought.sum()) for table in tables) < FEW:
+            return
+        table = joined(tables)
+        tables.clear()
+        for objective in ("binary", "lambdarank") if self.objective == "both" else (self.objective,):
+            shape = (self.learning_rate, self.leaves, self.trees, self.min_rows, self.threads, self.seed)
+            self.boosters_.append(boosting.grow(table, Trees(objective, *shape)))
+        gain = np.mean([boosting.gains(text) for text in self.boosters_], axis=0)
+        order = np.argsort(-gain, kind="stable")
+        self.gains_ = {self.names_[place]: round(float(gain[place]), 6) for place in order}
+
+    def _judge(self, batch: Batch, pairs: Pairs) -> Doubles:
+        """(P,) what the trees say; without trees, what the sources say together."""
+        if not self.boosters_:
+            return np.asarray(np.nan_to_num(1 / (PRIOR + pairs.ranks)).sum(axis=1), dtype=np.float64)
+        _, values = self.pool_.table(batch, pairs)
+        said = [boosting.predict(text, values, self.threads) for text in self.boosters_]
+        if len(said) == 1:
+            return said[0]
+        return np.asarray(-np.mean([places(pairs.row, one) for one in said], axis=0))
+
+
+def chosen(data: Dataset) -> holding.Settings:
+    """Sources worth their time for the size and the kind of the data, as far as they are installed."""
+    wanted = [*ALWAYS]
+    if bought_again(data):
+        wanted += REPEATS
+    sold = int((data.popularity > 0).sum())
+    wanted.append("ease" if sold <= SOLVED else "graph_filter")
+    if data.products.features.levels:
+        wanted += ["content_knn", "tree_shares"]
+        if len(data.purchases) >= MANY_LINES:
+            wanted.append("hybrid_factorization")
+    return {name: {} for name in wanted if name in MODELS}
+
+
+def came_true(bought: Any, pairs: Pairs) -> Bools:
+    """(P,) whether the pair was bought in the window; ``bought`` (B, I)."""
+    width = np.int64(bought.shape[1])
+    rows = np.repeat(np.arange(bought.shape[0]), np.diff(bought.indptr))
+    return np.isin(pairs.row * width + pairs.code, rows * width + bought.indices)
+
+
+def recalled(pool: Pool, past: Dataset, question: Question) -> dict[str, Any]:
+    """Candidate recall of a window, mean over its customers with a past: overall, by source, and by it alone."""
+    batch = past.batch(question.customers)
+    some, total = 0, None
+    for rows, piece in pool.parts(batch):
+        wanted = np.diff(question.bought[rows].indptr)
+        pairs = pool.pairs(piece)
+        right = np.flatnonzero(came_true(question.bought[rows], pairs))
+        proposed = pairs.proposed[right]
+        alone = proposed & (proposed.sum(axis=1) == 1)[:, None]
+        weight = 1 / wanted[pairs.row[right]]
+        sums = np.concatenate((weight @ proposed, weight @ alone, [weight.sum()], [len(pairs)]))
+        total = sums if total is None else total + sums
+        some += int(((wanted > 0) & ~piece.empty).sum())
+        names = pairs.sources
+    if total is None or not some:
+        return {}
+    mean, width = total / some, len(names)
+    return {
+        "customers": some,
+        "candidates": round(float(mean[-1]), 2),
+        "overall": round(float(mean[-2]), 5),
+        "by_source": {name: round(float(mean[place]), 5) for place, name in enumerate(names)},
+        "alone": {name: round(float(mean[width + place]), 5) for place, name in enumerate(names)},
+    }
+
+
+def joined(tables: list[Table]) -> Table:
+    """One table of all windows; a question is a customer of one window."""
+    parts, at = [], 0
+    for table in tables:
+        new = np.append(True, table.question[1:] != table.question[:-1])[: len(table.question)]
+        parts.append(np.cumsum(new) - 1 + at)
+        at += int(new.sum())
+    return Table(
+        np.concatenate([table.values for table in tables]),
+        np.concatenate([table.bought for table in tables]),
+        np.concatenate(parts),
+        np.concatenate([table.judge for table in tables]),
+    )
+
+
+def places(row: Ints, score: Doubles) -> Doubles:
+    """(P,) place of each score among those of its row, the mean place where scores tie."""
+    order = np.lexsort((-score, row))
+    new = np.append(True, (row[order][1:] != row[order][:-1]) | (score[order][1:] != score[order][:-1]))
+    run = np.cumsum(new[: len(order)]) - 1
+    place = np.arange(len(order)) - np.searchsorted(row[order], row[order])
+    mean = np.bincount(run, weights=place) / np.bincount(run)
+    out = np.empty(len(order))
+    out[order] = mean[run]
+    return out
+
+
+__all__ = ["Codes", "Ranker", "chosen"]

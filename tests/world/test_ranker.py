@@ -1,0 +1,221 @@
+"""Shops whose next purchases follow from the features alone: no single source can know them, the ranker must."""
+
+from __future__ import annotations
+
+import json
+from functools import cache
+
+import numpy as np
+import pytest
+
+from aisle.data.dataset import Dataset
+from aisle.data.events import Batch
+from aisle.data.split import Window, truth
+from aisle.errors import UsageError
+from aisle.features.ranking import Facts
+from aisle.models import create
+from aisle.models.base import Model
+from aisle.models.candidates import Pool
+from aisle.models.ranker import Ranker, chosen, joined, places
+from aisle.types import DAY, Floats
+from tests.contract.worlds import world
+from tests.world.hybrid_shops import Line, shop
+
+SIMPLE = {"popularity": {}, "personal_frequency": {"half_life_days": 28.0}, "item_knn": {}}
+PERIODS = (14, 21, 35, 49)
+DAYS = 224
+
+
+def everyone(data: Dataset) -> Batch:
+    return data.batch(np.arange(data.shape[0], dtype=np.int32))
+
+
+def recall(model: Model, data: Dataset, days: int, k: int) -> float:
+    """Mean share of what is bought in the days after ``as_of`` that is among the k best."""
+    wanted = truth(data, Window(data.as_of, data.as_of + days * DAY))
+    scores = model.score(everyone(data))
+    best = np.argsort(-scores, axis=1, kind="stable")[:, :k]
+    hits = np.take_along_axis(wanted.bought.toarray(), best, axis=1).sum(axis=1)
+    return float((hits / np.maximum(wanted.bought.sum(axis=1), 1))[wanted.warm].mean())
+
+
+@cache
+def rhythmic() -> Dataset:
+    """Every customer buys five products, each at a fixed period of its own: who knows the gaps knows what is due."""
+    random = np.random.default_rng(0)
+    lines: list[Line] = []
+    for who in range(120):
+        for product in random.choice(30, 5, replace=False):
+            period = int(random.choice(PERIODS))
+            start = int(random.integers(period))
+            lines += [(f"c{who:03}", f"a-{product:02}", day, 1.0, None) for day in range(start, DAYS, period)]
+    data = shop(lines)
+    return data.before(data.end - 7 * DAY)
+
+
+@cache
+def by_rhythm() -> Ranker:
+    return Ranker(sources=SIMPLE, target_days=7, windows=6).fit(rhythmic())
+
+
+def test_where_only_the_rhythm_counts_the_ranker_beats_every_source() -> None:
+    ranked = recall(by_rhythm(), rhythmic(), 7, 2)
+    alone = {name: recall(create(name, **s).fit(rhythmic()), rhythmic(), 7, 2) for name, s in SIMPLE.items()}
+    assert ranked > 0.85
+    assert ranked > max(alone.values()) + 0.25, alone
+
+
+def test_the_gains_name_the_rhythm() -> None:
+    gains = by_rhythm().gains_
+    assert sum(gains.values()) == pytest.approx(1, abs=1e-3)
+    assert list(gains.values()) == sorted(gains.values(), reverse=True)
+    rhythm = {name: gain for name, gain in gains.items() if name in ("own_overdue", "own_due", "own_days", "own_gap")}
+    assert sum(rhythm.values()) > 0.4, gains
+
+
+def test_candidate_recall_is_that_of_plain_sets() -> None:
+    data = rhythmic()
+    past = data.before(data.as_of - 7 * DAY)
+    model = Ranker(sources=SIMPLE, candidates=3, target_days=7, windows=1).fit(data)
+    pool = Pool.at(past, SIMPLE, 3)
+    batch = everyone(past)
+    lists = {name: held.score(batch) for name, held in pool.held.items()}
+    wanted = truth(data, Window(past.as_of, data.as_of))
+    rows = np.flatnonzero(wanted.warm)
+    found = {name: {int(u): set(np.lexsort((pool.tie_rank, -s[u]))[:3]) for u in rows} for name, s in lists.items()}
+    own = {int(u): set(batch.history.indices[batch.history.indptr[u] : batch.history.indptr[u + 1]]) for u in rows}
+    bought = {int(u): set(np.flatnonzero(wanted.bought[[u]].toarray()[0])) for u in rows}
+    for name, proposed in {**found, "own": own}.items():
+        expected = np.mean([len(bought[u] & proposed[u]) / len(bought[u]) for u in bought])
+        assert model.recall_["by_source"][name] == pytest.approx(expected, abs=1e-5)
+    assert model.recall_["overall"] >= max(model.recall_["by_source"].values())
+    assert model.recall_["customers"] == len(rows)
+    assert model.recall_["alone"]["own"] <= model.recall_["by_source"]["own"]
+
+
+@cache
+def launches() -> Dataset:
+    """Each week a new product in each of two categories: one customer in ten buys it at once, all others next week."""
+    lines: list[Line] = []
+    for week in range(16):
+        for who in range(80):
+            kind, early = "ab"[who % 2], who % 20 < 2
+            if early or week:
+                lines.append((f"c{who:02}", f"{kind}-{week if early else week - 1:02}", 7 * week, 1.0, None))
+    data = shop(lines, more=("a-99", "b-99"))
+    return data.before(data.end - DAY)
+
+
+def test_a_new_product_comes_first_where_newcomers_sell() -> None:
+    data = launches()
+    sources = {"recent_popularity": {}, "item_knn": {}, "tree_shares": {}}
+    model = Ranker(sources=sources, target_days=7, windows=6).fit(data)
+    scores = model.score(everyone(data))
+    ids = data.products.vocab.ids.to_list()
+    late = [who for who in range(80) if who % 20 >= 2]
+    right = [ids.index(f"{'ab'[who % 2]}-14") for who in late]
+    assert np.mean(scores[late].argmax(axis=1) == right) > 0.95
+    assert recall(create("item_knn").fit(data), data, 7, 1) < 0.5
+
+
+def test_a_product_without_a_sale_can_be_proposed() -> None:
+    data = launches()
+    model = Ranker(sources={"tree_shares": {}}, candidates=20, target_days=7).fit(data)
+    cold = data.products.vocab.ids.to_list().index("a-99")
+    scores = model.score(everyone(data))
+    assert np.isfinite(scores[::2, cold]).all()
+    assert not np.isnan(scores).any()
+
+
+def test_costly_sources_see_nothing_after_the_earliest_window(monkeypatch: pytest.MonkeyPatch) -> None:
+    data = world()
+    moments: list[int] = []
+    ease = type(create("ease"))
+    fit = ease.fit
+
+    def spied(self: Model, given: Dataset) -> Model:
+        moments.append(given.as_of)
+        return fit(self, given)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(ease, "fit", spied)
+    Ranker(sources={"ease": {}, "popularity": {}}, target_days=28, windows=3, trees=5).fit(data)
+    assert moments == [data.as_of - 3 * 28 * DAY, data.as_of]
+
+
+def test_threads_and_blocks_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    one = Ranker(sources=SIMPLE, target_days=28, threads=1).fit(world())
+    two = Ranker(sources=SIMPLE, target_days=28, threads=2).fit(world())
+    assert [text.split("\nparameters")[0] for text in one.boosters_] == [
+        text.split("\nparameters")[0] for text in two.boosters_
+    ]
+    batch = everyone(world())
+    whole = one.score(batch)
+    monkeypatch.setattr("aisle.models.candidates.CELLS", 600)
+    np.testing.assert_array_equal(one.score(batch), whole)
+
+
+@pytest.mark.parametrize("objective", ["lambdarank", "both"])
+def test_other_objectives_find_the_rhythm_too(objective: str) -> None:
+    model = Ranker(sources=SIMPLE, target_days=7, windows=6, objective=objective).fit(rhythmic())  # type: ignore[arg-type]
+    assert len(model.boosters_) == (2 if objective == "both" else 1)
+    assert recall(model, rhythmic(), 7, 2) > 0.8
+
+
+def test_thinning_keeps_all_that_was_bought_and_the_order() -> None:
+    thin = Ranker(sources=SIMPLE, target_days=7, windows=6, max_rows=2_000).fit(rhythmic())
+    assert recall(thin, rhythmic(), 7, 2) > 0.75
+
+
+def test_without_anything_to_learn_from_the_sources_vote() -> None:
+    data = world()
+    early = data.before(int(data.all_events.time.min()) + 3 * DAY)
+    model = Ranker(sources=SIMPLE).fit(early)
+    assert model.boosters_ == []
+    scores = model.score(everyone(early))
+    assert np.isfinite(scores[~everyone(early).empty]).any(axis=1).all()
+
+
+def test_sources_follow_the_data() -> None:
+    names = chosen(rhythmic())
+    assert {"popularity", "personal_frequency", "item_knn", "ease", "repeat_hazard"} <= set(names)
+    assert "hybrid_factorization" not in names, "too small for a network"
+
+
+def test_joined_tells_windows_apart() -> None:
+    from aisle.models.boosting import Table
+
+    values: Floats = np.zeros((3, 1), dtype=np.float32)
+    flags = np.array([True, False, False])
+    part = Table(values, flags, np.array([4, 4, 9]), flags)
+    np.testing.assert_array_equal(joined([part, part]).question, [0, 0, 1, 2, 2, 3])
+
+
+def test_places_share_ties() -> None:
+    row = np.array([1, 0, 0, 0, 1])
+    np.testing.assert_array_equal(places(row, np.array([1.0, 5.0, 7.0, 5.0, 3.0])), [1, 1.5, 0, 1.5, 0])
+
+
+def test_facts_and_members_survive_as_plain_arrays() -> None:
+    arrays, values = by_rhythm().state()
+    assert all(isinstance(array, np.ndarray) for array in arrays.values())
+    back = Ranker(**by_rhythm().params()).restore(arrays, json.loads(json.dumps(values)))
+    batch = everyone(rhythmic())
+    np.testing.assert_array_equal(back.score(batch), by_rhythm().score(batch))
+    assert isinstance(back.pool_.facts, Facts)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"sources": {"nonsense": {}}}, "sources names 'nonsense'"),
+        ({"sources": {"ranker": {}}}, "sources names 'ranker'"),
+        ({"sources": {"ease": 3}}, "give its settings"),
+        ({"objective": "bpr"}, "objective is 'bpr'"),
+        ({"candidates": 0}, "candidates is 0"),
+        ({"leaves": 1}, "leaves and learning_rate"),
+        ({"target_days": 0}, "target_days is 0"),
+    ],
+)
+def test_wrong_settings_are_refused(settings: dict[str, object], message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        Ranker(**settings)  # type: ignore[arg-type]
