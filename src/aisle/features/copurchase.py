@@ -97,7 +97,8 @@ def associations(
         rules = _measured(i, j, both, sizes, total)
         keep = (rules.confidence >= limits.min_confidence) & (rules.lift >= limits.min_lift)
         rules = rules.take(keep if second is None else keep & second[rules.second])
-        order = np.lexsort((tie_rank[rules.second], -getattr(rules, by), rules.first))
+        value = getattr(rules, by).astype(np.float32)  # what is equal but for rounding is a tie
+        order = np.lexsort((tie_rank[rules.second], -value, rules.first))
         rules = rules.take(order)
         place = np.arange(len(rules)) - np.searchsorted(rules.first, rules.first)
         found.append(rules if k is None else rules.take(place < k))

@@ -54,7 +54,7 @@ class SequenceKNN(Model):
     gap_decay: float = 0.9
     """Weight of a pair of baskets, relative to a pair that lies one basket closer; in (0, 1]."""
     backward: float = 0.3
-    """Weight of pairs in which the product to score was bought first; 1 = order does not matter, 0 = only what followed."""
+    """Weight of pairs in which the scored product came first; 1 = order does not matter, 0 = only what followed."""
     together: float = 1.0
     """Weight of pairs within one basket."""
     reach: int = 20
@@ -103,7 +103,7 @@ class SequenceKNN(Model):
         return without_empty(scores, batch)
 
     def _pairs_of_baskets(self, owner: Ints) -> Sparse:
-        """(N, N) weight of a purchase in the column's basket for one in the row's; baskets lie in order by ``owner``."""
+        """(N, N) weight of the column's basket for the row's; baskets lie in order by ``owner`` (N,)."""
         number = len(owner)
         at = np.arange(number)
         rows, cols, values = [at], [at], [np.full(number, self.together)]
