@@ -113,7 +113,7 @@ class Beat:
     beyond: float | None = None
     """A number that must lie below the whole interval."""
     rival: str = ""
-    """A recipe, or ``best classic`` or ``best popularity``: the one with the best figure on the test itself."""
+    """A recipe, or ``best classic``, ``best item-kNN``, ``best popularity``: that with the best figure on the test."""
     factor: float = 1.0
     level: bool = False
     """Level with the rival is enough: the interval of the difference must not lie below 0."""

@@ -16,7 +16,12 @@ from aisle.jobs.bench.split import Beat, Protocol
 from aisle.models import MODELS, model_class
 
 ValuesOf: TypeAlias = Callable[[Cell, Json], tuple[Values, bool]]
-BEST = {"best classic": is_classic, "best popularity": lambda name: not model_class(name).personal}
+ITEM_KNN = ("item_knn", "sequence_knn")
+BEST: dict[str, Callable[[str], bool]] = {
+    "best classic": is_classic,
+    "best item-kNN": lambda name: name in ITEM_KNN,
+    "best popularity": lambda name: not model_class(name).personal,
+}
 
 
 def versus(now: Protocol, results: Path, values_of: ValuesOf) -> list[Json]:
