@@ -139,7 +139,7 @@ def test_costly_sources_see_nothing_after_the_earliest_window(monkeypatch: pytes
 
     def spied(self: Model, given: Dataset) -> Model:
         moments.append(given.as_of)
-        return fit(self, given)  # type: ignore[arg-type]
+        return fit(self, given)
 
     monkeypatch.setattr(ease, "fit", spied)
     Ranker(sources={"ease": {}, "popularity": {}}, target_days=28, windows=3, trees=5).fit(data)
