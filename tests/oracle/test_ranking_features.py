@@ -286,10 +286,10 @@ def test_group_block() -> None:
             expected[u, i] = math.log(lift) if g >= 0 else 0.0
         same(f"group_{level.name}", expected)
     for name, place in (("store", 4), ("channel", 5)):
-        counts = Counter((x[place], x[2]) for x in lines())
-        total = Counter(x[place] for x in lines())
+        counts = Counter((int(x[place]), x[2]) for x in lines())
+        total = Counter(int(x[place]) for x in lines())
         for u in range(CUSTOMERS):
-            visits = {x[1]: {y[place] for y in priced() if y[:2] == x[:2]} for x in priced() if x[0] == u}
+            visits = {x[1]: {int(y[place]) for y in priced() if y[:2] == x[:2]} for x in priced() if x[0] == u}
             ranked = Counter(code for codes in visits.values() for code in codes).most_common()
             if ranked and (len(ranked) == 1 or ranked[0][1] > ranked[1][1]):
                 home = ranked[0][0]
