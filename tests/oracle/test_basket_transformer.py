@@ -174,7 +174,7 @@ def some_tokens(rows: list[int], length: int = 12) -> Tokens:
 
 
 def long_rows() -> list[int]:
-    return np.flatnonzero(journeys().baskets >= 5)[:4].tolist()
+    return [int(row) for row in np.flatnonzero(journeys().baskets >= 5)[:4]]
 
 
 def test_no_token_depends_on_a_later_basket() -> None:
@@ -225,6 +225,31 @@ def test_a_basket_is_a_set() -> None:
     torch.testing.assert_close(one, other, rtol=1e-5, atol=1e-5)
 
 
+def test_a_basket_is_the_sum_of_its_products_over_the_root_of_their_number() -> None:
+    tokens, j = some_tokens(long_rows()), journeys()
+    vectors = torch.randn(PRODUCTS, 16)
+    found = torch.zeros(len(tokens.size) * tokens.width, 16)
+    found = found.index_add(0, tokens.bag, vectors[tokens.product] * tokens.share[:, None])
+    for place, row in enumerate(long_rows()):
+        for step, basket in enumerate(range(int(j.indptr[row]), int(j.indptr[row + 1]))):
+            codes = torch.from_numpy(j.product[j.start[basket] : j.start[basket + 1]].astype(np.int64))
+            token = found[place * tokens.width + 1 + step]
+            torch.testing.assert_close(token, vectors[codes].sum(dim=0) / len(codes) ** 0.5)
+    net, first = network(), tokens.bag == tokens.bag.min()
+    heavier = replace(tokens, share=torch.where(first, 3 * tokens.share, tokens.share))
+    one, other = (net.encode(t, vectors[t.product]) for t in (tokens, heavier))
+    assert not torch.allclose(one, other)
+
+
+def test_a_prefix_stands_for_no_history_only_where_there_is_none() -> None:
+    found = Lessons.of(journeys(), NOBODY, 3, 20 * DAY, 3, Options(repeat=False, seed=0))
+    step = found.step(np.arange(len(found)))
+    prefixes = (step.at % step.tokens.width == 0).sum()
+    assert len(found) > int((journeys().baskets > 0).sum()), "some journeys are cut"
+    assert int(prefixes) == int((journeys().baskets > 0).sum())
+    assert len(step.at) == len(journeys().time)
+
+
 def tower(content: bool = True) -> ProductTower:
     torch.manual_seed(0)
     columns = (
@@ -237,7 +262,7 @@ def tower(content: bool = True) -> ProductTower:
 
 def test_the_tower_is_a_gated_sum_of_its_parts() -> None:
     net = tower()
-    torch.nn.init.normal_(net.numbers[2].weight)  # type: ignore[index,arg-type]
+    torch.nn.init.normal_(net.numbers[2].weight)  # type: ignore[index]
     assert net.levels is not None
     assert net.levels.gates is not None
     assert net.text is not None
@@ -304,8 +329,9 @@ def test_the_loss_is_that_of_dense_scores(loss: losses.Loss, repeat: bool) -> No
     found = loss_of(net, step, sold(), rules(loss), torch.Generator().manual_seed(0))
     expected = naive_loss(net, step)
     torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-5)
-    some = [net.tower.ids.weight, net.blocks[0].qkv.weight, net.sells]  # type: ignore[union-attr,index]
-    some += [net.alpha, net.gate.weight, net.facts[0].weight, net.counts] if repeat else []  # type: ignore[list-item]
+    names = ["tower.ids.weight", "blocks.0.qkv.weight", "sells"]
+    names += ["alpha", "gate.weight", "facts.0.weight", "counts"] if repeat else []
+    some = [dict(net.named_parameters())[name] for name in names]
     for one, other in zip(torch.autograd.grad(found, some), torch.autograd.grad(expected, some), strict=True):
         torch.testing.assert_close(one, other, rtol=1e-3, atol=1e-5)
 

@@ -44,7 +44,7 @@ def sequences(rows: list[list[int]], attributes: dict[str, list[str]] | None = N
 
 
 def best(scores: Floats) -> list[int]:
-    return scores.argmax(axis=1).tolist()
+    return [int(place) for place in scores.argmax(axis=1)]
 
 
 def test_it_learns_what_follows_what() -> None:
