@@ -43,7 +43,8 @@ def accuracy(
     """Run every cell (protocol, model, seed) that is missing, compare, and write the tables of docs/accuracy.md.
 
     The data sets lie in the folder AISLE_DATA. S is the best single model of the line-up, C what a full run ships.
-    MODEL:published takes published settings, MODEL:new is tuned on products new to the customer. A stopped run goes on.
+    MODEL:published and :plain take fixed settings, MODEL:new is tuned on products new
+    to the customer. A stopped run goes on where it was.
 
     Examples:
 

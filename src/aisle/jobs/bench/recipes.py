@@ -1,7 +1,8 @@
 """A recipe turns a part of a protocol into the name and settings of a model: by search on the inner split alone.
 
 * ``MODEL``: that model, tuned on the metric of the protocol; ``MODEL:new``: tuned on the same figure of new products;
-* ``MODEL:published``: no search; the settings (and training data) of a published row;
+* ``MODEL:published``: no search; the settings (and training data) of a published row; ``MODEL:plain``: none either; the
+  settings of a plain baseline that the protocol names;
 * ``S``: the single model of the line-up that is best on the inner split, each tuned;
 * ``C``: what ``aisle run --budget full`` does: every single model tuned, then the models that join them, each given the
   settings found; the best of all on the inner split.
@@ -22,7 +23,8 @@ from aisle.models import MODELS, model_class
 from aisle.models.base import LearnsInEpochs
 
 SINGLE, CHAMPION = "S", "C"
-FORMS = ("", "new", "published")
+PUBLISHED, PLAIN = "published", "plain"
+FORMS = ("", "new", PUBLISHED, PLAIN)
 
 
 @dataclass(frozen=True)
@@ -50,7 +52,7 @@ def parse(recipe: str) -> tuple[str, str]:
     if name not in MODELS:
         raise UsageError(f"no recipe {recipe!r}; give S, C or a model: {', '.join(MODELS)}")
     if form not in FORMS:
-        raise UsageError(f"no recipe {recipe!r}; a model may be followed by :new or :published")
+        raise UsageError(f"no recipe {recipe!r}; a model may be followed by :new, :published or :plain")
     return name, form
 
 
@@ -62,12 +64,12 @@ def metric_of(protocol: Protocol, recipe: str) -> str:
 def choose(protocol: Protocol, recipe: str, split: Split, search: Search, tell: Tell) -> Choice:
     """Decide on a model and its settings without a look at the answers of the split."""
     name, form = parse(recipe)
-    if form == "published":
+    if form in (PUBLISHED, PLAIN):
         if name not in protocol.settings:
             raise UsageError(
-                f"{protocol.name} has no published settings of {name}; it has {', '.join(protocol.settings) or 'none'}"
+                f"{protocol.name} names no {form} settings of {name}; it names {', '.join(protocol.settings) or 'none'}"
             )
-        return Choice(name, dict(protocol.settings[name]), "settings of the published row")
+        return Choice(name, dict(protocol.settings[name]), f"{form} settings")
     if name in (SINGLE, CHAMPION):
         names, left_out = candidates(protocol, split, joined=name == CHAMPION)
         return _best(search.all(names, tell), search, left_out)

@@ -19,7 +19,7 @@ from aisle.jobs.bench.cells import VERSUS, Cell, Json, Values
 from aisle.jobs.bench.machine import commit, machine
 from aisle.jobs.bench.measure import answers, means
 from aisle.jobs.bench.protocols import chosen, protocol
-from aisle.jobs.bench.recipes import Choice, choose, metric_of, parse
+from aisle.jobs.bench.recipes import PLAIN, PUBLISHED, Choice, choose, metric_of, parse
 from aisle.jobs.bench.search import Search, Tell, trial_row
 from aisle.jobs.bench.split import Protocol, Settings, Split
 from aisle.jobs.bench.versus import versus
@@ -218,7 +218,7 @@ class _Bench:
 
     def _choice(self, cell: Cell, part: str, split: Split, tell: Tell) -> tuple[Choice, Json | None]:
         """What the recipe decides, and the sizes of the inner split it looked at."""
-        if parse(cell.recipe)[1] == "published":
+        if parse(cell.recipe)[1] in (PUBLISHED, PLAIN):
             inside = split  # never asked
         elif split.inner is None:
             raise UsageError(f"{cell.protocol} has no inner split to tune on")
@@ -239,7 +239,7 @@ class _Bench:
         self, cell: Cell, split: Split, model: str, settings: Settings
     ) -> tuple[dict[str, Doubles], Split, Meter]:
         """Fit on the whole training data, ask once."""
-        if parse(cell.recipe)[1] == "published":
+        if parse(cell.recipe)[1] == PUBLISHED:
             split = split.as_published()
         with Meter() as meter:
             fitted = create(model, **settings).fit(split.data)

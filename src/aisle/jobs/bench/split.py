@@ -136,7 +136,7 @@ class Protocol:
     """Partitions or draws; their rows are pooled, and a customer counts once however often asked."""
     published: tuple[Published, ...] = ()
     settings: Mapping[str, Settings] = field(default_factory=dict)
-    """Model -> the settings of a published row, for the recipe ``MODEL:published``."""
+    """Model -> fixed settings: of a published row (``MODEL:published``), or of a plain baseline (``MODEL:plain``)."""
     matches: tuple[Match, ...] = ()
     beats: tuple[Beat, ...] = ()
     recipes: tuple[str, ...] = ()

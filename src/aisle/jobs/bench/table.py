@@ -140,7 +140,7 @@ def _row(now: Protocol, cell: Cell, found: Json) -> str:
     label = f"`{cell.recipe}`" + (f" = {models}" if cell.recipe in ("S", "C") else "")
     label += f", seed {cell.seed}" if cell.seed else ""
     tried = sum(len(record["trials"]) for record in found["parts"].values())
-    how = f"{tried} trials on {found['tuned_on']}" if tried else "published settings"
+    how = f"{tried} trials on {found['tuned_on']}" if tried else "fixed settings"
     seconds = f"{found['cpu_seconds']:.0f}, {found['search_cpu_seconds']:.0f}"
     return f"| {label} | {' | '.join(figures)} | {how} | {seconds} | {found['peak_mb'] / 1000:.1f} GB |"
 

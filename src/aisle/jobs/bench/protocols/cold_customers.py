@@ -73,7 +73,7 @@ def _asked(wanted: Sparse, hidden: Bools) -> Codes:
     return np.flatnonzero(hidden & (np.diff(wanted.indptr) > 0)).astype(np.int32)
 
 
-RECIPES = ("popularity", "recent_popularity", "group_popularity", "S")
+RECIPES = ("popularity", "recent_popularity", "group_popularity:plain", "group_popularity", "S")
 
 SORT_OF_REAL = Protocol(
     name="cold_customers_sort_of_real",
@@ -83,8 +83,15 @@ SORT_OF_REAL = Protocol(
     parts=DRAWS,
     metrics=("ndcg@10", "recall@10"),
     tuned_on="ndcg@10",
+    settings={"group_popularity": {"by": "seg_2"}},
     beats=(
-        Beat(label="not below segment popularity", recipe="S", metric="ndcg@10", rival="group_popularity", level=True),
+        Beat(
+            label="not below segment popularity",
+            recipe="S",
+            metric="ndcg@10",
+            rival="group_popularity:plain",
+            level=True,
+        ),
         Beat(label="not below recent popularity", recipe="S", metric="ndcg@10", rival="recent_popularity", level=True),
     ),
     recipes=RECIPES,
@@ -98,8 +105,9 @@ MOVIELENS = Protocol(
     parts=DRAWS,
     metrics=("ndcg@10", "recall@10"),
     tuned_on="ndcg@10",
+    settings={"group_popularity": {"by": "group_2"}},
     beats=(
-        Beat(label="above segment popularity", recipe="S", metric="ndcg@10", rival="group_popularity"),
+        Beat(label="above segment popularity", recipe="S", metric="ndcg@10", rival="group_popularity:plain"),
         Beat(label="above recent popularity", recipe="S", metric="ndcg@10", rival="recent_popularity"),
     ),
     recipes=RECIPES,
