@@ -7,6 +7,8 @@ from functools import cache
 
 import numpy as np
 import pytest
+from tests.contract.worlds import world
+from tests.world.hybrid_shops import Line, shop
 
 from aisle.data.dataset import Dataset
 from aisle.data.events import Batch
@@ -18,12 +20,11 @@ from aisle.models.base import Model
 from aisle.models.candidates import Pool
 from aisle.models.ranker import Ranker, chosen, joined, places
 from aisle.types import DAY, Floats
-from tests.contract.worlds import world
-from tests.world.hybrid_shops import Line, shop
 
 SIMPLE = {"popularity": {}, "personal_frequency": {"half_life_days": 28.0}, "item_knn": {}}
 PERIODS = (14, 21, 35, 49)
 DAYS = 224
+WEEK = 7 * DAY
 
 
 def everyone(data: Dataset) -> Batch:
@@ -50,7 +51,7 @@ def rhythmic() -> Dataset:
             start = int(random.integers(period))
             lines += [(f"c{who:03}", f"a-{product:02}", day, 1.0, None) for day in range(start, DAYS, period)]
     data = shop(lines)
-    return data.before(data.end - 7 * DAY)
+    return data.before(data.end - WEEK)
 
 
 @cache
@@ -75,7 +76,7 @@ def test_the_gains_name_the_rhythm() -> None:
 
 def test_candidate_recall_is_that_of_plain_sets() -> None:
     data = rhythmic()
-    past = data.before(data.as_of - 7 * DAY)
+    past = data.before(data.as_of - WEEK)
     model = Ranker(sources=SIMPLE, candidates=3, target_days=7, windows=1).fit(data)
     pool = Pool.at(past, SIMPLE, 3)
     batch = everyone(past)
@@ -108,7 +109,7 @@ def launches() -> Dataset:
 
 def test_a_new_product_comes_first_where_newcomers_sell() -> None:
     data = launches()
-    sources = {"recent_popularity": {}, "item_knn": {}, "tree_shares": {}}
+    sources: dict[str, dict[str, object]] = {"recent_popularity": {}, "item_knn": {}, "tree_shares": {}}
     model = Ranker(sources=sources, target_days=7, windows=6).fit(data)
     scores = model.score(everyone(data))
     ids = data.products.vocab.ids.to_list()

@@ -11,6 +11,7 @@ from typing import Annotated
 import typer
 
 from aisle.cli.answers import due, explain, recommend, similar, together
+from aisle.cli.bench import bench
 from aisle.cli.screen import progress, show
 from aisle.errors import AisleError
 from aisle.version import VERSION
@@ -235,6 +236,7 @@ def evaluate(
 
 for answer in (explain, recommend, similar, together, due):
     app.command()(answer)
+app.add_typer(bench, name="bench")
 
 
 def main() -> None:

@@ -1,8 +1,8 @@
 """Ranker: gradient-boosted trees over the candidates of many models, learned from what past windows led to.
 
-The way of winning recommenders (two stages: Covington et al., RecSys 2016): every source proposes its best products, own
-products join, and trees decide between them by features of the customer, the product and both (``features/ranking``)
-and by every source's score and rank. A training question is a customer at the start of a past window; candidates,
+Two stages (Covington et al., RecSys 2016): every source proposes its best products, own products join, and trees
+decide between them by features of the customer, the product and both (``features/ranking``) and by every source's
+score and rank. A training question is a customer at the start of a past window; candidates,
 features and sources are strictly as of that moment. Cheap sources are fitted anew for each window; costly ones once,
 before the earliest, where only the histories they are asked about move on; all are fitted again for what is scored.
 Only what was proposed can be right: what no source found is no positive. Negatives are thinned evenly when the table
@@ -32,7 +32,7 @@ from aisle.types import Bools, Codes, Doubles, Floats, Ints
 Objective = Literal["binary", "lambdarank", "both"]
 COSTLY = ("ease", "slim", "ials", "graph_filter", "hybrid_factorization", "basket_transformer")
 """Sources fitted once, before the earliest window."""
-ALWAYS = ("popularity", "recent_popularity", "personal_frequency", "item_knn")
+ALWAYS = ("popularity", "recent_popularity", "personal_frequency", "item_knn", "sequence_knn")
 REPEATS = ("tifu_knn", "up_cf", "repeat_hazard")
 SOLVED = 20_000
 """Closed-form regression up to so many products, graph filters beyond."""

@@ -55,8 +55,8 @@ class Shelf:
     @classmethod
     def load(cls, value: dict[str, Any]) -> Shelf:
         """Undo ``save``."""
-        forms = (Form.load(value[name]) for name in ("levels", "numbers", "customers"))
-        return cls(*forms, value["product_ids"])
+        levels, numbers, customers = (Form.load(value[name]) for name in ("levels", "numbers", "customers"))
+        return cls(levels, numbers, customers, value["product_ids"])
 
     def save(self) -> dict[str, Any]:
         """As plain JSON values."""
@@ -105,7 +105,8 @@ def paid(data: Dataset) -> Floats:
     pieces, amount = (
         np.bincount(lines.product, weights=part, minlength=data.shape[1]) for part in (lines.quantity, lines.amount)
     )
-    return np.divide(amount, pieces, out=np.full(data.shape[1], np.nan), where=pieces > 0).astype(np.float32)
+    mean = np.divide(amount, pieces, out=np.full(data.shape[1], np.nan), where=pieces > 0)
+    return np.asarray(mean, dtype=np.float32)
 
 
 def price_places(price: Floats, products: Entities) -> Floats:
