@@ -19,15 +19,15 @@ from tests.oracle.shops import shop
 
 def test_dates_by_hand() -> None:
     dataset = shop({"a": ["x", "x", "x"], "b": ["x", "y"]}, days=10)  # the last basket lies at noon of day 20
-    best = Recommender.prepare(RepeatHazard().fit(dataset), dataset)
-    found = aisle.due(best, ["a"])
+    model = RepeatHazard().fit(dataset)
+    found = aisle.due(Recommender.prepare(model, dataset), ["a"])
     assert found["product_id"].to_list() == ["x"]
     assert found["times"].item() == 3
     assert found["last_date"].item() == date(2024, 1, 21)
     assert found["usual_gap"].item() == pytest.approx(10.0)  # every gap there is
     assert found["due_date"].item() == date(2024, 1, 31)
     assert found["due_in"].item() == pytest.approx(9.5)  # from the end of that day
-    assert found["window_days"].item() == best.model.window_days_
+    assert found["window_days"].item() == model.window_days_
 
 
 def test_own_gaps_are_drawn_towards_those_of_the_product() -> None:

@@ -19,7 +19,8 @@ NOBODY = "?"
 def shop(held: Baskets, *, like: Baskets | None = None, days: int = 1, sequence: bool = False) -> Dataset:
     """A dataset in which the last basket of everybody lies ``days`` / 2 before the end, the others ``days`` apart.
 
-    With ``sequence`` baskets are in order and have no time. ``like`` names the customers and products of the shop where they are more than those in ``held``.
+    With ``sequence`` baskets are in order and have no time. ``like`` names the customers and products of the shop where
+    they are more than those in ``held``.
     """
     start, rows = datetime(2024, 1, 1), []
     longest = max(map(len, held.values()))

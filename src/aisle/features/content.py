@@ -33,11 +33,11 @@ def content_matrix(entities: Entities, known: Bools) -> Sparse:
     total = max(int(known.sum()), 1)
     scaled = []
     for block in blocks:
-        held = np.asarray(block[known].sign().sum(axis=0)).ravel()
+        held: Doubles = np.asarray(block[known].sign().sum(axis=0)).ravel()
         loud = np.sqrt(np.log((total + 1.0) / np.maximum(held, 1.0)))
         scaled.append(_unit(sp.csr_array(block.multiply(loud[None, :]))))
     if not scaled:
-        return sp.csr_array((len(entities), 0), dtype=np.float32)
+        return sp.csr_array(np.zeros((len(entities), 0), dtype=np.float32))
     return _unit(sp.csr_array(sp.hstack(scaled, format="csr")))
 
 
@@ -55,7 +55,7 @@ def content_vectors(x: Sparse, known: Bools, dim: int, seed: int) -> Floats:
 def unit(vectors: Doubles) -> Doubles:
     """(N, D) rows of length 1; zeros stay zeros."""
     length = np.linalg.norm(vectors, axis=1, keepdims=True)
-    return np.divide(vectors, length, out=np.zeros_like(vectors), where=length > 1e-9)
+    return np.asarray(np.divide(vectors, length, out=np.zeros_like(vectors), where=length > 1e-9))
 
 
 def _of_codes(codes: Codes) -> Sparse:

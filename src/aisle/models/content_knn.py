@@ -98,5 +98,7 @@ class ContentKNN(Model):
         return np.zeros(len(batch), dtype=np.float32)
 
     def _tastes(self, batch: Batch) -> Floats:
-        mean = decayed_counts(batch, self.half_life_days) @ self.vectors_.astype(np.float64)
+        mean = np.asarray(
+            decayed_counts(batch, self.half_life_days) @ self.vectors_.astype(np.float64), dtype=np.float64
+        )
         return unit(mean).astype(np.float32)
