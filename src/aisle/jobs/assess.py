@@ -19,7 +19,7 @@ from aisle.models import MODELS
 from aisle.progress import Progress
 
 LEFT_OUT: dict[BudgetName, tuple[str, ...]] = {
-    "quick": ("hybrid_factorization", "tifu_knn"),
+    "quick": ("hybrid_factorization", "tifu_knn", "basket_transformer"),
     "standard": (),
     "full": (),
 }
