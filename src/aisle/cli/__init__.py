@@ -180,7 +180,7 @@ def train(
     """Fit one model on everything and write it as a bundle.
 
     Values of --set are JSON (true, 0.1, null) or plain words. --checkpoint, --tensorboard and --mlflow are for models
-    that learn in epochs: hybrid_factorization.
+    that learn in epochs: hybrid_factorization, basket_transformer.
 
     Examples:
 

@@ -48,8 +48,8 @@ from aisle.models.nn.train import Rate, Schedule, Trained, Watch, later, train
 from aisle.types import Floats
 
 LOSSES = ("auto", "softmax", "sampled_softmax", "gbce")
-VALIDATE = 8_000
-"""At most this many customers of the latest window decide when to stop."""
+VALIDATE, JUDGED_CELLS = 8_000, 200_000_000
+"""At most this many customers of the latest window decide when to stop, and so many scores of theirs (but 1,000)."""
 STEPS = 16
 """Steps an epoch at least, down to batches of 16."""
 CUTS = 24
@@ -69,7 +69,7 @@ class BasketTransformer(Model):
 
     name: ClassVar[str] = "basket_transformer"
     needs_history: ClassVar[bool] = False
-    space: ClassVar[dict[str, tuple[Any, ...]]] = {"dropout": (0.2, 0.4), "dim": (64, 128)}
+    space: ClassVar[dict[str, tuple[Any, ...]]] = {"dropout": (0.3, 0.5), "dim": (64, 128)}
 
     dim: int = 64
     """Width of the vectors."""
@@ -77,7 +77,7 @@ class BasketTransformer(Model):
     heads: int = 2
     length: int = 50
     """Latest baskets that are tokens; older ones still count for the repeat head."""
-    dropout: float = 0.2
+    dropout: float = 0.3
     gated: bool = True
     """Residual branches scaled by what comes in."""
     repeat: bool = True
@@ -153,7 +153,8 @@ class BasketTransformer(Model):
         facts = {"settings": self.params(), "data": signature(data)} if checkpoint else {}
         first, final = (Checkpoint(Path(checkpoint) / n, facts) if checkpoint else None for n in ("choose", "final"))
         self.epochs_, self.training_, self.start_ = 0, {}, {}
-        asked = windows.questions(data, ticks, 1, VALIDATE, self.seed, "even")
+        number = int(np.clip(JUDGED_CELLS // max(data.shape[1], 1), 1_000, VALIDATE))
+        asked = windows.questions(data, ticks, 1, number, self.seed, "even")
         trained = Trained(min(self.epochs, BLIND_EPOCHS))
         if asked:
             past = data.before(asked[0].cut)

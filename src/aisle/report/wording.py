@@ -26,6 +26,7 @@ MODEL_NAMES = {
     "tifu_knn": "Similar baskets (TIFU-KNN)",
     "repeat_hazard": "Due again (repeat hazard)",
     "hybrid_factorization": "Hybrid factorization",
+    "basket_transformer": "Basket transformer",
 }
 SIMPLE = {"popularity", "recent_popularity", "seasonal_popularity", "group_popularity", "personal_frequency", "random"}
 """Registry names taken for simple rules where the certificate does not say."""
