@@ -5,45 +5,27 @@ from __future__ import annotations
 import json
 import os
 import time
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from aisle.data.dataset import Dataset
-from aisle.evaluate import metrics
-from aisle.evaluate.compare import paired
+from aisle.jobs.bench import measure
+from aisle.jobs.bench.measure import against, means
+from aisle.jobs.bench.split import Split
 from aisle.kernels.topk import top_k
 from aisle.models.base import Model
 from aisle.models.ease import EASE
-from aisle.types import Bools, Codes, Doubles, Sparse
+from aisle.types import Codes, Doubles, Sparse
 from benchmarks import common
 
+__all__ = ["Split", "against", "answers", "figures", "lists", "means", "settings", "timed_fit", "tuned_ease", "write"]
+
 BLOCK = 1_000
-CELLS = 20_000_000
-"""Scores held at a time."""
 GRID = (30.0, 100.0, 200.0, 300.0, 500.0, 1_000.0, 2_000.0, 5_000.0)
 """Ridge penalties that the textbook EASE is tuned over."""
-
-
-@dataclass(frozen=True, eq=False)
-class Split:
-    """Training data, and what was bought after them or hidden from them."""
-
-    data: Dataset
-    """As of the end of training."""
-    wanted: Sparse
-    """(U, I) 1 where the product should be listed."""
-    customers: Codes
-    """Customers who are scored, each with something wanted."""
-    repeats: bool = False
-    """Products bought before may be listed."""
-    candidates: Bools | None = None
-    """(I,) products that may be listed; None = the whole catalogue."""
-    inner: Callable[[], Split] | None = None
-    """The same kind of split inside the training data, to tune settings on."""
 
 
 def data_folder(name: str) -> Path:
@@ -98,46 +80,8 @@ def answers(model: Model, split: Split, k: int = 10) -> dict[str, Doubles]:
 
     Where repeats are allowed, ``new ndcg@10`` … say the same of lists and wishes without the products bought before.
     """
-    some = max(1, min(BLOCK, CELLS // split.data.shape[1]))
-    found: dict[str, list[Doubles]] = {}
-    for start in range(0, len(split.customers), some):
-        customers = split.customers[start : start + some]
-        batch, wanted = split.data.batch(customers), split.wanted[customers]
-        scores = model.score(batch)
-        if split.candidates is not None:
-            scores[:, ~split.candidates] = -np.inf
-        views = {"": wanted} if split.repeats else {}
-        fresh = (wanted - wanted.multiply(batch.history.sign())).tocsr()
-        fresh.eliminate_zeros()
-        for view, truth in {**views, "new " if split.repeats else "": fresh}.items():
-            if truth is fresh:
-                scores[batch.history.nonzero()] = -np.inf
-            truth.sort_indices()
-            hits = metrics.hit_matrix(top_k(scores, k, split.data.tie_rank)[0], truth)
-            sizes = np.diff(truth.indptr).astype(np.int64)
-            for name, rule in (("ndcg", metrics.ndcg), ("recall", metrics.recall), ("hit", metrics.hit_rate)):
-                found.setdefault(f"{view}{name}@{k}", []).append(rule(hits, sizes))
-    return {name: np.concatenate(parts) for name, parts in found.items()}
-
-
-def means(values: dict[str, Doubles]) -> dict[str, float]:
-    """The mean of each figure over the customers who have it."""
-    return {name: round(float(np.nanmean(column)), 5) for name, column in values.items()}
-
-
-def against(ours: Doubles, rival: Doubles, bars: Sequence[float] = ()) -> dict[str, Any]:
-    """How two figures (B,) of the same customers compare: ratio of means, and paired intervals of the difference.
-
-    Each bar asks for more: is ``ours`` above ``bar`` times the rival, beyond chance?
-    """
-    both = ~np.isnan(ours) & ~np.isnan(rival)
-    ours, rival = ours[both], rival[both]
-    return {
-        "customers": int(both.sum()),
-        "ratio": round(float(ours.mean() / rival.mean()), 4) if rival.any() else None,
-        "difference": paired(ours, rival).to_json(),
-        **{f"difference to {bar} times the rival": paired(ours, bar * rival).to_json() for bar in bars},
-    }
+    names = [f"{rule}@{k}" for rule in ("ndcg", "recall", "hit")]
+    return measure.answers(model, split, [*names, *(f"new {name}" for name in names if split.repeats)])
 
 
 def textbook_ease(l2: float) -> EASE:

@@ -15,10 +15,14 @@ from aisle.data.dataset import Dataset
 from aisle.data.split import Window, truth
 from aisle.models.base import Model
 from aisle.models.ease import EASE
+from aisle.models.graph_filter import GraphFilter
+from aisle.models.ials import IALS
 from aisle.models.item_knn import ItemKNN
 from aisle.models.personal_frequency import PersonalFrequency
 from aisle.models.popularity import GroupPopularity, Popularity, RecentPopularity, SeasonalPopularity
 from aisle.models.random import Random
+from aisle.models.rp3beta import RP3beta
+from aisle.models.slim import SLIM
 from aisle.models.tifu_knn import TIFUKNN
 from benchmarks.anchors import figures, lists, timed_fit, write
 from benchmarks.online_retail_protocol import BuyersFirst, dataset
@@ -71,6 +75,15 @@ def main() -> None:
         "item_knn": ItemKNN(),
         "ease, textbook": EASE(l2=300, half_life_days=None, own_weight=0),
         "ease": EASE(),
+        "rp3beta, textbook": RP3beta(half_life_days=None, own_weight=0),
+        "rp3beta": RP3beta(),
+        "graph_filter, textbook": GraphFilter(half_life_days=None, own_weight=0),
+        "graph_filter, sharpened textbook": GraphFilter(sharpen=2.5, low_pass=0.2, half_life_days=None, own_weight=0),
+        "graph_filter": GraphFilter(),
+        "slim, textbook": SLIM(half_life_days=None, own_weight=0),
+        "slim": SLIM(),
+        "ials, textbook": IALS(half_life_days=None, own_weight=0),
+        "ials": IALS(),
         "tifu_knn": TIFUKNN(),
     }
     result = {

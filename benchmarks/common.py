@@ -5,13 +5,25 @@ from __future__ import annotations
 import gc
 import json
 import os
-import platform
 import resource
-import subprocess
 import sys
 import time
 from pathlib import Path
 from typing import Any
+
+from aisle.jobs.bench.machine import commit, machine
+
+__all__ = [
+    "RESULTS",
+    "commit",
+    "data_folder",
+    "fresh_peak",
+    "machine",
+    "measure",
+    "own_cpu_seconds",
+    "peak_mb",
+    "record",
+]
 
 RESULTS = Path(__file__).parent / "results"
 
@@ -22,25 +34,6 @@ def data_folder() -> Path:
     if not folder or not Path(folder).is_dir():
         sys.exit("set AISLE_DATA to the folder of the real data sets")
     return Path(folder)
-
-
-def machine() -> dict[str, Any]:
-    """Processor, cores and Python of this machine."""
-    model = platform.processor() or platform.machine()
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-        model = next((line.split(":")[1].strip() for line in lines if line.startswith("model name")), model)
-    except OSError:
-        pass
-    return {"cpu": model, "cores": os.cpu_count(), "python": platform.python_version()}
-
-
-def commit() -> str:
-    """The commit of this checkout, with a plus where it was changed since."""
-    git = ["git", "-C", str(Path(__file__).parent)]
-    head = subprocess.run([*git, "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False)
-    dirty = subprocess.run([*git, "status", "--porcelain", "src"], capture_output=True, text=True, check=False)
-    return head.stdout.strip() + ("+" if dirty.stdout.strip() else "")
 
 
 def measure(command: list[str], env: dict[str, str] | None = None) -> dict[str, Any]:

@@ -14,31 +14,38 @@ from aisle.data.dataset import Dataset
 from aisle.data.frames import as_polars, like
 from aisle.data.schema import CleanTables
 from aisle.errors import UsageError
+from aisle.features.copurchase import Limits, Measure
 from aisle.jobs.assess import Assessment
 from aisle.jobs.check import check as _check
+from aisle.jobs.due import due as _due
 from aisle.jobs.ingest import build_dataset, clean_frames, clean_source
+from aisle.jobs.levels import PRODUCT, SHRINKAGE, group_lists
 from aisle.jobs.newcomers import NewLists, recommend_newcomers
 from aisle.jobs.ranks import ranks_for
-from aisle.jobs.recommend import lists_for
+from aisle.jobs.recommend import lists_at
 from aisle.jobs.run import RunResult
 from aisle.jobs.run import run as _run
 from aisle.jobs.similar import similar as _similar
 from aisle.jobs.similar import similar_customers as _similar_customers
+from aisle.jobs.together import together
 from aisle.jobs.train import fit as _fit
 from aisle.jobs.vectors import customer_frame, product_frame
 from aisle.models import create
 from aisle.progress import Progress
-from aisle.types import Codes, Repeats
+from aisle.types import Codes, Repeats, Variants
 
 __all__ = [
     "check",
+    "due",
     "evaluate",
     "fit",
     "load",
     "ranks",
     "read",
     "recommend",
+    "recommend_groups",
     "recommend_new",
+    "rules",
     "run",
     "save",
     "similar",
@@ -85,16 +92,45 @@ def recommend(
     k: int = 10,
     repeats: Repeats = "mixed",
     only_products: Sequence[str] | None = None,
+    variants: Variants = "one",
+    level: str = PRODUCT,
 ) -> Any:
     """Lists as in ``recommendations.parquet``, k rows a customer; ids may be a list, a series or None = everybody.
 
-    A pandas series or frame column in gives a pandas frame back, an Arrow array an Arrow table, all else Polars.
+    A list holds the best variant of each product alone, or all of them (``variants="all"``). With a ``level`` of the
+    product tree (``category_1`` …, ``leaf``) the lists are of categories: ``customer_id, rank, category, share,
+    products``. A pandas series or frame column in gives a pandas frame back, an Arrow array an Arrow table, all else
+    Polars.
     """
     _check_k(k)
     dataset = recommender.dataset
     ids = dataset.customers.vocab.ids if customer_ids is None else pl.Series(_ids(customer_ids), dtype=pl.String)
+    rules = recommender.rules(repeats=repeats, only=_only(recommender, only_products), variants=variants)
+    return like(lists_at(recommender, ids, level, k, rules), customer_ids)
+
+
+def recommend_groups(
+    recommender: Recommender,
+    by: str,
+    customer_ids: Any = None,
+    *,
+    k: int = 10,
+    level: str = PRODUCT,
+    repeats: Repeats = "mixed",
+    only_products: Sequence[str] | None = None,
+    shrinkage: float = SHRINKAGE,
+) -> Any:
+    """One list a group of customers, of products or of categories; ids limit whose lists count, None = everybody.
+
+    ``by`` is a level of the customer tree (``group_1`` …), ``store``, ``channel``, ``segment``, an attribute, or
+    ``all``. Gives ``group, members, rank``, then ``product_id, share`` or ``category, share, products``. Groups with
+    few members are shrunk towards their sisters: ``shrinkage`` members with purchases weigh as much as those.
+    """
+    _check_k(k)
+    vocab = recommender.dataset.customers.vocab
+    ids = vocab.ids if customer_ids is None else pl.Series(_ids(customer_ids), dtype=pl.String)
     rules = recommender.rules(repeats=repeats, only=_only(recommender, only_products))
-    frame = lists_for(recommender, ids, k, rules)
+    frame = group_lists(recommender, vocab.codes(ids), by, level, k, rules, shrinkage=shrinkage)
     return like(frame, customer_ids)
 
 
@@ -106,6 +142,7 @@ def recommend_new(
     k: int = 10,
     repeats: Repeats = "mixed",
     only_products: Any = None,
+    variants: Variants = "one",
     date_order: DateOrder | None = None,
 ) -> NewLists:
     """Lists for people who are not in the data, from their purchases, their attributes, or both; nothing is refitted.
@@ -119,7 +156,7 @@ def recommend_new(
     _check_k(k)
     given = transactions if transactions is not None else customers
     bought, people = (None if frame is None else as_polars(frame) for frame in (transactions, customers))
-    rules = recommender.rules(repeats=repeats, only=_only(recommender, only_products))
+    rules = recommender.rules(repeats=repeats, only=_only(recommender, only_products), variants=variants)
     found = recommend_newcomers(recommender, bought, people, k, rules, RunConfig(date_order=date_order))
     return NewLists(like(found.lists, given), like(found.unused, given))
 
@@ -131,6 +168,7 @@ def ranks(
     *,
     repeats: Repeats = "mixed",
     only_products: Any = None,
+    variants: Variants = "one",
 ) -> Any:
     """The place of each (customer, product) pair in the customer's list, were it to hold every candidate.
 
@@ -141,7 +179,7 @@ def ranks(
     customer, product = (_ids(ids, blanks="refuse") for ids in (customer_ids, product_ids))
     if len(customer) != len(product):
         raise UsageError(f"{len(customer)} customers and {len(product)} products are no pairs; give one of each a pair")
-    rules = recommender.rules(repeats=repeats, only=_only(recommender, only_products))
+    rules = recommender.rules(repeats=repeats, only=_only(recommender, only_products), variants=variants)
     customers, products = (pl.Series(ids, dtype=pl.String) for ids in (customer, product))
     return like(ranks_for(recommender, customers, products, rules), customer_ids)
 
@@ -162,6 +200,38 @@ def similar_customers(recommender: Recommender, customer_ids: Any, *, k: int = 1
     profiling neither are listed nor get rows. The frame kind follows ``customer_ids``.
     """
     return like(_similar_customers(recommender, _ids(customer_ids), k=k), customer_ids)
+
+
+def rules(
+    recommender: Recommender,
+    product_ids: Any = None,
+    *,
+    k: int | None = 10,
+    by: Measure = "lift",
+    min_support: int = 2,
+    min_confidence: float = 0.0,
+    min_lift: float = 0.0,
+) -> Any:
+    """What is bought together: association rules from each product to the k best others by ``by``, None = all products.
+
+    Gives ``product_id, rank, with_id, baskets, support, confidence, lift, leverage``: of all baskets, anonymous ones
+    included, ``baskets`` hold both, at least ``min_support``. ``by`` is lift, confidence, leverage, cosine or support;
+    k None keeps every rule. The frame kind follows ``product_ids``.
+    """
+    limits = Limits(min_support=min_support, min_confidence=min_confidence, min_lift=min_lift)
+    ids = None if product_ids is None else _ids(product_ids)
+    return like(together(recommender, ids, k=k, by=by, limits=limits), product_ids)
+
+
+def due(recommender: Recommender, customer_ids: Any, *, k: int = 10) -> Any:
+    """Own products that come round again: when each is expected, and the chance that it is bought in the next window.
+
+    Gives ``customer_id, rank, product_id, chance, window_days, times, last_date, usual_gap, due_date, due_in``, the k
+    of the largest chance first; ``due_in`` days below 0 are overdue. Reckoned by ``repeat_hazard``: by the model itself
+    where it is one, else by one fitted for the question. Customers who opted out of profiling get no rows. The frame
+    kind follows ``customer_ids``.
+    """
+    return like(_due(recommender, _ids(customer_ids), k=k), customer_ids)
 
 
 def vectors(recommender: Recommender, *, product_ids: Any = None, customer_ids: Any = None) -> Any:

@@ -24,7 +24,7 @@ from aisle.models import MODELS, model_class
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").rglob("*.md"))]
 CARD = ROOT / "docs" / "models" / "hybrid_factorization.md"
-RUNNABLE = [ROOT / "README.md", ROOT / "docs" / "python.md", ROOT / "docs" / "tensorrec.md", CARD]
+RUNNABLE = [ROOT / "README.md", *(ROOT / "docs" / f"{name}.md" for name in ("python", "tensorrec", "trees")), CARD]
 OURS = {"C00000001": "17850", "C00000002": "13047", "P000001": "85123A"}
 """Ids of the demo shop that take the names of the examples."""
 
@@ -92,7 +92,13 @@ def wrong(line: str) -> list[str]:
         return [word for word in words[1:] if word.startswith("-") and word not in options(ROOT_COMMAND)]
     if words[1] not in COMMANDS:
         return [words[1]]
-    return [word for word in words[2:] if word.startswith("-") and word not in options(COMMANDS[words[1]])]
+    return [word for word in words[2:] if word.startswith("-") and word not in options_of(words[1])]
+
+
+def options_of(name: str) -> set[str]:
+    """The options of a command, those of its subcommands among them."""
+    below = getattr(COMMANDS[name], "commands", {})
+    return options(COMMANDS[name]).union(*(options(command) for command in below.values()))
 
 
 def test_every_command_and_option_on_a_page_exists() -> None:
@@ -113,8 +119,8 @@ def test_the_contract_names_every_command_and_option() -> None:
         words = re.findall(r"[^\s\[\]|]+", line)
         said.setdefault(words[1], set()).update(words)
     missing = {
-        name: sorted(o for o in options(command) - {"--help"} if o.startswith("-") and o not in said.get(name, set()))
-        for name, command in COMMANDS.items()
+        name: sorted(o for o in options_of(name) - {"--help"} if o.startswith("-") and o not in said.get(name, set()))
+        for name in COMMANDS
     }
     assert {name: names for name, names in missing.items() if names} == {}
     for budget, limits in BUDGETS.items():

@@ -254,7 +254,7 @@ def test_neighbours_are_the_strongest_by_loops_and_blocks_do_not_matter(monkeypa
         assert near[i, : len(ranked)].tolist() == [j for _, _, j in ranked]
         assert (near[i, len(ranked) :] == -1).all()
         np.testing.assert_allclose(strength[i, : len(ranked)], [-c for c, _, _ in ranked], rtol=1e-6)
-    monkeypatch.setattr("aisle.explain.copurchase.MAX_WORK", 50)
+    monkeypatch.setattr("aisle.features.copurchase.MAX_WORK", 50)
     np.testing.assert_array_equal(co_purchases(data.counts, data.tie_rank, 4, 2)[0], near)
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 import scipy.sparse as sp
@@ -17,7 +19,7 @@ from tests.contract.worlds import PRODUCTS
 from tests.oracle.loops import Array, check, data, everyone, few, naive_counts, naive_presence, seeds
 from tests.world.clusters import everyone_of, other_half, two_clusters
 
-PLAIN = {"half_life_days": None, "own_weight": 0.0}
+PLAIN: dict[str, Any] = {"half_life_days": None, "own_weight": 0.0}
 
 # ---------------------------------------------------------------------------------------------- RP3beta
 
@@ -36,7 +38,8 @@ def naive_walk(x: Array, alpha: float, beta: float, k: int) -> Array:
                 row.append((np.float32(steps / of_product[j] ** beta), -j))
         for value, minus_j in sorted(row, reverse=True)[:k]:
             walk[i, -minus_j] = value
-    return walk / (walk.sum() / (walk.sum(axis=1) > 0).sum())
+    walk /= walk.sum() / (walk.sum(axis=1) > 0).sum()
+    return walk
 
 
 @few
@@ -149,13 +152,28 @@ def test_the_graph_of_products_answers_as_the_graph_of_customers(monkeypatch: py
     np.testing.assert_allclose(other.score(everyone(data())), whole, rtol=1e-4, atol=1e-5)
 
 
-def test_the_iteration_finds_what_the_dense_decomposition_finds(monkeypatch: pytest.MonkeyPatch) -> None:
-    x = sp.random_array((90, 70), density=0.2, rng=np.random.default_rng(0), format="csr")
-    exact = right_vectors(x, 6, 0)
-    monkeypatch.setattr(graph_filter, "SMALL", 0)
+@pytest.mark.parametrize("shape", [(90, 70), (70, 90)])
+@pytest.mark.parametrize("small", [0, 500])
+def test_vectors_are_those_of_a_dense_decomposition(
+    shape: tuple[int, int], small: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    random = np.random.default_rng(0)
+    x = sp.csr_array(random.random(shape) * (random.random(shape) < 0.2)).astype(np.float32)
+    exact = np.linalg.svd(x.toarray().astype(np.float64))[2][:6].T
+    monkeypatch.setattr(graph_filter, "SMALL", small)
     found = right_vectors(x, 6, 0)
     np.testing.assert_allclose(found @ found.T, exact @ exact.T, atol=1e-5)
     assert found.tobytes() == right_vectors(x, 6, 0).tobytes()
+
+
+@pytest.mark.parametrize("small", [0, 500])
+def test_no_more_vectors_than_the_rank(small: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Beyond it any direction would do, and noise would be let through."""
+    monkeypatch.setattr(graph_filter, "SMALL", small)
+    random = np.random.default_rng(0)
+    x = sp.csr_array(random.random((40, 3)) @ random.random((3, 30))).astype(np.float32)
+    assert right_vectors(x, 8, 0).shape == (30, 3)
+    assert right_vectors(x, 2, 0).shape == (30, 2)
 
 
 def test_filters_do_not_depend_on_the_block_size(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -166,7 +184,7 @@ def test_filters_do_not_depend_on_the_block_size(monkeypatch: pytest.MonkeyPatch
 
 
 def test_no_low_pass_decomposes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(np.linalg, "svd", lambda *_, **__: pytest.fail("decomposed"))
+    monkeypatch.setattr(np.linalg, "eigh", lambda *_, **__: pytest.fail("decomposed"))
     assert GraphFilter(low_pass=0.0).fit(data()).vectors_.shape[1] == 0
 
 
@@ -197,15 +215,15 @@ def test_nobody_is_sent_to_the_other_half_of_the_shop(model: RP3beta | GraphFilt
     "settings",
     [{"alpha": 0.0}, {"beta": -1.0}, {"neighbours": 0}, {"half_life_days": 0.0}, {"own_weight": -1.0}],
 )
-def test_rp3beta_refuses_nonsense(settings: dict[str, float]) -> None:
+def test_rp3beta_refuses_nonsense(settings: dict[str, Any]) -> None:
     with pytest.raises(UsageError, match=next(iter(settings))):
-        RP3beta(**settings)  # type: ignore[arg-type]
+        RP3beta(**settings)
 
 
 @pytest.mark.parametrize(
     "settings",
     [{"factors": 0}, {"low_pass": -1.0}, {"sharpen": -1.0}, {"sharpen": 9.0}, {"order": 5}, {"own_weight": -1.0}],
 )
-def test_graph_filter_refuses_nonsense(settings: dict[str, float]) -> None:
+def test_graph_filter_refuses_nonsense(settings: dict[str, Any]) -> None:
     with pytest.raises(UsageError, match=next(iter(settings))):
-        GraphFilter(**settings)  # type: ignore[arg-type]
+        GraphFilter(**settings)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -15,7 +17,7 @@ from tests.contract.worlds import CUSTOMERS, PRODUCTS
 from tests.oracle.loops import check, data, everyone, few, naive_counts, naive_presence, seeds
 from tests.world.clusters import everyone_of, other_half, two_clusters
 
-TO_THE_END = {"sweeps": 5000, "tolerance": 1e-9}
+TO_THE_END: dict[str, Any] = {"sweeps": 5000, "tolerance": 1e-9}
 
 
 @few
@@ -34,7 +36,7 @@ def test_every_column_of_slim_is_an_elastic_net(seed: int, l1: float, l2: float,
         half_life_days=half_life,
         neighbours=PRODUCTS,
         own_weight=0.4,
-        **TO_THE_END,  # type: ignore[arg-type]
+        **TO_THE_END,
     ).fit(dataset)
     weights = model.weights_.toarray()
     assert (np.diag(weights) == 0).all(), "no product recommends itself"
@@ -59,7 +61,7 @@ def test_few_neighbours_solve_the_problem_of_the_nearest_alone(seed: int, k: int
     """No weight inside the chosen few can be improved: gradient 0 where it is positive, not negative where it is 0."""
     dataset = data(seed)
     x = naive_presence(dataset)
-    weights = SLIM(l1=l1, l2=1.0, half_life_days=None, neighbours=k, **TO_THE_END).fit(dataset).weights_.toarray()  # type: ignore[arg-type]
+    weights = SLIM(l1=l1, l2=1.0, half_life_days=None, neighbours=k, **TO_THE_END).fit(dataset).weights_.toarray()
     size = np.sqrt(x.sum(axis=0))
     cosine = x.T @ x / np.maximum(size[:, None] * size, 1)
     np.fill_diagonal(cosine, 0)
@@ -83,9 +85,9 @@ def test_one_neighbour_by_hand() -> None:
 
 
 def test_blocks_do_not_change_the_answer(monkeypatch: pytest.MonkeyPatch) -> None:
-    whole = SLIM(neighbours=6, **TO_THE_END).fit(data()).weights_.toarray()  # type: ignore[arg-type]
+    whole = SLIM(neighbours=6, **TO_THE_END).fit(data()).weights_.toarray()
     monkeypatch.setattr(slim, "BLOCK_CELLS", 3 * 6 * 6)
-    blocked = SLIM(neighbours=6, **TO_THE_END).fit(data()).weights_.toarray()  # type: ignore[arg-type]
+    blocked = SLIM(neighbours=6, **TO_THE_END).fit(data()).weights_.toarray()
     np.testing.assert_allclose(blocked, whole, atol=1e-7)
 
 
@@ -106,6 +108,6 @@ def test_weights_stay_in_their_half_of_the_shop() -> None:
     "settings",
     [{"l1": -1.0}, {"l2": -1.0}, {"neighbours": 0}, {"sweeps": 0}, {"tolerance": -1.0}, {"half_life_days": 0.0}],
 )
-def test_slim_refuses_nonsense(settings: dict[str, float]) -> None:
+def test_slim_refuses_nonsense(settings: dict[str, Any]) -> None:
     with pytest.raises(UsageError, match=next(iter(settings))):
-        SLIM(**settings)  # type: ignore[arg-type]
+        SLIM(**settings)

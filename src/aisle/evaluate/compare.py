@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import stats
 
-from aisle.types import Doubles
+from aisle.types import Codes, Doubles
 
 DRAWS = 2_000
 LEVEL = 0.95
@@ -44,13 +44,19 @@ class Interval:
         return {key: None if np.isnan(value) else round(float(value), 6) for key, value in values.items()}
 
 
-def intervals(values: Doubles, draws: int = DRAWS, seed: int = 0) -> list[Interval]:
-    """The mean of each column of ``values`` (N, M) with its interval; NaN cells are customers without a value."""
+def intervals(values: Doubles, draws: int = DRAWS, seed: int = 0, customer: Codes | None = None) -> list[Interval]:
+    """The mean of each column of ``values`` (N, M) with its interval; NaN cells are customers without a value.
+
+    Where a customer has several rows, ``customer`` (N,) says whose each is: customers are drawn, not rows.
+    """
     table = np.atleast_2d(values.T).T
     usable = ~np.isnan(table)
-    counts = usable.sum(axis=0)
-    sums, sizes = _grouped(np.where(usable, table, 0.0), seed), _grouped(usable.astype(np.float64), seed)
-    means = [float(s / c) if c else float("nan") for s, c in zip(sums.sum(axis=0), counts, strict=True)]
+    total, size = np.where(usable, table, 0.0), usable.astype(np.float64)
+    if customer is not None:
+        total, size = _by_customer(total, customer), _by_customer(size, customer)
+    counts = (size > 0).sum(axis=0)
+    sums, sizes = _grouped(total, seed), _grouped(size, seed)
+    means = [float(s / c) if c else float("nan") for s, c in zip(sums.sum(axis=0), sizes.sum(axis=0), strict=True)]
     if not len(sums) or not (counts >= MIN_VALUES).any():
         return [Interval(mean, float("nan"), float("nan")) for mean in means]
     drawn = np.empty((draws, table.shape[1]))
@@ -82,6 +88,13 @@ def _interval(mean: float, drawn: Doubles, count: int, units: int) -> Interval:
     wide = stats.norm.cdf(-np.sqrt(units / (units - 1)) * stats.t.ppf(1 - tail, units - 1))
     low, high = np.nanquantile(drawn, [wide, 1 - wide])
     return Interval(mean, float(low), float(high))
+
+
+def _by_customer(table: Doubles, customer: Codes) -> Doubles:
+    """(U, M) sums of the rows of each customer."""
+    order = np.argsort(customer, kind="stable")
+    starts = np.flatnonzero(np.diff(customer[order], prepend=-2))
+    return np.add.reduceat(table[order], starts, axis=0) if len(starts) else table
 
 
 def _grouped(table: Doubles, seed: int) -> Doubles:

@@ -6,14 +6,11 @@ than independent products would, are left out, so that "often bought with" is ne
 
 from __future__ import annotations
 
-from itertools import pairwise
-
 import numpy as np
 
-from aisle.types import UNKNOWN, Bools, Codes, Doubles, Floats, Ints, Sparse
+from aisle.features.copurchase import shared
+from aisle.types import UNKNOWN, Bools, Codes, Floats, Ints, Sparse
 
-MAX_WORK = 4_000_000
-"""Pairs of purchases met by one block of the co-purchase product; bounds its memory (about 100 bytes each)."""
 MAX_CELLS = 16_000_000
 """Cells of the (customers, products) table of one block of look-ups."""
 ROWS_AT_ONCE = 100_000
@@ -25,21 +22,16 @@ def co_purchases(counts: Sparse, tie_rank: Codes, n: int, min_support: int) -> t
     ``counts`` (U, I) holds purchases; ties go to the smaller ``tie_rank`` (I,).
     """
     x = counts.sign().tocsr()
-    by_product = x.T.tocsr()
-    buyers = np.diff(by_product.indptr).astype(np.float64)
     n_products = x.shape[1]
+    buyers = np.bincount(x.indices, minlength=n_products).astype(np.float64)
     width = min(n, max(n_products - 1, 1))
     neighbours = np.full((n_products, width), UNKNOWN, dtype=np.int32)
     strength = np.zeros((n_products, width), dtype=np.float32)
-    sizes = np.diff(x.indptr)
-    customers = int((sizes > 0).sum())
-    work = np.asarray(by_product @ sizes.astype(np.float64), dtype=np.float64)
-    for start, stop in _blocks(work):
-        both = (by_product[start:stop] @ x).tocoo()
-        i, j, shared = both.row + start, both.col, both.data.astype(np.float64)
-        keep = (i != j) & (shared >= min_support) & (shared * customers > buyers[i] * buyers[j])
-        i, j, shared = i[keep], j[keep], shared[keep]
-        cosine = shared / np.sqrt(buyers[i] * buyers[j])
+    customers = int((np.diff(x.indptr) > 0).sum())
+    for i, j, both in shared(x, np.arange(n_products), min_support):
+        keep = both * float(customers) > buyers[i] * buyers[j]
+        i, j = i[keep], j[keep]
+        cosine = both[keep] / np.sqrt(buyers[i] * buyers[j])
         order = np.lexsort((tie_rank[j], -cosine, i))
         i, j, cosine = i[order], j[order], cosine[order]
         place = np.arange(len(i)) - np.searchsorted(i, i)
@@ -47,13 +39,6 @@ def co_purchases(counts: Sparse, tie_rank: Codes, n: int, min_support: int) -> t
         neighbours[i[top], place[top]] = j[top]
         strength[i[top], place[top]] = cosine[top]
     return neighbours, strength
-
-
-def _blocks(work: Doubles) -> list[tuple[int, int]]:
-    """Spans of products whose work adds up to at most the limit (or a single product)."""
-    block = ((np.cumsum(work) - work) // MAX_WORK).astype(np.int64)
-    edges = np.append(np.flatnonzero(np.diff(block, prepend=-1) > 0), len(work))
-    return list(pairwise(edges.tolist()))
 
 
 def strongest_link(neighbours: Codes, history: Sparse, row: Ints, code: Codes) -> Codes:

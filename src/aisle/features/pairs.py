@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import TypeAlias
 
 import numpy as np
+import scipy.sparse as sp
 
 from aisle.data.dataset import Dataset
 from aisle.data.events import Batch, first_of_basket, sparse_sum
@@ -81,6 +82,12 @@ def add_sparse(scores: Floats, extra: Sparse, weight: float) -> Floats:
     rows = np.repeat(np.arange(extra.shape[0]), np.diff(extra.indptr))
     scores[rows, extra.indices] += np.float32(weight) * extra.data
     return scores
+
+
+def scaled(x: Sparse, rows: Doubles, columns: Doubles) -> Sparse:
+    """(U, I) every cell of x multiplied by a number of its row (U,) and one of its column (I,)."""
+    data = x.data * np.repeat(rows, np.diff(x.indptr)) * columns[x.indices]
+    return sp.csr_array((data.astype(np.float32), x.indices, x.indptr), shape=x.shape)
 
 
 def cooccurrence(x: Sparse) -> Doubles:

@@ -1,7 +1,8 @@
-"""``aisle recommend``: open a bundle, write lists."""
+"""``aisle recommend``: open a bundle, write lists of products or categories, for customers or groups of them."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -12,33 +13,52 @@ from aisle.data.dataset import Dataset
 from aisle.errors import UsageError
 from aisle.files import atomic, write_parquet
 from aisle.jobs.ingest import read_ids
+from aisle.jobs.levels import PRODUCT, SHRINKAGE, customer_lists, group_lists
 from aisle.jobs.output import escape_formulas
 from aisle.progress import Progress
 from aisle.rank.rules import Rules
-from aisle.types import Codes, Repeats
+from aisle.types import Codes, Repeats, Variants
 
 
-def recommend(
-    bundle: Path,
-    out: Path,
-    *,
-    customers: Path | None = None,
-    k: int = 10,
-    repeats: Repeats = "mixed",
-    only_products: Path | None = None,
-    progress: Progress | None = None,
-) -> int:
+@dataclass(frozen=True, kw_only=True)
+class Wanted:
+    """Which lists, of what, for whom."""
+
+    customers: Path | None = None
+    """A file of customer ids; None = everybody."""
+    k: int = 10
+    repeats: Repeats = "mixed"
+    only_products: Path | None = None
+    """A file of product ids: nothing else is listed."""
+    variants: Variants = "one"
+    level: str = PRODUCT
+    """``product``, a level of the product tree, or ``leaf``."""
+    by: str | None = None
+    """A grouping of customers: one list a group instead of one a customer."""
+    shrinkage: float = SHRINKAGE
+    """Members with purchases that weigh as much as the sister groups."""
+
+
+def recommend(bundle: Path, out: Path, wanted: Wanted | None = None, progress: Progress | None = None) -> int:
     """Write lists of a bundle to ``out`` (.parquet or .csv); returns the rows written.
 
-    Ids that the bundle does not know get the popularity list under their own id. Raises UsageError for a wrong suffix.
+    Ids that the bundle does not know get the popularity list under their own id. Raises UsageError for a wrong suffix,
+    level or grouping.
     """
+    wanted = wanted or Wanted()
     if out.suffix not in (".parquet", ".csv"):
         raise UsageError(f"--out is {out}; it must end in .parquet or .csv")
     recommender = load(bundle)
-    ids = recommender.dataset.customers.vocab.ids if customers is None else read_ids(customers)
-    rules = recommender.rules(repeats=repeats, only=only_codes(recommender.dataset, only_products))
+    vocab = recommender.dataset.customers.vocab
+    ids = vocab.ids if wanted.customers is None else read_ids(wanted.customers)
+    only = only_codes(recommender.dataset, wanted.only_products)
+    rules = recommender.rules(repeats=wanted.repeats, only=only, variants=wanted.variants)
     with (progress or Progress()).step("Writing lists") as tick:
-        frame = lists_for(recommender, ids, k, rules)
+        if wanted.by is None:
+            frame = lists_at(recommender, ids, wanted.level, wanted.k, rules)
+        else:
+            codes, level, k = vocab.codes(ids), wanted.level, wanted.k
+            frame = group_lists(recommender, codes, wanted.by, level, k, rules, shrinkage=wanted.shrinkage)
         tick(1, 1)
     if out.suffix == ".parquet":
         write_parquet(out, frame)
@@ -46,6 +66,13 @@ def recommend(
         with atomic(out) as temporary:
             escape_formulas(frame).write_csv(temporary)
     return frame.height
+
+
+def lists_at(recommender: Recommender, ids: pl.Series, level: str, k: int, rules: Rules) -> pl.DataFrame:
+    """Lists of products, or of categories of a level, for ids of the caller's own."""
+    if level == PRODUCT:
+        return lists_for(recommender, ids, k, rules)
+    return customer_lists(recommender, ids, level, k, rules)
 
 
 def lists_for(recommender: Recommender, ids: pl.Series, k: int, rules: Rules) -> pl.DataFrame:

@@ -28,8 +28,11 @@ MODELS: dict[str, str] = {
     "tifu_knn": "aisle.models.tifu_knn:TIFUKNN",
     "sequence_knn": "aisle.models.sequence_knn:SequenceKNN",
     "up_cf": "aisle.models.up_cf:UPCF",
+    "bought_together": "aisle.models.bought_together:BoughtTogether",
+    "content_knn": "aisle.models.content_knn:ContentKNN",
     "repeat_hazard": "aisle.models.repeat_hazard:RepeatHazard",
     "hybrid_factorization": "aisle.models.hybrid_factorization:HybridFactorization",
+    "basket_transformer": "aisle.models.basket_transformer:BasketTransformer",
     "ranker": "aisle.models.ranker:Ranker",
     "stack": "aisle.models.stack:Stack",
 }

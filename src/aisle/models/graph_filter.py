@@ -20,13 +20,12 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar, Self
 
 import numpy as np
-import scipy.sparse as sp
-from scipy.sparse.linalg import svds
+from scipy.sparse.linalg import LinearOperator, eigsh
 
 from aisle.data.dataset import Dataset
 from aisle.data.events import Batch
 from aisle.errors import UsageError
-from aisle.features.pairs import BLOCK_CELLS, bought_products, cooccurrence, decayed_presence, everyone
+from aisle.features.pairs import BLOCK_CELLS, bought_products, decayed_presence, everyone, scaled
 from aisle.models.base import Model, check_own, with_own
 from aisle.types import Codes, Doubles, Floats, Sparse
 
@@ -44,6 +43,7 @@ class GraphFilter(Model):
     space: ClassVar[dict[str, tuple[Any, ...]]] = {
         "sharpen": (0.0, 1.0, 2.5),
         "low_pass": (0.3, 0.2),
+        "factors": (256, 64, 448),
         "half_life_days": (182.0, None),
         "own_weight": (0.3, 0.03),
     }
@@ -90,12 +90,12 @@ class GraphFilter(Model):
         x = decayed_presence(everyone(data))
         self.codes_ = bought_products(x)
         x = x[np.diff(x.indptr) > 0][:, self.codes_]
-        customers, products = np.diff(x.indptr), np.bincount(x.indices, minlength=x.shape[1])
-        self.scale_ = (products**-0.5).astype(np.float32)
-        graph = sp.csr_array(sp.diags_array(customers**-0.5) @ x @ sp.diags_array(products**-0.5))
+        narrow: Doubles = 1 / np.sqrt(np.bincount(x.indices, minlength=x.shape[1]))
+        graph = scaled(x, 1 / np.sqrt(np.diff(x.indptr)), narrow)
+        self.scale_ = narrow.astype(np.float32)
         self.vectors_ = right_vectors(graph, self.factors if self.low_pass > 0 else 0, self.seed)
         self.squared_ = bool(x.shape[1] ** 2 <= FULLER * x.nnz)
-        self.graph_ = sp.csr_array(cooccurrence(graph) if self.squared_ else graph, dtype=np.float32)
+        self.graph_ = (graph.T @ graph).tocsr() if self.squared_ else graph
         return self
 
     def score(self, batch: Batch) -> Floats:
@@ -129,17 +129,24 @@ class GraphFilter(Model):
         return np.asarray(self.graph_.T @ (self.graph_ @ signal))
 
 
-def right_vectors(graph: sp.csr_array[np.float64], k: int, seed: int) -> Floats:
-    """(A, K) first right singular vectors of a matrix (M, A): k of them, or as many as its rank has."""
-    if k == 0 or min(graph.shape) == 0:
+def right_vectors(graph: Sparse, k: int, seed: int) -> Floats:
+    """(A, K) first right singular vectors of a matrix (M, A): k of them, or as many as its rank has.
+
+    They come from the eigenvectors of its product with itself over the smaller side: nothing M x A is dense, nor M x K
+    where customers are more than products.
+    """
+    least = min(graph.shape)
+    if k == 0 or least == 0:
         return np.zeros((graph.shape[1], 0), dtype=np.float32)
-    values: Doubles
-    vectors: Doubles
-    if min(graph.shape) <= max(SMALL, 2 * k):
-        _, values, vectors = np.linalg.svd(graph.toarray(), full_matrices=False)
+    tall = least == graph.shape[1]
+    across = (graph.T if tall else graph).tocsr().astype(np.float64)  # (least, the larger side)
+    if least <= max(SMALL, 2 * k):
+        squares, vectors = np.linalg.eigh((across @ across.T).toarray())
     else:
-        start = np.random.default_rng(seed).standard_normal(min(graph.shape))
-        _, values, vectors = svds(graph, k, v0=start, return_singular_vectors="vh")
-    order = np.argsort(-values, kind="stable")[:k]
-    order = order[values[order] > 1e-6]  # beyond the rank any direction would do
-    return np.ascontiguousarray(vectors[order].T, dtype=np.float32)
+        start = np.random.default_rng(seed).standard_normal(least)
+        square = LinearOperator((least, least), lambda v: np.asarray(across @ (across.T @ v)), dtype=np.float64)
+        squares, vectors = eigsh(square, k, v0=start)
+    order = np.argsort(-squares, kind="stable")[:k]
+    order = order[squares[order] > 1e-10 * squares.max()]  # beyond the rank any direction would do
+    found = vectors[:, order] if tall else across.T @ vectors[:, order] / np.sqrt(squares[order])
+    return np.ascontiguousarray(found, dtype=np.float32)

@@ -36,7 +36,7 @@ class IALS(Model):
     name: ClassVar[str] = "ials"
     space: ClassVar[dict[str, tuple[Any, ...]]] = {
         "regularization": (0.01, 0.003, 0.03),
-        "alpha0": (0.1, 0.02, 0.5),
+        "alpha0": (0.3, 0.1, 0.03),
         "dim": (64, 128),
         "half_life_days": (182.0, None),
         "own_weight": (0.3, 0.03),
@@ -44,7 +44,7 @@ class IALS(Model):
 
     dim: int = 64
     """D, width of the vectors; large catalogues gain up to 1,000 and more, at D³ in time."""
-    alpha0: float = 0.1
+    alpha0: float = 0.3
     """Weight of a pair because it exists; larger pulls what was not bought to 0, try .01 to 1."""
     regularization: float = 0.01
     """Penalty on vectors; set it anew after changing ``alpha0`` or ``nu``."""

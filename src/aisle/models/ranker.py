@@ -52,6 +52,7 @@ class Ranker(Model):
     """Joins all sources: the best of each, ordered by what came true before."""
 
     name: ClassVar[str] = "ranker"
+    joins: ClassVar[str] = "sources"
     space: ClassVar[dict[str, tuple[Any, ...]]] = {"objective": ("binary", "both"), "leaves": (31, 63)}
 
     sources: dict[str, dict[str, Any]] = field(default_factory=dict)

@@ -18,12 +18,11 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar, Self
 
 import numpy as np
-import scipy.sparse as sp
 
 from aisle.data.dataset import Dataset
 from aisle.data.events import Batch
 from aisle.errors import UsageError
-from aisle.features.pairs import decayed_presence, everyone, strongest
+from aisle.features.pairs import decayed_presence, everyone, scaled, strongest
 from aisle.models.base import Model, check_own, with_own
 from aisle.types import Doubles, Floats, Sparse
 
@@ -75,10 +74,10 @@ class RP3beta(Model):
 
 def two_steps(x: Sparse, alpha: float, beta: float, k: int) -> Sparse:
     """(I, I) W of a binary x (U, I), the k largest of each row, scaled to a mean row sum of 1."""
-    customers, products = np.asarray(x.sum(axis=1)).ravel(), np.asarray(x.sum(axis=0)).ravel()
-    back = x @ sp.diags_array(_power(products, -alpha))
-    forth = sp.diags_array(_power(customers, -alpha)) @ x @ sp.diags_array(_power(products, -beta))
-    walk = strongest(sp.csr_array(back, dtype=np.float32), sp.csr_array(forth, dtype=np.float32), k)
+    customers: Floats = np.asarray(x.sum(axis=1)).ravel()
+    products: Floats = np.asarray(x.sum(axis=0)).ravel()
+    back = scaled(x, np.ones(x.shape[0]), _power(products, -alpha))
+    walk = strongest(back, scaled(x, _power(customers, -alpha), _power(products, -beta)), k)
     rows = int((np.diff(walk.indptr) > 0).sum())
     walk.data /= np.float32(walk.data.sum(dtype=np.float64) / rows if rows else 1.0)
     return walk

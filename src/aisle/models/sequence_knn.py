@@ -36,25 +36,25 @@ class SequenceKNN(Model):
 
     name: ClassVar[str] = "sequence_knn"
     space: ClassVar[dict[str, tuple[Any, ...]]] = {
-        "place_decay": (0.6, 0.8, 0.4),
-        "backward": (0.4, 1.0, 0.1),
+        "place_decay": (0.8, 0.6, 0.95),
+        "backward": (0.3, 1.0, 0.0),
         "gap_decay": (0.9, 0.7),
-        "shrink": (5.0, 20.0, 1.0),
-        "target_power": (0.3, 0.1, 0.5),
-        "own_weight": (1.0, 10.0, 0.0),
+        "shrink": (10.0, 3.0, 30.0),
+        "target_power": (0.2, 0.1, 0.4),
+        "own_weight": (100.0, 10.0, 0.0),
         "together": (1.0, 0.0, 3.0),
     }
 
     neighbours: int = 500
     """Products kept for each product."""
-    shrink: float = 5.0
+    shrink: float = 10.0
     """Added below the fraction; larger trusts pairs seen a few times less."""
-    place_decay: float = 0.6
+    place_decay: float = 0.8
     """Weight in the history of the products of a basket, relative to those of the next one; in (0, 1]."""
     gap_decay: float = 0.9
     """Weight of a pair of baskets, relative to a pair that lies one basket closer; in (0, 1]."""
-    backward: float = 0.4
-    """Weight of pairs in which the product to score was bought first; 1 = order does not matter, 0 = only what followed."""
+    backward: float = 0.3
+    """Weight of pairs in which the scored product came first; 1 = order does not matter, 0 = only what followed."""
     together: float = 1.0
     """Weight of pairs within one basket."""
     reach: int = 20
@@ -63,9 +63,9 @@ class SequenceKNN(Model):
     """Baskets a customer that are learned from, at most."""
     source_power: float = 0.5
     """a, 0 … 1: how much the number of baskets of a product of the history is taken away."""
-    target_power: float = 0.3
+    target_power: float = 0.2
     """b, 0 … 1: how much the number of baskets of the scored product is taken away."""
-    own_weight: float = 1.0
+    own_weight: float = 100.0
     """Weight of the customer's own (decayed) purchase counts."""
 
     similar_: Sparse = field(init=False, repr=False)
@@ -103,7 +103,7 @@ class SequenceKNN(Model):
         return without_empty(scores, batch)
 
     def _pairs_of_baskets(self, owner: Ints) -> Sparse:
-        """(N, N) weight of a purchase in the column's basket for one in the row's; baskets lie in order by ``owner``."""
+        """(N, N) weight of the column's basket for the row's; baskets lie in order by ``owner`` (N,)."""
         number = len(owner)
         at = np.arange(number)
         rows, cols, values = [at], [at], [np.full(number, self.together)]

@@ -67,6 +67,7 @@ class Stack(Model):
     """A weighted vote of models, learned from what came true before."""
 
     name: ClassVar[str] = "stack"
+    joins: ClassVar[str] = "members"
     space: ClassVar[dict[str, tuple[Any, ...]]] = {"depth": (100, 50)}
 
     members: dict[str, dict[str, Any]] = field(default_factory=dict)

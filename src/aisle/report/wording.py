@@ -15,6 +15,7 @@ MODEL_NAMES = {
     "recent_popularity": "Recent bestsellers",
     "seasonal_popularity": "Seasonal bestsellers",
     "group_popularity": "Bestsellers of the group",
+    "tree_shares": "Shares along both trees",
     "personal_frequency": "Own favourites",
     "item_knn": "Similar products (item kNN)",
     "ease": "Product regression (EASE)",

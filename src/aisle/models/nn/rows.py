@@ -80,6 +80,10 @@ class Rows:
         """The same cells with other values (P,)."""
         return replace(self, value=value)
 
+    def to(self, device: torch.device) -> Rows:
+        """The same rows on a device."""
+        return Rows(self.indptr.to(device), self.column.to(device), self.value.to(device), self.width)
+
     def dense(self) -> Tensor:
         """(N, F), with a gradient to the values."""
         empty = self.value.new_zeros(len(self), self.width)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal, TypeAlias, get_args
 
@@ -30,6 +30,8 @@ GAIN = 0.002
 Rate: TypeAlias = Literal["constant", "cosine", "linear"]
 Step: TypeAlias = Callable[[Tensor, torch.Generator], Tensor]
 """(rows, generator) -> the mean loss of these examples."""
+Batches: TypeAlias = Callable[[int, torch.Generator], Sequence[Tensor]]
+"""(batch size, generator) -> the batches of an epoch: every example once."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -117,18 +119,20 @@ def train(
     schedule: Schedule,
     validate: Callable[[], float] | None = None,
     *,
+    batches: Batches | None = None,
     checkpoint: Checkpoint | None = None,
     watch: Watch | None = None,
 ) -> Trained:
     """Fit ``net`` in place to ``size`` examples; ``step(rows, generator)`` gives the mean loss of some of them.
 
-    With ``validate`` the weights of the best epoch are kept. Random numbers come from one local generator (those of
-    torch's own layers, such as dropout on a CPU, from a fork of torch's), so that equal inputs give equal bytes on one
-    machine, and nobody else's random numbers change. With ``checkpoint`` a training that was stopped anywhere goes on
-    after its last whole epoch, to the same bytes, if all else is as it was; one that had ended answers at once. Raises
-    BundleError where the checkpoint cannot be gone on from, UsageError where the weights are no numbers in the end.
+    ``batches`` says which examples go together, None = any. With ``validate`` the weights of the best epoch are kept.
+    Random numbers come from one local generator (those of torch's own layers, such as dropout, from a fork of torch's
+    for the CPU and for the network's device), so that equal inputs give equal bytes on the CPU of one machine, and
+    nobody else's random numbers change. With ``checkpoint`` a training that was stopped anywhere goes on after its last
+    whole epoch, to the same bytes, if all else is as it was; one that had ended answers at once. Raises BundleError
+    where the checkpoint cannot be gone on from, UsageError where the weights are no numbers in the end.
     """
-    with torch.random.fork_rng(devices=[]):
+    with torch.random.fork_rng(devices=_devices(net)):
         learner = Learner.start(net, schedule)
         made_of = _made_of(learner, size, schedule, validate is not None) if checkpoint else {}
         found = checkpoint.load(made_of) if checkpoint else None
@@ -138,7 +142,7 @@ def train(
             learner.judge(validate())
         while not learner.stopped(schedule):
             begun = time.perf_counter()
-            learner.losses.append(_epoch(learner, size, step, schedule))
+            learner.losses.append(_epoch(learner, size, step, schedule, batches))
             if validate:
                 learner.judge(validate())
             if checkpoint:
@@ -170,6 +174,8 @@ class Learner:
     def start(cls, net: nn.Module, schedule: Schedule) -> Learner:
         """Before the first epoch; seeds the generator, and torch's own."""
         torch.default_generator.manual_seed(schedule.seed)
+        for device in _devices(net):
+            torch.cuda.default_generators[device].manual_seed(schedule.seed)
         groups = _groups(net, schedule)
         optimizer = torch.optim.AdamW(groups, lr=schedule.learning_rate, weight_decay=0.0)
         return cls(net, optimizer, torch.Generator().manual_seed(schedule.seed))
@@ -190,6 +196,8 @@ class Learner:
     def tensors(self) -> dict[str, Tensor]:
         """All that goes on from here, but ``numbers``."""
         found = {"random.own": self.generator.get_state(), "random.torch": torch.get_rng_state()}
+        for device in _devices(self.net):
+            found["random.device"] = torch.cuda.get_rng_state(device)
         found |= {f"net.{name}": tensor for name, tensor in self.net.state_dict().items()}
         found |= {f"kept.{name}": tensor for name, tensor in self.kept.items()}
         for place, moments in self.optimizer.state_dict()["state"].items():
@@ -213,13 +221,18 @@ class Learner:
         self.optimizer.load_state_dict(self.optimizer.state_dict() | {"state": moments})
         self.generator.set_state(tensors["random.own"])
         torch.set_rng_state(tensors["random.torch"])
+        for device in _devices(self.net):
+            torch.cuda.set_rng_state(tensors["random.device"], device)
 
 
-def _epoch(learner: Learner, size: int, step: Step, schedule: Schedule) -> float:
+def _epoch(learner: Learner, size: int, step: Step, schedule: Schedule, make: Batches | None) -> float:
     """Learn from every example once; the mean loss."""
     learner.net.train()
     done, total = len(learner.losses), 0.0
-    batches = torch.split(torch.randperm(size, generator=learner.generator), schedule.batch_size)
+    if make is None:
+        batches: Sequence[Tensor] = torch.split(torch.randperm(size, generator=learner.generator), schedule.batch_size)
+    else:
+        batches = make(schedule.batch_size, learner.generator)
     # The decay follows the rate epoch by epoch: a sum over batches would depend on their number again.
     keep = (1.0 - schedule.weight_decay) ** (schedule.share(done + 0.5) / len(batches))
     for place, rows in enumerate(batches):
@@ -270,6 +283,12 @@ def _tell(learner: Learner, seconds: float, watch: Watch | None) -> None:
     log.debug("epoch=%d loss=%.4f validation=%s seconds=%.1f", epoch.number, epoch.loss, validation, seconds)
     if watch:
         watch(epoch)
+
+
+def _devices(net: nn.Module) -> list[int]:
+    """Places of the GPUs that hold the network: none, or one."""
+    places = {parameter.device.index or 0 for parameter in net.parameters() if parameter.device.type == "cuda"}
+    return sorted(places)
 
 
 def _copy(net: nn.Module) -> dict[str, Tensor]:

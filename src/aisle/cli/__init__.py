@@ -6,10 +6,13 @@ import json
 import os
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
+from aisle.cli.answers import due, explain, recommend, similar, together
+from aisle.cli.bench import bench
+from aisle.cli.screen import progress, show
 from aisle.errors import AisleError
 from aisle.version import VERSION
 
@@ -40,6 +43,7 @@ def run(
     memory: Annotated[str | None, typer.Option(help="Memory budget, for example 4GB.")] = None,
     seed: Annotated[int | None, typer.Option(help="Seed of everything random. [0]")] = None,
     repeats: Annotated[str | None, typer.Option(help="mixed, new or only: may bought products be listed?")] = None,
+    variants: Annotated[str | None, typer.Option(help="one or all variants of a product in a list. [one]")] = None,
     only_products: Annotated[str | None, typer.Option(help="File of product ids: nothing else is listed.")] = None,
     only_customers: Annotated[str | None, typer.Option(help="File of customer ids: nobody else gets a list.")] = None,
     no_profile: Annotated[str | None, typer.Option(help="File of customers who opted out of profiling.")] = None,
@@ -73,6 +77,7 @@ def run(
         memory=memory,
         seed=seed,
         repeats=repeats,
+        variants=variants,
         only_products=only_products,
         only_customers=only_customers,
         no_profile=no_profile,
@@ -80,8 +85,8 @@ def run(
         date_order=date_order,
         list_gone=list_gone,
     )
-    result = run_job(source, out, settings, _progress(quiet))
-    _show(run_summary(result.certificate, str(out)))
+    result = run_job(source, out, settings, progress(quiet))
+    show(run_summary(result.certificate, str(out)))
 
 
 @app.command()
@@ -104,12 +109,12 @@ def check(
     from aisle.jobs.check import data_summary
     from aisle.report.console import data_table
 
-    tables = check_job(source, out=out, config=load_config(config, date_order=date_order), progress=_progress(quiet))
+    tables = check_job(source, out=out, config=load_config(config, date_order=date_order), progress=progress(quiet))
     summary = data_summary(tables)
     if as_json:
         typer.echo(json.dumps(summary, indent=2, ensure_ascii=False))
     else:
-        _show(data_table(summary))
+        show(data_table(summary))
 
 
 @app.command()
@@ -141,7 +146,7 @@ def demo(
         seed=seed,
         dirt=dirt,
         signal=not no_signal,
-        progress=_progress(quiet),
+        progress=progress(quiet),
     )
     typer.echo(
         f"{summary.lines:,} lines of {summary.orders:,} orders, {summary.customers:,} customers, {summary.products:,} "
@@ -196,7 +201,7 @@ def train(
         settings=parse_settings(settings or []),
         follow=Follow(checkpoint=checkpoint, tensorboard=tensorboard, mlflow=mlflow),
         config=load_config(config, date_order=date_order),
-        progress=_progress(quiet),
+        progress=progress(quiet),
     )
     typer.echo(f"{model} written to {out}")
 
@@ -225,86 +230,13 @@ def evaluate(
 
     names = tuple(n.strip() for n in models.split(",")) if models else None
     settings = load_config(config, models=names, horizon=horizon, budget=budget, seed=seed, date_order=date_order)
-    certificate = assess_source(source, settings, out=out, progress=_progress(quiet))
-    _show(run_summary(certificate, str(out or "")))
+    certificate = assess_source(source, settings, out=out, progress=progress(quiet))
+    show(run_summary(certificate, str(out or "")))
 
 
-@app.command()
-def explain(
-    bundle: Annotated[Path, typer.Argument(help="The model/ folder of a run.")],
-    customer: Annotated[str, typer.Argument(help="A customer id.")],
-    k: Annotated[int, typer.Option("-k", help="Products to list.")] = 10,
-) -> None:
-    """Show what a customer bought, what would be listed, and why.
-
-    Example:
-
-      aisle explain results/model 17850
-    """
-    from aisle.bundle import load
-    from aisle.jobs.explain import explain as explain_job
-
-    history, listed = explain_job(load(bundle), customer, k=k)
-    _show_frame(f"Bought by {customer}", history)
-    _show_frame("Listed", listed)
-
-
-@app.command()
-def recommend(
-    bundle: Annotated[Path, typer.Argument(help="The model/ folder of a run.")],
-    out: Annotated[Path, typer.Option("--out", help="A .parquet or .csv file.")] = Path("recommendations.parquet"),
-    customers: Annotated[Path | None, typer.Option(help="File of customer ids. [everybody]")] = None,
-    k: Annotated[int, typer.Option("-k", help="Products a customer.")] = 10,
-    repeats: Annotated[str, typer.Option(help="mixed, new or only.")] = "mixed",
-    only_products: Annotated[Path | None, typer.Option(help="File of product ids: nothing else is listed.")] = None,
-    quiet: QuietOption = False,
-) -> None:
-    """Open the bundle of a run and write lists.
-
-    Example:
-
-      aisle recommend results/model --customers ids.txt -k 5 --out lists.parquet
-    """
-    from aisle.config import load_config
-    from aisle.jobs.recommend import recommend as recommend_job
-
-    rules = load_config(None, k=k, repeats=repeats)
-    rows = recommend_job(
-        bundle,
-        out,
-        customers=customers,
-        k=rules.k,
-        repeats=rules.repeats,
-        only_products=only_products,
-        progress=_progress(quiet),
-    )
-    typer.echo(f"{rows:,} rows written to {out}")
-
-
-@app.command()
-def similar(
-    bundle: Annotated[Path, typer.Argument(help="The model/ folder of a run.")],
-    ids: Annotated[list[str], typer.Argument(metavar="ID", help="Product ids; customer ids with --customers.")],
-    customers: Annotated[bool, typer.Option("--customers", help="Customers alike, not products.")] = False,
-    k: Annotated[int, typer.Option("-k", help="How many, for each id.")] = 10,
-) -> None:
-    """Products or customers alike: by the vectors of the model where it has them, else by who bought what.
-
-    Examples:
-
-      aisle similar results/model 85123A
-
-      aisle similar results/model 17850 13047 --customers -k 5
-    """
-    from aisle.bundle import load
-    from aisle.jobs.similar import similar as similar_job
-    from aisle.jobs.similar import similar_customers
-
-    found = (similar_customers if customers else similar_job)(load(bundle), ids, k=k)
-    _show_frame(f"Similar to {', '.join(ids)}", found)
-    for lost in [one for one in ids if one not in set(found[found.columns[0]])]:
-        why = "opted out of profiling, or nothing to compare" if customers else "bought by too few, or nothing on sale"
-        typer.echo(f"{lost}: nothing similar ({why})", err=True)
+for answer in (explain, recommend, similar, together, due):
+    app.command()(answer)
+app.add_typer(bench, name="bench")
 
 
 def main() -> None:
@@ -348,28 +280,6 @@ def _fail(error: Exception) -> None:
         err=True,
     )
     sys.exit(1)
-
-
-def _progress(quiet: bool) -> Any:
-    from aisle.progress import Progress, TextProgress
-
-    return Progress() if quiet else TextProgress()
-
-
-def _show(renderable: Any) -> None:
-    from rich.console import Console
-
-    Console(soft_wrap=False).print(renderable)
-
-
-def _show_frame(title: str, frame: Any) -> None:
-    from rich.markup import escape
-    from rich.table import Table
-
-    table = Table(*frame.columns, title=escape(title))
-    for row in frame.iter_rows():
-        table.add_row(*(f"{cell:.4g}" if isinstance(cell, float) else escape(str(cell)) for cell in row))
-    _show(table)
 
 
 def _version(value: bool) -> None:

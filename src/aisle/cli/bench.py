@@ -1,0 +1,109 @@
+"""``aisle bench``: the published splits, for whoever changes the models."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from aisle.cli.screen import progress, show
+from aisle.errors import ResourceError, UsageError
+
+if TYPE_CHECKING:
+    from aisle.jobs.bench.run import Order
+
+bench = typer.Typer(no_args_is_help=True, help="Measure the models on published splits.")
+
+
+@bench.callback()
+def _bench() -> None:
+    """Measure the models on published splits."""
+
+
+@bench.command()
+def accuracy(
+    only: Annotated[str | None, typer.Option(help="Protocols, comma-separated; tafeng, s3rec … [all]")] = None,
+    models: Annotated[str | None, typer.Option(help="Models, S or C, comma-separated. [those of the protocol]")] = None,
+    seeds: Annotated[str, typer.Option(help="Seeds, comma-separated.")] = "0",
+    results: Annotated[Path, typer.Option(help="Folder of the cells.")] = Path("benchmarks/results/accuracy"),
+    cache: Annotated[Path, typer.Option(help="Local folder of trials and of values by customer.")] = Path(".bench"),
+    budget_seconds: Annotated[
+        float | None, typer.Option(help="CPU seconds a model may search. [1200]", min=0.001)
+    ] = None,
+    trials: Annotated[int | None, typer.Option(help="Settings a model may try. [24]", min=1)] = None,
+    customers: Annotated[int | None, typer.Option(help="Customers asked in a search at most. [50000]", min=1)] = None,
+    force: Annotated[bool, typer.Option("--force", help="Run cells again that are there.")] = False,
+    show_list: Annotated[bool, typer.Option("--list", help="Say which cells there are and which are missing.")] = False,
+    table: Annotated[bool, typer.Option("--table", help="Only write the tables of the page anew.")] = False,
+    page: Annotated[Path, typer.Option(help="The page that holds the tables.")] = Path("docs/accuracy.md"),
+    quiet: Annotated[bool, typer.Option("--quiet", help="No progress on stderr.")] = False,
+) -> None:
+    """Run every cell (protocol, model, seed) that is missing, compare, and write the tables of docs/accuracy.md.
+
+    The data sets lie in the folder AISLE_DATA. S is the best single model of the line-up, C what a full run ships.
+    MODEL:published and :plain take fixed settings, MODEL:new is tuned on products new
+    to the customer. A stopped run goes on where it was.
+
+    Examples:
+
+      aisle bench accuracy --list
+
+      aisle bench accuracy --only tafeng,gowalla --models item_knn,C --seeds 0,1,2
+
+      aisle bench accuracy --only online_retail_30 --trials 6 --budget-seconds 60
+
+      aisle bench accuracy --table
+    """
+    from aisle.evaluate.tune import BUDGETS
+    from aisle.jobs.bench.run import Order, bench_accuracy
+    from aisle.jobs.bench.table import write_page
+
+    given = {"cpu_seconds": budget_seconds, "settings": trials, "customers": customers}
+    budget = replace(BUDGETS["full"], **{key: value for key, value in given.items() if value})
+    order = Order(
+        only=_names(only),
+        models=_names(models),
+        seeds=_seeds(seeds),
+        results=results,
+        cache=cache,
+        budget=budget,
+        force=force,
+    )
+    if show_list:
+        _show_cells(order)
+        return
+    failed = 0
+    if not table:
+        done = bench_accuracy(order, progress(quiet))
+        typer.echo(f"{len(done.written)} cells written to {results}, {len(order.cells())} asked for")
+        for cell, why in done.failed.items():
+            typer.echo(f"{cell.protocol} {cell.recipe} seed {cell.seed} failed: {why}", err=True)
+        failed = len(done.failed)
+    if table or page.exists():
+        write_page(page, results)
+        typer.echo(f"tables written to {page}")
+    if failed:
+        raise ResourceError(f"{failed} cells could not be measured; the others are written")
+
+
+def _names(text: str | None) -> tuple[str, ...]:
+    return tuple(name.strip() for name in text.split(",") if name.strip()) if text else ()
+
+
+def _seeds(text: str) -> tuple[int, ...]:
+    try:
+        return tuple(dict.fromkeys(int(one) for one in text.split(",")))
+    except ValueError as error:
+        raise UsageError(f"--seeds {text!r} are no whole numbers; write for example 0,1,2") from error
+
+
+def _show_cells(order: Order) -> None:
+    from rich.table import Table
+
+    frame = Table("protocol", "model", "seed", "state", title="Cells")
+    for cell in order.cells():
+        there = cell.path(order.results).exists()
+        frame.add_row(cell.protocol, cell.recipe, str(cell.seed), "measured" if there else "missing")
+    show(frame)

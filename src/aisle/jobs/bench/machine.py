@@ -1,0 +1,34 @@
+"""What every measurement records beside its figures: the machine and the commit."""
+
+from __future__ import annotations
+
+import os
+import platform
+import subprocess
+from pathlib import Path
+from typing import Any
+
+SOURCE = Path(__file__).parents[3]
+
+
+def machine() -> dict[str, Any]:
+    """Processor, cores and Python of this machine."""
+    model = platform.processor() or platform.machine()
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+        model = next((line.split(":")[1].strip() for line in lines if line.startswith("model name")), model)
+    except OSError:
+        pass
+    return {"cpu": model, "cores": os.cpu_count(), "python": platform.python_version()}
+
+
+def commit() -> str:
+    """The commit of this checkout, with a plus where the source was changed since; empty outside of one."""
+    try:
+        head, dirty = (
+            subprocess.run(["git", "-C", str(SOURCE), *words], capture_output=True, text=True, check=False)
+            for words in (("rev-parse", "--short", "HEAD"), ("status", "--porcelain", "--", str(SOURCE)))
+        )
+    except OSError:  # no git here
+        return ""
+    return head.stdout.strip() + ("+" if dirty.stdout.strip() else "")

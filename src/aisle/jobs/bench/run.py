@@ -1,0 +1,265 @@
+"""``aisle bench accuracy``: runs the cells that are missing, compares them, and can be stopped at any time."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from aisle.errors import AisleError, UsageError
+from aisle.evaluate.meter import Meter
+from aisle.evaluate.tune import BUDGETS, Budget
+from aisle.files import Receipts, fingerprint, write_json
+from aisle.jobs.bench.cells import VERSUS, Cell, Json, Values
+from aisle.jobs.bench.machine import commit, machine
+from aisle.jobs.bench.measure import answers, means
+from aisle.jobs.bench.protocols import chosen, protocol
+from aisle.jobs.bench.recipes import PLAIN, PUBLISHED, Choice, choose, metric_of, parse
+from aisle.jobs.bench.search import Search, Tell, trial_row
+from aisle.jobs.bench.split import Protocol, Settings, Split
+from aisle.jobs.bench.versus import versus
+from aisle.models import MODELS, create, model_class
+from aisle.progress import Progress
+from aisle.types import Doubles
+
+RESULTS = Path("benchmarks/results/accuracy")
+CACHE = Path(".bench")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Order:
+    """What is to be measured."""
+
+    only: tuple[str, ...] = ()
+    """Protocols, by name or the beginning of one; empty = all."""
+    models: tuple[str, ...] = ()
+    """Recipes; empty = those of the protocol."""
+    seeds: tuple[int, ...] = (0,)
+    results: Path = RESULTS
+    cache: Path = CACHE
+    budget: Budget = field(default_factory=lambda: BUDGETS["full"])
+    force: bool = False
+
+    def __post_init__(self) -> None:
+        for recipe in self.models:
+            parse(recipe)
+        if not self.seeds or min(self.seeds) < 0:
+            raise UsageError(f"seeds are {self.seeds}; give whole numbers from 0, for example 0,1,2")
+
+    def cells(self) -> tuple[Cell, ...]:
+        """The cells asked for, whether measured or not."""
+        return tuple(
+            Cell(name, recipe, seed)
+            for name in chosen(self.only)
+            for recipe in self.models or protocol(name).recipes
+            for seed in self.seeds
+            if seed == self.seeds[0] or _drawn(recipe)
+        )
+
+    def missing(self) -> tuple[Cell, ...]:
+        """Those to be run."""
+        return tuple(cell for cell in self.cells() if self.force or not cell.path(self.results).exists())
+
+
+@dataclass(frozen=True)
+class Done:
+    """What a run did."""
+
+    written: tuple[Cell, ...]
+    failed: dict[Cell, str]
+    """Why a cell could not be measured; the others were."""
+
+
+def data_folder() -> Path:
+    """The folder of the real data sets; raises UsageError without one."""
+    folder = os.environ.get("AISLE_DATA", "")
+    if not folder or not Path(folder).is_dir():
+        said = f"{folder!r}, no folder" if folder else "not set"
+        raise UsageError(
+            f"AISLE_DATA is {said}; set it to the folder that holds the data sets (tafeng_nbr, gowalla_lightgcn …), "
+            "see docs/accuracy.md"
+        )
+    return Path(folder)
+
+
+def bench_accuracy(order: Order, progress: Progress | None = None) -> Done:
+    """Run what is missing of an order and compare; a cell that was stopped leaves nothing but its finished trials.
+
+    Raises UsageError for unknown names, and without the data.
+    """
+    progress, folder = progress or Progress(), data_folder()
+    missing, written, failed = order.missing(), [], {}
+    for name in chosen(order.only):
+        now, todo = protocol(name), [cell for cell in missing if cell.protocol == name]
+        source = _Source(now, folder, progress)
+        for cell in todo:
+            place = f"{len(written) + len(failed) + 1} of {len(missing)}"
+            try:
+                with progress.step(f"{name} {cell.recipe} seed {cell.seed} ({place})") as tick:
+                    found = _Bench(order, now, source).cell(
+                        cell, lambda share, tick=tick: tick(round(1e3 * share), 1_000)
+                    )
+            except AisleError as error:  # one cell must not stop the others; bugs still do
+                failed[cell] = str(error)
+                continue
+            cell.write(order.results, found)
+            written.append(cell)
+        compare(order, now, source)
+    return Done(tuple(written), failed)
+
+
+def compare(order: Order, now: Protocol, source: Callable[[str], Split]) -> None:
+    """Write what the cells of a protocol prove against each other."""
+    bench = _Bench(order, now, source)
+    found = versus(now, order.results, bench.values)
+    path = order.results / now.name / VERSUS
+    if found:
+        write_json(path, found)
+
+
+class _Source:
+    """The splits of a protocol; its data are read once, and only if a split is asked for."""
+
+    def __init__(self, now: Protocol, folder: Path, progress: Progress) -> None:
+        self.now, self.folder, self.progress = now, folder, progress
+        self.data: Any = None
+
+    def __call__(self, part: str) -> Split:
+        if self.data is None:
+            with self.progress.step(f"{self.now.name}: reading"):
+                self.data = self.now.load(self.folder)
+        return self.now.split(self.data, part)
+
+
+@dataclass(frozen=True)
+class _Bench:
+    """Runs cells of one protocol."""
+
+    order: Order
+    protocol: Protocol
+    source: Callable[[str], Split]
+
+    def cell(self, cell: Cell, tell: Tell) -> Json:
+        """All parts of a cell, and their rows pooled."""
+        parts = self.protocol.parts
+        records = {}
+        for number, part in enumerate(parts):
+            records[part] = self._part(cell, part, lambda share, n=number: tell((n + share) / len(parts)))  # type: ignore[misc]
+        values = cell.values(self.order.cache, parts)
+        assert values is not None  # each part has just kept its own
+        budget = self.order.budget
+        return {
+            "protocol": cell.protocol,
+            "recipe": cell.recipe,
+            "seed": cell.seed,
+            "models": sorted({record["model"] for record in records.values()}),
+            "figures": values.figures(),
+            "rows": len(values.customer),
+            "customers": len(np.unique(values.customer)),
+            "tuned_on": metric_of(self.protocol, cell.recipe),
+            "budget": {"settings": budget.settings, "cpu_seconds": budget.cpu_seconds, "customers": budget.customers},
+            "cpu_seconds": round(sum(record["cpu_seconds"] for record in records.values()), 2),
+            "search_cpu_seconds": round(sum(record["search_cpu_seconds"] for record in records.values()), 2),
+            "wall_seconds": round(sum(record["wall_seconds"] for record in records.values()), 2),
+            "peak_mb": max(record["peak_mb"] for record in records.values()),
+            "command": f"aisle bench accuracy --only {cell.protocol} --models {cell.recipe} --seeds {cell.seed}",
+            "commit": commit(),
+            "machine": machine() | {"threads": os.environ.get("OMP_NUM_THREADS", "all")},
+            "parts": records,
+        }
+
+    def values(self, cell: Cell, found: Json) -> tuple[Values, bool]:
+        """The values of a measured cell, and whether they had to be worked out again from the recorded settings."""
+        known = cell.values(self.order.cache, self.protocol.parts)
+        if known is not None and _same(known, found):
+            return known, False
+        for part in self.protocol.parts:
+            record = found["parts"][part]
+            columns, split, _ = self._fitted(cell, self.source(part), record["model"], record["settings"])
+            cell.keep(self.order.cache, part, split.customers, columns)
+        again = cell.values(self.order.cache, self.protocol.parts)
+        assert again is not None  # each part has just been kept
+        return again, True
+
+    def _part(self, cell: Cell, part: str, tell: Tell) -> Json:
+        receipts = Receipts(self.order.cache / "parts")
+        budget = self.order.budget
+        key = [cell.protocol, cell.recipe, cell.seed, part, fingerprint(repr(budget)), commit()]
+        known = receipts.get(key)
+        if known is not None and not self.order.force and cell.value_file(self.order.cache, part).exists():
+            return known
+        start = time.monotonic()
+        split = self.source(part)
+        choice, inner = self._choice(cell, part, split, tell)
+        columns, asked, cost = self._fitted(cell, split, choice.model, choice.settings)
+        cell.keep(self.order.cache, part, asked.customers, columns)
+        metric = metric_of(self.protocol, cell.recipe)
+        record: Json = {
+            "model": choice.model,
+            "settings": choice.settings,
+            "found": choice.how,
+            "figures": means(columns),
+            "sizes": asked.sizes(),
+            "inner": inner,
+            "cpu_seconds": round(cost.seconds, 3),
+            "search_cpu_seconds": round(choice.seconds, 3),
+            "wall_seconds": round(time.monotonic() - start, 2),
+            "peak_mb": round(max([cost.peak_mb, *(trial.peak_mb for trial in choice.trials)]), 1),
+            "trials": [trial_row(trial, metric) for trial in choice.trials],
+            "left_out": choice.left_out,
+        }
+        receipts.put(key, record)
+        return record
+
+    def _choice(self, cell: Cell, part: str, split: Split, tell: Tell) -> tuple[Choice, Json | None]:
+        """What the recipe decides, and the sizes of the inner split it looked at."""
+        if parse(cell.recipe)[1] in (PUBLISHED, PLAIN):
+            inside = split  # never asked
+        elif split.inner is None:
+            raise UsageError(f"{cell.protocol} has no inner split to tune on")
+        else:
+            inside = split.inner()
+        search = Search(
+            split=inside,
+            metric=metric_of(self.protocol, cell.recipe),
+            budget=self.order.budget,
+            seed=cell.seed,
+            store=Receipts(self.order.cache / "trials"),
+            about=[cell.protocol, part, inside.sizes()],
+        )
+        choice = choose(self.protocol, cell.recipe, split, search, tell)
+        return choice, None if inside is split else inside.sizes()
+
+    def _fitted(
+        self, cell: Cell, split: Split, model: str, settings: Settings
+    ) -> tuple[dict[str, Doubles], Split, Meter]:
+        """Fit on the whole training data, ask once."""
+        if parse(cell.recipe)[1] == PUBLISHED:
+            split = split.as_published()
+        with Meter() as meter:
+            fitted = create(model, **settings).fit(split.data)
+            columns = answers(fitted, split, self.protocol.metrics)
+        return columns, split, meter
+
+
+def _drawn(recipe: str) -> bool:
+    """The recipe depends on a seed."""
+    name, _ = parse(recipe)
+    return name not in MODELS or "seed" in model_class(name).settings()
+
+
+def _same(values: Values, found: Json) -> bool:
+    """The cached values are those the cell was written from."""
+    said = {name: figure["mean"] for name, figure in found["figures"].items()}
+    now = {name: figure["mean"] for name, figure in _means(values).items()}
+    return said.keys() == now.keys() and all(abs((said[n] or 0) - (now[n] or 0)) < 1e-6 for n in said)
+
+
+def _means(values: Values) -> dict[str, dict[str, float | None]]:
+    found = {name: float(np.nanmean(column)) if len(column) else None for name, column in values.columns.items()}
+    return {name: {"mean": None if value is None else round(value, 6)} for name, value in found.items()}

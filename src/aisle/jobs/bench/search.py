@@ -1,0 +1,110 @@
+"""Settings found on the inner split of a protocol, by the same search as in ``aisle run``; trials outlive a kill."""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from aisle.errors import AisleError
+from aisle.evaluate.meter import Meter
+from aisle.evaluate.protocol import mean
+from aisle.evaluate.tune import Budget, Selection, Trial, draw_settings, members
+from aisle.files import Receipts, fingerprint
+from aisle.jobs.bench.measure import answers
+from aisle.jobs.bench.split import Settings, Split
+from aisle.models import MODELS, create, model_class
+
+Tell = Callable[[float], None]
+"""Called with the share done."""
+PARTS = ("aisle.models", "aisle.features", "aisle.kernels")
+SHARED = ("aisle.models", "aisle.models.base")
+"""Of every model: a change there changes no score."""
+
+
+@dataclass(frozen=True)
+class Search:
+    """The search of one part of a protocol."""
+
+    split: Split
+    """The inner split: the one whose answers may be looked at."""
+    metric: str
+    budget: Budget
+    seed: int
+    store: Receipts
+    about: Sequence[Any]
+    """What makes the trials of this part different from others: protocol and part."""
+
+    def single(self, name: str, tell: Tell = lambda share: None, given: Settings | None = None) -> list[Trial]:
+        """The trials of one model: its defaults, then drawn settings, until the budget is spent."""
+        trials: list[Trial] = []
+        drawn = draw_settings(name, self.budget.settings, self.seed, given)
+        for number, settings in enumerate(drawn):
+            if trials and sum(trial.seconds for trial in trials) >= self.budget.cpu_seconds:
+                break
+            trials.append(self._trial(name, settings))
+            tell((number + 1) / len(drawn))
+        return trials
+
+    def all(self, names: Sequence[str], tell: Tell = lambda share: None) -> Selection:
+        """The trials of several models; those that join others come last and are given what was found for them."""
+        trials: list[Trial] = []
+        for done, name in enumerate(sorted(names, key=lambda name: bool(model_class(name).joins))):
+            joins = model_class(name).joins
+            given = {joins: members(Selection(tuple(trials), (), self.budget))} if joins else {}
+            at = done / len(names)
+            trials += self.single(name, lambda share, at=at: tell(at + share / len(names)), given)  # type: ignore[misc]
+        return Selection(tuple(trials), (), self.budget)
+
+    def _trial(self, name: str, settings: Settings) -> Trial:
+        key = [*self.about, name, settings, self.metric, self.budget.customers, self.seed, code_of(name)]
+        known = self.store.get(key)
+        if known is None:
+            known = self._run(name, settings)
+            if not known["error"]:  # what failed is tried again next time
+                self.store.put(key, known)
+        value = float("nan") if known["value"] is None else float(known["value"])
+        return Trial(name, settings, (value,), known["seconds"], known["peak_mb"], known["error"])
+
+    def _run(self, name: str, settings: Settings) -> dict[str, Any]:
+        found: dict[str, Any] = {"value": None, "error": ""}
+        asked = self.split.some(self.budget.customers, self.seed)
+        with Meter() as meter:
+            try:
+                model = create(name, **settings).fit(self.split.data)
+                value = mean(answers(model, asked, [self.metric])[self.metric])
+                found["value"] = None if value != value else value
+            except (AisleError, MemoryError) as error:  # one model must not stop the others; bugs still do
+                found["error"] = str(error) or type(error).__name__
+        return found | {"seconds": round(meter.seconds, 3), "peak_mb": round(meter.peak_mb, 1)}
+
+
+def trial_row(trial: Trial, metric: str) -> dict[str, Any]:
+    """A row of the table of trials; what a model was given of others is left to their own rows."""
+    joins = model_class(trial.name).joins
+    settings = {key: value for key, value in trial.settings.items() if key != joins}
+    value = trial.mean
+    row = {"model": trial.name, "settings": settings, metric: None if value != value else round(value, 6)}
+    row |= {"seconds": trial.seconds, "peak_mb": trial.peak_mb}
+    return row | ({"error": trial.error} if trial.error else {})
+
+
+def code_of(name: str) -> str:
+    """A hash of the source of a model and of the models, features and kernels it is made from."""
+    found: dict[str, str] = {}
+    waiting = [MODELS[name].split(":")[0]]
+    while waiting:
+        module = waiting.pop()
+        spec = find_spec(module)
+        if module in found or spec is None or spec.origin is None:
+            continue
+        text = Path(spec.origin).read_text(encoding="utf-8")
+        found[module] = hashlib.sha256(text.encode()).hexdigest()
+        for node in ast.walk(ast.parse(text)):
+            if isinstance(node, ast.ImportFrom) and node.module and node.module.startswith(PARTS):
+                waiting += [node.module] if node.module not in SHARED else []
+    return fingerprint(found)

@@ -1,0 +1,205 @@
+"""The tables of ``docs/accuracy.md``, written from the cells: no figure and no verdict there is typed by hand."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from aisle.errors import UsageError
+from aisle.files import write_text
+from aisle.jobs.bench.cells import ATTEMPTS, VERSUS, Cell, Json, cells_of, read_json
+from aisle.jobs.bench.protocols import PROTOCOLS, protocol
+from aisle.jobs.bench.split import Beat, Match, Protocol
+
+START, STOP = "<!-- accuracy -->", "<!-- /accuracy -->"
+PAGE = Path("docs/accuracy.md")
+MINUS = "\N{MINUS SIGN}"
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """A bar and what became of it."""
+
+    bar: str
+    asked: str
+    got: str
+    said: str
+
+
+def write_page(page: Path, results: Path) -> None:
+    """Renew the tables between the markers of a page."""
+    try:
+        text = page.read_text(encoding="utf-8")
+    except OSError as error:
+        raise UsageError(
+            f"{page} cannot be read: {error.strerror}; run this in the checkout, or give --page"
+        ) from error
+    write_text(page, renewed(text, results))
+
+
+def renewed(text: str, results: Path) -> str:
+    """The page with fresh tables between its markers; raises UsageError without them."""
+    if START not in text or STOP not in text:
+        raise UsageError(f"the page has no {START} … {STOP}; the tables go between the two")
+    before, rest = text.split(START)
+    return f"{before}{START}\n{tables(results)}\n{STOP}{rest.split(STOP)[1]}"
+
+
+def tables(results: Path) -> str:
+    """All protocols: a summary of the bars, then figures by protocol."""
+    known = [protocol(name) for name in PROTOCOLS]
+    return "\n\n".join([_summary(known, results), *(_section(one, results) for one in known)])
+
+
+def verdicts(now: Protocol, results: Path) -> list[Verdict]:
+    """What became of each bar of a protocol."""
+    cells = cells_of(results, now.name)
+    path = results / now.name / VERSUS
+    against: list[Json] = read_json(path) if path.exists() else []
+    found = [_match(match, cells) for match in now.matches]
+    return found + [_beat(beat, cells, {one["label"]: one for one in against}) for beat in now.beats]
+
+
+def _match(match: Match, cells: dict[Cell, Json]) -> Verdict:
+    asked = f"{_list(match.figures)} ± {match.within:.1%}"
+    figures = _figures(cells, match.recipe)
+    if figures is None:
+        return Verdict(f"match {match.label}", asked, "", f"not run (`{match.recipe}`)")
+    got = {name: figures[name]["mean"] for name in match.figures}
+    off = max((abs(got[name] / said - 1), got[name] / said - 1) for name, said in match.figures.items())[1]
+    said = "matches" if abs(off) <= match.within else "above" if off > 0 else "**below**"
+    return Verdict(
+        f"match {match.label}", asked, f"{_list(got)} `{match.recipe}`", f"{said}, {_percent(off)} at most off"
+    )
+
+
+def _beat(beat: Beat, cells: dict[Cell, Json], against: dict[str, Json]) -> Verdict:
+    bar = f"{'level with' if beat.level else 'beat'}: {beat.label}"
+    asked = f"{beat.metric} {_asked(beat)}"
+    figures = _figures(cells, beat.recipe)
+    if figures is None:
+        return Verdict(bar, asked, "", f"not run (`{beat.recipe}`)")
+    figure = figures[beat.metric]
+    got = f"{_interval(figure)} `{beat.recipe}`"
+    if beat.rival:
+        one = against.get(beat.label)
+        if one is None:
+            return Verdict(bar, asked, got, f"not compared (`{beat.rival}` not run)")
+        gap = one["difference"]
+        shown = f"{_signed(gap['mean'])} ({_signed(gap['low'])} to {_signed(gap['high'])}) against `{one['rival']}`"
+        return Verdict(bar, asked, f"{got}; {shown}", "met" if one["met"] else "**not met**")
+    bound, least = (figure["low"], beat.beyond) if beat.beyond is not None else (figure["mean"], beat.least)
+    if bound is None or least is None:
+        return Verdict(bar, asked, got, "too few customers to say")
+    if beat.beyond is not None and figure["mean"] >= least > bound:
+        return Verdict(bar, asked, got, "**not met**: above, but not beyond chance")
+    off = f" ({_percent(figure['mean'] / least - 1)})"
+    return Verdict(bar, asked, got, "met" if bound >= least else f"**not met**{off}")
+
+
+def _asked(beat: Beat) -> str:
+    if beat.beyond is not None:
+        return f"beyond {_score(beat.beyond)}, whole interval"
+    if beat.least is not None:
+        return f"≥ {_score(beat.least)}"
+    times = f"{beat.factor:g} × " if beat.factor != 1 else ""
+    return f"{'not below' if beat.level else 'above'} {times}{beat.rival}, {'' if beat.level else 'whole '}interval"
+
+
+def _summary(known: list[Protocol], results: Path) -> str:
+    rows = ["| protocol | bar | asked | reached | verdict |", "|---|---|---|---|---|"]
+    for now in known:
+        rows += [f"| {now.title} | {v.bar} | {v.asked} | {v.got or '–'} | {v.said} |" for v in verdicts(now, results)]
+    return "\n".join(rows)
+
+
+def _section(now: Protocol, results: Path) -> str:
+    cells = cells_of(results, now.name)
+    head = ["", *now.metrics, "settings found by", "fit + ask, search (CPU s)", "peak"]
+    rows = [f"| {' | '.join(head)} |", f"|{'---|' * len(head)}"]
+    for row in now.published:
+        shown = [_score(row.figures.get(name)) for name in now.metrics]
+        rows.append(f"| {row.label} (published: {row.mark}) | {' | '.join(shown)} | | | |")
+    order = sorted(cells, key=lambda cell: (_place(now, cell.recipe), cell.recipe, cell.seed))
+    rows += [_row(now, cell, cells[cell]) for cell in order]
+    parts = [f"### {now.title}", "\n".join(rows)]
+    if cells:
+        parts.append(_footnote(now, cells))
+    else:
+        parts.append(f"Not measured yet: `aisle bench accuracy --only {now.name}`.")
+    attempts = results / now.name / ATTEMPTS
+    if attempts.exists():
+        lines = [f"- {one['what']}: {one['figure']}. {one['why']}" for one in read_json(attempts)]
+        parts.append("\n".join(["Attempts at what is out of reach:", "", *lines]))
+    return "\n\n".join(parts)
+
+
+def _row(now: Protocol, cell: Cell, found: Json) -> str:
+    figures = [_interval(found["figures"][name]) if name in found["figures"] else "–" for name in now.metrics]
+    models = ", ".join(found["models"])
+    label = f"`{cell.recipe}`" + (f" = {models}" if cell.recipe in ("S", "C") else "")
+    label += f", seed {cell.seed}" if cell.seed else ""
+    tried = sum(len(record["trials"]) for record in found["parts"].values())
+    how = f"{tried} trials on {found['tuned_on']}" if tried else "fixed settings"
+    seconds = f"{found['cpu_seconds']:.0f}, {found['search_cpu_seconds']:.0f}"
+    return f"| {label} | {' | '.join(figures)} | {how} | {seconds} | {found['peak_mb'] / 1000:.1f} GB |"
+
+
+def _footnote(now: Protocol, cells: dict[Cell, Json]) -> str:
+    one = next(iter(cells.values()))
+    sizes = next(iter(one["parts"].values()))["sizes"]
+    machines = sorted({f"{c['machine']['cpu']}, {c['machine']['threads']} threads" for c in cells.values()})
+    budgets = sorted(
+        {f"{c['budget']['settings']} settings and {c['budget']['cpu_seconds']:g} CPU s a model" for c in cells.values()}
+    )
+    commits = sorted({c["commit"] for c in cells.values()})
+    parts = f" in {len(now.parts)} parts" if len(now.parts) > 1 else ""
+    return (
+        f"{one['customers']:,} customers asked{parts}, {sizes['products']:,} products, {sizes['candidates']:,} of them "
+        f"candidates, {sizes['lines']:,} lines to learn from. Search of at most {'; '.join(budgets)}. "
+        f"{'; '.join(machines)}; commit {', '.join(commits)}."
+    )
+
+
+def _place(now: Protocol, recipe: str) -> int:
+    return now.recipes.index(recipe) if recipe in now.recipes else len(now.recipes)
+
+
+def _figures(cells: dict[Cell, Json], recipe: str) -> dict[str, Json] | None:
+    """The figures of a recipe: of its only seed, or the means of all of them, with the widest interval."""
+    found = [cell["figures"] for key, cell in cells.items() if key.recipe == recipe]
+    if len(found) < 2:
+        return found[0] if found else None
+    return {name: _pooled([one[name] for one in found]) for name in found[0]}
+
+
+def _pooled(figures: list[Json]) -> Json:
+    if any(one["low"] is None for one in figures):
+        return figures[0]
+    mean = sum(one["mean"] for one in figures) / len(figures)
+    wide = max(one["high"] - one["low"] for one in figures) / 2
+    return {"mean": mean, "low": mean - wide, "high": mean + wide}
+
+
+def _interval(figure: Json) -> str:
+    if figure["mean"] is None:
+        return "–"
+    if figure["low"] is None:
+        return _score(figure["mean"])
+    return f"{_score(figure['mean'])} ({_score(figure['low'])} to {_score(figure['high'])})"
+
+
+def _list(figures: dict[str, float]) -> str:
+    return ", ".join(f"{name} {_score(value)}" for name, value in figures.items())
+
+
+def _score(value: float | None) -> str:
+    return "–" if value is None else f"{value:.4f}"
+
+
+def _signed(value: float | None) -> str:
+    return "–" if value is None else f"{value:+.4f}".replace("-", MINUS)
+
+
+def _percent(value: float) -> str:
+    return f"{value:+.1%}".replace("-", MINUS)

@@ -1,0 +1,86 @@
+"""What the cells of a protocol prove against each other: paired bootstrap intervals over the same customers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TypeAlias
+
+import numpy as np
+
+from aisle.errors import DataError
+from aisle.evaluate.compare import Interval, intervals
+from aisle.jobs.bench.cells import Cell, Json, Values, cells_of
+from aisle.jobs.bench.recipes import is_classic, parse
+from aisle.jobs.bench.split import Beat, Protocol
+from aisle.models import MODELS, model_class
+
+ValuesOf: TypeAlias = Callable[[Cell, Json], tuple[Values, bool]]
+ITEM_KNN = ("item_knn", "sequence_knn")
+BEST: dict[str, Callable[[str], bool]] = {
+    "best classic": is_classic,
+    "best item-kNN": lambda name: name in ITEM_KNN,
+    "best popularity": lambda name: not model_class(name).personal,
+}
+
+
+def versus(now: Protocol, results: Path, values_of: ValuesOf) -> list[Json]:
+    """One entry for each bar with a rival whose cells are there; several seeds are averaged by customer."""
+    cells = cells_of(results, now.name)
+    found = []
+    for beat in now.beats:
+        rival = rival_of(beat, cells) if beat.rival else None
+        if rival is None or not _of(cells, beat.recipe):
+            continue
+        (ours, again), (theirs, redone) = (_mean(r, beat.metric, cells, values_of) for r in (beat.recipe, rival))
+        if not np.array_equal(ours.customer, theirs.customer) or not ours.part.equals(theirs.part):
+            raise DataError(f"{now.name}: {beat.recipe} and {rival} asked different customers; run both with --force")
+        first, second = ours.columns[beat.metric], beat.factor * theirs.columns[beat.metric]
+        gap = intervals((first - second)[:, None], customer=ours.customer)[0]
+        found.append(
+            {
+                "label": beat.label,
+                "recipe": beat.recipe,
+                "rival": rival,
+                "metric": beat.metric,
+                "factor": beat.factor,
+                "ours": round(float(np.nanmean(first)), 6),
+                "theirs": round(float(np.nanmean(theirs.columns[beat.metric])), 6),
+                "difference": gap.to_json(),
+                "met": holds(beat, gap),
+                "seeds": {r: sorted(cell.seed for cell in _of(cells, r)) for r in (beat.recipe, rival)},
+                "recomputed": [name for name, was in ((beat.recipe, again), (rival, redone)) if was],
+            }
+        )
+    return found
+
+
+def holds(beat: Beat, gap: Interval) -> bool:
+    """The interval of the difference lies above 0; where level is enough, not below it."""
+    return gap.high >= 0 if beat.level else gap.above_zero
+
+
+def rival_of(beat: Beat, cells: dict[Cell, Json]) -> str | None:
+    """The recipe to be passed: the one named, or the best of its kind on the test itself, which is the hardest."""
+    if beat.rival not in BEST:
+        return beat.rival if _of(cells, beat.rival) else None
+    fits = BEST[beat.rival]
+    names = {cell.recipe for cell in cells if parse(cell.recipe)[0] in MODELS and fits(parse(cell.recipe)[0])}
+    figures = {name: _figure(_of(cells, name), beat.metric) for name in sorted(names)}
+    return max(figures, key=lambda name: figures[name]) if figures else None
+
+
+def _of(cells: dict[Cell, Json], recipe: str) -> dict[Cell, Json]:
+    return {cell: found for cell, found in cells.items() if cell.recipe == recipe}
+
+
+def _figure(cells: dict[Cell, Json], metric: str) -> float:
+    return float(np.mean([found["figures"][metric]["mean"] or 0.0 for found in cells.values()]))
+
+
+def _mean(recipe: str, metric: str, cells: dict[Cell, Json], values_of: ValuesOf) -> tuple[Values, bool]:
+    """The values of a recipe, its seeds averaged, and whether some were worked out again."""
+    found = [values_of(cell, one) for cell, one in _of(cells, recipe).items()]
+    columns = np.mean([values.columns[metric] for values, _ in found], axis=0)
+    first = found[0][0]
+    return Values(first.customer, first.part, {metric: columns}), any(again for _, again in found)

@@ -1,0 +1,89 @@
+"""BoughtTogether: what goes into one basket with what the customer has just bought.
+
+Association rules i → j between two products (``features.copurchase`` has their measures and sources), learned from all
+baskets, those of customers unknown among them. With a_i the number of baskets since the customer last bought product i:
+
+    score_j = sum over i in the latest ``baskets`` baskets of place_decay^(a_i) * measure(i → j)   (+ own_weight * own
+    baskets with j)
+
+Rules seen in fewer than ``min_support`` baskets, or with a lift below ``min_lift``, say nothing.
+Cost: ``fit`` multiplies sparse matrices block by block, memory O(neighbours x I).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Self
+
+from aisle.data.dataset import Dataset
+from aisle.data.events import Batch, sparse_sum
+from aisle.errors import UsageError
+from aisle.features.copurchase import MEASURES, Limits, Measure, associations
+from aisle.features.pairs import add_sparse, basket_contents, basket_places, decayed_presence
+from aisle.models.base import Model, without_empty
+from aisle.types import Floats, Sparse
+
+
+@dataclass(kw_only=True, eq=False)
+class BoughtTogether(Model):
+    """Association rules of the latest baskets: complements of what was just bought."""
+
+    name: ClassVar[str] = "bought_together"
+    space: ClassVar[dict[str, tuple[Any, ...]]] = {
+        "measure": ("cosine", "confidence", "leverage", "lift"),
+        "baskets": (1, 3, 10),
+        "min_support": (3, 10),
+        "own_weight": (0.0, 1.0),
+    }
+
+    measure: Measure = "cosine"
+    """What a rule is worth: confidence, lift, leverage, cosine or support."""
+    baskets: int = 1
+    """Latest baskets of the customer that speak."""
+    place_decay: float = 0.8
+    """Factor for every later basket, in (0, 1]."""
+    neighbours: int = 200
+    """Rules kept for each product."""
+    min_support: int = 3
+    """Baskets with both products."""
+    min_lift: float = 1.0
+    """Smallest lift; 1 = at least as often together as by chance."""
+    own_weight: float = 0.0
+    """Weight of the customer's own baskets with the product."""
+
+    rules_: Sparse = field(init=False, repr=False)
+    """(I, I) worth of the rule; row: product in the basket; column: product to score."""
+
+    def __post_init__(self) -> None:
+        if self.measure not in MEASURES:
+            raise UsageError(f"measure is {self.measure!r}; allowed: {', '.join(MEASURES)}")
+        if self.baskets < 1 or self.neighbours < 1:
+            raise UsageError(f"baskets and neighbours must be >= 1, got {self.baskets} and {self.neighbours}")
+        if not 0 < self.place_decay <= 1:
+            raise UsageError(f"place_decay must lie in (0, 1], got {self.place_decay}")
+        if not self.own_weight >= 0:
+            raise UsageError(f"own_weight must be >= 0, got {self.own_weight}")
+        self._limits()
+
+    def fit(self, data: Dataset) -> Self:
+        """Learn the rules of every product."""
+        contents = basket_contents(data)
+        found = associations(contents, data.tie_rank, self._limits(), by=self.measure, k=self.neighbours)
+        worth = getattr(found, self.measure)
+        self.rules_ = sparse_sum(found.first, found.second, worth, (data.shape[1], data.shape[1]))
+        return self
+
+    def score(self, batch: Batch) -> Floats:
+        """(B, I) summed worth of the rules; rows without purchases are -inf."""
+        self.check_fitted()
+        place, number = basket_places(batch)
+        recent = place >= number[batch.row] - self.baskets
+        spoken = decayed_presence(batch, None, self.place_decay)
+        late = sparse_sum(batch.row, batch.lines.product, 1.0 * recent, batch.shape)
+        scores: Floats = (spoken.multiply(late.sign()).tocsr() @ self.rules_).toarray()
+        if self.own_weight > 0:
+            add_sparse(scores, batch.history, self.own_weight)
+        return without_empty(scores, batch)
+
+    def _limits(self) -> Limits:
+        return Limits(min_support=self.min_support, min_lift=self.min_lift)

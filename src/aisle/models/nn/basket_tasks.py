@@ -1,0 +1,278 @@
+"""What the basket transformer learns from: every basket of every journey, asked for at its own moment.
+
+Own products are known (``Own``) at the latest moments of each journey. At earlier ones, where they are not, repeat
+purchases are left out of the answers, so that the explore part alone is taught.
+"""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.checkpoint import checkpoint
+
+from aisle.models.nn import losses
+from aisle.models.nn.basket_net import BasketNet, Pairs
+from aisle.models.nn.journeys import FACTS, Comers, Journeys, Moments, Own, asked, own, spans
+from aisle.models.nn.losses import Loss, Sample
+from aisle.models.nn.rows import Rows
+from aisle.models.nn.sampling import Sampler, keep_mask
+from aisle.models.nn.tokens import Stretch, Tokens, question_calendar
+from aisle.types import Bools, Floats, Ints
+
+BUSY = 0.5
+"""An answer of n products weighs n ** BUSY."""
+LATEST = 8
+"""Moments of each journey, the latest, at which own products are known, while they are at most ``MOST_PAIRS``."""
+MOST_PAIRS = 3_000_000
+CELLS = 16_000_000
+"""Scores held at once by the full softmax."""
+POOL = 50
+"""Batches whose pieces are sorted by length together."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rules:
+    """How answers are made into a loss."""
+
+    loss: Loss
+    sampler: Sampler
+    id_dropout: float
+    bfloat16: bool = False
+
+
+@dataclass(frozen=True, eq=False)
+class Step:
+    """One mini-batch: tokens, the moments that are asked for, their answers, and own products."""
+
+    tokens: Tokens
+    at: Tensor
+    """(Q,) the token, among B · T, that answers each moment."""
+    calendar: Tensor | None
+    """(Q, 3) of the questions."""
+    cut: Tensor
+    """(Q,) row of what sells."""
+    row: Tensor
+    """(P,) moment of each listed pair: own products and answers, by moment, then product."""
+    product: Tensor
+    """(P,)."""
+    weight: Tensor
+    """(P,) weight as an answer, 0 for those that were not bought; sums to 1."""
+    mine: Tensor
+    """(O,) places among the P pairs of own products."""
+    facts: Tensor
+    """(O, F) of the own products."""
+
+    def to(self, device: torch.device) -> Step:
+        """The same on a device."""
+        tokens, calendar = self.tokens.to(device), self.calendar
+        rest = (part.to(device) for part in (self.cut, self.row, self.product, self.weight, self.mine, self.facts))
+        return Step(tokens, self.at.to(device), None if calendar is None else calendar.to(device), *rest)
+
+
+@dataclass(frozen=True, eq=False)
+class Lessons:
+    """All pieces of all journeys with their answers."""
+
+    journeys: Journeys
+    stretch: Stretch
+    moments: Moments
+    """One before each basket."""
+    cut: Ints
+    """(K,) row of what sells at each moment."""
+    people: Rows
+    """(N, F) attributes of the customer of each journey."""
+    worth: Floats
+    """(P,) weight of each purchase as an answer."""
+    own: Own
+    """Own products at the moments ``told``."""
+    told: Ints
+    """(K,) row of ``own`` of each moment, -1 where own products are not known."""
+    repeat: bool
+
+    @classmethod
+    def of(cls, journeys: Journeys, people: Rows, length: int, horizon: int, cuts: int, options: Options) -> Lessons:
+        """``horizon`` ticks of a window, ``cuts`` rows of what sells."""
+        moments = asked(journeys, horizon, options.seed)
+        count = len(journeys.time)
+        behind = -(-(journeys.at - moments.time) // horizon)
+        cut = np.clip(behind, 0, cuts - 1).astype(np.int64)
+        sizes = np.diff(journeys.start)
+        worth = np.repeat(np.maximum(sizes, 1) ** (BUSY - 1.0), sizes)
+        told = np.full(count, -1, dtype=np.int64)
+        facts = Own(np.zeros(1, np.int64), np.zeros(0, np.int32), np.zeros((0, len(FACTS)), np.float32))
+        if options.repeat and count:
+            comers, final = Comers.of(journeys)
+            some = np.flatnonzero(_latest(journeys))
+            facts = own(journeys, moments.take(some), comers, final)
+            told[some] = np.arange(len(some))
+            worth = np.where(journeys.again() & np.repeat(told < 0, sizes), 0.0, worth)
+        stretch = Stretch.all(journeys, length)
+        return cls(journeys, stretch, moments, cut, people, worth.astype(np.float32), facts, told, options.repeat)
+
+    def __len__(self) -> int:
+        return len(self.stretch)
+
+    def batches(self, size: int, generator: torch.Generator) -> list[Tensor]:
+        """All pieces once, in batches of like length, drawn anew."""
+        length = torch.from_numpy(self.stretch.size)
+        order = torch.randperm(len(self), generator=generator)
+        pools = (pool[length[pool].argsort(stable=True)] for pool in torch.split(order, size * POOL))
+        found = [batch for pool in pools for batch in torch.split(pool, size)]
+        return [found[place] for place in torch.randperm(len(found), generator=generator).tolist()]
+
+    def step(self, rows: Ints) -> Step:
+        """Some pieces as a mini-batch."""
+        stretch, journeys = self.stretch.take(rows), self.journeys
+        tokens = Tokens.of(journeys, stretch, self.people.take(torch.from_numpy(stretch.row)))
+        begins = stretch.first == journeys.indptr[stretch.row]  # else the prefix alone would stand for a history
+        basket, n = spans(stretch.first + ~begins, stretch.stop + 1)
+        piece = np.repeat(np.arange(len(rows)), n)
+        at = piece * tokens.width + basket - stretch.first[piece]
+        cells, sizes = spans(journeys.start[basket], journeys.start[basket + 1])
+        row = np.repeat(np.arange(len(basket)), sizes)
+        weight = self.worth[cells]
+        pairs = _listed(row, journeys.product[cells].astype(np.int64), weight, self._own(basket), journeys.n_products)
+        return Step(
+            tokens,
+            torch.from_numpy(at),
+            question_calendar(journeys, self.moments.take(basket)),
+            torch.from_numpy(self.cut[basket]),
+            *pairs,
+        )
+
+    def _own(self, basket: Ints) -> tuple[Ints, Ints, Floats]:
+        """Moment among those asked, product and facts of the own products of some moments."""
+        asked = np.flatnonzero(self.told[basket] >= 0)
+        found = self.own.take(self.told[basket[asked]])
+        return asked[found.row], found.product.astype(np.int64), found.facts
+
+    @cached_property
+    def fact_scales(self) -> tuple[Tensor, Tensor]:
+        """Mean and standard deviation of each fact."""
+        facts = self.own.facts.astype(np.float64) if len(self.own.facts) else np.ones((1, len(FACTS)))
+        return torch.from_numpy(facts.mean(axis=0)).float(), torch.from_numpy(
+            np.maximum(facts.std(axis=0), 0.1)
+        ).float()
+
+
+@dataclass(frozen=True)
+class Options:
+    """What lessons must know of the settings."""
+
+    repeat: bool
+    seed: int
+
+
+def _latest(journeys: Journeys) -> Bools:
+    """(K,) the latest moments of each journey at which something was seen, few enough for all their pairs."""
+    place = np.arange(len(journeys.time)) - journeys.indptr[journeys.row]
+    behind = journeys.indptr[1:][journeys.row] - np.arange(len(journeys.time))
+    seen = journeys.start[:-1] - journeys.start[journeys.indptr[journeys.row]]
+    for latest in range(LATEST, 0, -1):
+        chosen = (behind <= latest) & (place > 0)
+        if latest == 1 or int(seen[chosen].sum()) <= MOST_PAIRS:
+            break
+    return np.asarray(chosen)
+
+
+def _listed(
+    row: Ints, product: Ints, weight: Floats, mine: tuple[Ints, Ints, Floats], size: int
+) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+    """Row, product and weight of own products and answers together; the places of own products, and their facts."""
+    own_row, own_product, facts = mine
+    own_key = own_row * np.int64(size) + own_product
+    key = row * np.int64(size) + product
+    every = np.unique(np.concatenate((own_key, key)))
+    total = np.zeros(len(every), dtype=np.float32)
+    total[np.searchsorted(every, key)] = weight / max(float(weight.sum()), 1e-9)
+    parts = (every // size, every % size, total, np.searchsorted(every, own_key), facts)
+    row_, product_, weight_, mine_, facts_ = (torch.from_numpy(np.ascontiguousarray(part)) for part in parts)
+    return row_, product_, weight_, mine_, facts_
+
+
+def loss_of(net: BasketNet, step: Step, sold: Tensor, rules: Rules, generator: torch.Generator) -> Tensor:
+    """Mean loss of a mini-batch; ``sold`` (C, 4, I)."""
+    device = net.device
+    step, size = step.to(device), sold.shape[2]
+    everything = rules.loss == "softmax"
+    drawn = log_q = None
+    if not everything:
+        answers = step.product[step.weight > 0].cpu()
+        drawn, log_q = rules.sampler.draw(answers if len(answers) else step.product.cpu(), generator)
+        drawn, log_q = drawn.to(device), log_q.to(device)
+    parts = (step.tokens.product, step.product) if drawn is None else (step.tokens.product, step.product, drawn)
+    used = torch.arange(size, device=device) if everything else torch.unique(torch.cat(parts))
+    place = torch.zeros(size, dtype=torch.int64, device=device)
+    place[used] = torch.arange(len(used), device=device)
+    with _narrow(rules.bfloat16, device):
+        keep = keep_mask(len(used), rules.id_dropout, generator).to(device) if rules.id_dropout else None
+        vectors = net.tower(used, keep)
+        states = net.encode(step.tokens, vectors[place[step.tokens.product]]).flatten(0, 1)[step.at]
+        h = net.ask(states, step.calendar)
+    h, vectors = h.float(), vectors.float()
+    prior = net.prior(sold[:, :, used])  # (C, M)
+    local = place[step.product]
+    listed = (h[step.row] * vectors[local]).sum(dim=1) + prior[step.cut[step.row], local]
+    if len(step.mine):
+        pairs = Pairs(step.row[step.mine], local[step.mine], step.facts, listed[step.mine])
+        listed = listed.index_put((step.mine,), net.again(h, vectors, pairs))
+    if drawn is None or log_q is None:
+        return full_softmax(h, vectors, prior, step, listed)
+    rivals = h @ vectors[place[drawn]].T + prior[:, place[drawn]][step.cut]
+    return _sampled(rules.loss, rivals, drawn, log_q, step, listed, size)
+
+
+def _sampled(loss: Loss, rivals: Tensor, drawn: Tensor, log_q: Tensor, step: Step, listed: Tensor, size: int) -> Tensor:
+    """A loss over the listed pairs (P,) and the drawn rivals (Q, Z).
+
+    The softmax counts own products that were not bought among its terms, whole; for other losses they are rivals when
+    they are drawn, with the score they have.
+    """
+    column = torch.full((size,), -1, dtype=torch.int64, device=drawn.device)
+    column[drawn] = torch.arange(len(drawn), device=drawn.device)
+    met = torch.nonzero(column[step.product] >= 0)[:, 0]
+    where = step.row[met], column[step.product[met]]
+    hit = torch.zeros(rivals.shape, dtype=torch.bool, device=drawn.device)
+    if loss == "sampled_softmax":
+        hit[where] = True
+        return losses.sampled_softmax(Sample(listed, step.row, step.weight, rivals, hit, size, log_q))
+    rivals = rivals.index_put(where, listed[met])
+    hit[where] = step.weight[met] > 0
+    real = step.weight > 0
+    sample = Sample(listed[real], step.row[real], step.weight[real], rivals, hit, size, log_q)
+    return losses.SAMPLED[loss](sample)
+
+
+def full_softmax(h: Tensor, vectors: Tensor, prior: Tensor, step: Step, listed: Tensor, cells: int = CELLS) -> Tensor:
+    """Cross-entropy over all products, at most ``cells`` scores at a time: further blocks are computed twice instead.
+
+    ``listed`` (P,) scores of the step's pairs take the place of the explore scores there.
+    """
+    block = max(1, cells // len(vectors))
+    starts = range(0, len(h), block)
+    total = h.new_zeros(())
+    for start in starts:
+        low, high = torch.searchsorted(step.row, torch.tensor([start, start + block], device=h.device)).tolist()
+        some = slice(start, start + block)
+        inputs = (h[some], vectors, prior, step.cut[some], listed[low:high])
+        where = (step.row[low:high] - start, step.product[low:high], step.weight[low:high])
+        if len(starts) == 1:
+            total = total + _block(*inputs, *where)
+        else:
+            total = total + checkpoint(_block, *inputs, *where, use_reentrant=False)
+    return total
+
+
+def _block(*parts: Tensor) -> Tensor:
+    h, vectors, prior, cut, listed, row, product, weight = parts
+    scores = (h @ vectors.T + prior[cut]).index_put((row, product), listed)
+    return losses.softmax(scores, row, product, weight)
+
+
+def _narrow(bfloat16: bool, device: torch.device) -> AbstractContextManager[object]:
+    return torch.autocast(device.type, dtype=torch.bfloat16) if bfloat16 else nullcontext()

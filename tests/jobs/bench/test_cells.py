@@ -1,0 +1,241 @@
+"""Cells: only what is missing runs, a killed one leaves nothing but its trials, comparisons survive a lost cache."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from aisle.errors import DataError, UsageError
+from aisle.evaluate.compare import intervals
+from aisle.evaluate.tune import Budget
+from aisle.jobs.bench import recipes, run, search
+from aisle.jobs.bench.cells import Cell, cells_of, read_json
+from aisle.jobs.bench.measure import Metric
+from aisle.jobs.bench.recipes import is_classic, parse
+from aisle.jobs.bench.run import Order, bench_accuracy
+from aisle.jobs.line_up import LineUp
+from aisle.models import create
+from tests.jobs.bench import stand_ins
+
+FEW = Budget(settings=3, cpu_seconds=30, customers=1_000)
+
+
+@pytest.fixture
+def order(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Order:
+    monkeypatch.setenv("AISLE_DATA", str(stand_ins.everything(tmp_path / "data")))
+    return Order(only=("tafeng",), results=tmp_path / "results", cache=tmp_path / "cache", budget=FEW)
+
+
+@pytest.fixture
+def fits(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Names of the models that were made to be fitted, in the search or for the test."""
+    made: list[str] = []
+
+    def counted(name: str, **settings: Any) -> Any:
+        made.append(name)
+        return create(name, **settings)
+
+    for module in (run, search):
+        monkeypatch.setattr(module, "create", counted)
+    return made
+
+
+def test_a_cell_says_what_was_found_and_how(order: Order) -> None:
+    done = bench_accuracy(replace(order, models=("personal_frequency",)))
+    (cell,) = done.written
+    found = read_json(order.results / "tafeng" / "personal_frequency-s0.json")
+    assert (cell.recipe, found["models"]) == ("personal_frequency", ["personal_frequency"])
+    assert list(found["parts"]) == ["0", "1", "2"]
+    part = found["parts"]["0"]
+    assert len(part["trials"]) == 3
+    best = max(part["trials"], key=lambda trial: trial["ndcg@10"])
+    assert part["settings"] == best["settings"]
+    assert part["sizes"]["asked"] == 2
+    assert part["inner"]["asked"] == 1
+    assert found["rows"] == 6
+    assert found["customers"] == 5  # customer 5 is a test customer of two folds
+    figures = [found["parts"][one]["figures"]["recall@10"] for one in found["parts"]]
+    assert found["figures"]["recall@10"]["mean"] == pytest.approx(np.mean(figures), abs=1e-5)
+    assert {"cpu_seconds", "peak_mb", "machine", "commit", "command", "budget", "tuned_on"} <= set(found)
+    assert "NaN" not in json.dumps(found)
+
+
+def test_only_what_is_missing_runs(order: Order, fits: list[str]) -> None:
+    both = replace(order, models=("popularity:published", "personal_frequency:published"))
+    assert len(bench_accuracy(replace(both, models=both.models[:1])).written) == 1
+    assert [cell.recipe for cell in bench_accuracy(both).written] == ["personal_frequency:published"]
+    fits.clear()
+    assert bench_accuracy(both).written == ()
+    assert fits == []
+    assert len(bench_accuracy(replace(both, force=True)).written) == 2
+    assert len(fits) == 6
+
+
+def test_a_killed_cell_leaves_its_trials_and_parts_alone(
+    order: Order, fits: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one = replace(order, models=("personal_frequency",))
+    whole = bench_accuracy(replace(one, results=order.results / "whole", cache=order.cache / "whole"))
+    fresh = len(fits)
+    fits.clear()
+
+    def stop(*arguments: Any, **settings: Any) -> Any:
+        if len(fits) == 6:  # in the second part, after two of its trials
+            raise KeyboardInterrupt
+        fits.append("")
+        return create(*arguments, **settings)
+
+    for module in (run, search):
+        monkeypatch.setattr(module, "create", stop)
+    with pytest.raises(KeyboardInterrupt):
+        bench_accuracy(one)
+    assert not list(order.results.glob("tafeng/*"))
+    for module in (run, search):
+        monkeypatch.setattr(module, "create", lambda name, **settings: fits.append(name) or create(name, **settings))
+    bench_accuracy(one)
+    assert len(fits) == fresh  # nothing was done twice
+    (cell,) = whole.written
+    again, first = (json.loads(cell.path(place).read_text()) for place in (order.results, order.results / "whole"))
+    assert again["figures"] == first["figures"]
+    assert [p["settings"] for p in again["parts"].values()] == [p["settings"] for p in first["parts"].values()]
+
+
+def test_trials_are_run_again_when_the_code_of_the_model_changes(
+    order: Order, fits: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one = replace(order, models=("personal_frequency",))
+    bench_accuracy(one)
+    fits.clear()
+    bench_accuracy(replace(one, force=True))
+    assert len(fits) == 3  # trials are kept: each part is fitted once
+    fits.clear()
+    monkeypatch.setattr(search, "code_of", lambda name: "other")
+    bench_accuracy(replace(one, force=True))
+    assert len(fits) == 12
+
+
+def test_the_hash_of_a_model_covers_what_it_is_made_from() -> None:
+    codes = [search.code_of(name) for name in ("popularity", "item_knn", "hybrid_factorization")]
+    assert len(set(codes)) == 3
+    assert search.code_of("recent_popularity") == codes[0]  # one file
+
+
+# --- comparisons ------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def shop(order: Order, monkeypatch: pytest.MonkeyPatch) -> Order:
+    """Online Retail with a short line-up."""
+    names = ("popularity", "personal_frequency", "item_knn")
+    monkeypatch.setattr(recipes, "line_up", lambda data, config: LineUp(names, {"slim": "too dear"}))
+    return replace(order, only=("online_retail_30",), budget=replace(FEW, settings=2))
+
+
+def test_single_and_champion_come_from_the_inner_split(shop: Order) -> None:
+    bench_accuracy(replace(shop, models=("S", "popularity", "personal_frequency", "item_knn")))
+    found = read_json(shop.results / "online_retail_30" / "S-s0.json")
+    (part,) = found["parts"].values()
+    best = max(part["trials"], key=lambda trial: trial["ndcg@10"])
+    assert (part["model"], part["settings"]) == (best["model"], best["settings"])
+    assert {trial["model"] for trial in part["trials"]} == {"popularity", "personal_frequency", "item_knn"}
+    assert part["left_out"] == {"slim": "too dear"}
+    alone = read_json(shop.results / "online_retail_30" / f"{part['model']}-s0.json")
+    assert alone["figures"] == found["figures"]
+
+
+def test_versus_pairs_the_customers_of_two_cells(shop: Order) -> None:
+    bench_accuracy(replace(shop, models=("C", "popularity", "personal_frequency", "ease:new")))
+    found = {one["label"]: one for one in read_json(shop.results / "online_retail_30" / "versus.json")}
+    assert list(found) == ["10 % above the best classic", "new products: 40 % above EASE tuned for them"]
+    cells = {cell.recipe: (cell, one) for cell, one in cells_of(shop.results, "online_retail_30").items()}
+    bar = found["10 % above the best classic"]
+    assert bar["rival"] == max(set(cells) - {"C"}, key=lambda name: cells[name][1]["figures"]["ndcg@10"]["mean"])
+    first, second = (cells[name][0].values(shop.cache, ("all",)) for name in ("C", bar["rival"]))
+    assert first is not None
+    assert second is not None
+    gap = intervals(first.columns["ndcg@10"] - 1.1 * second.columns["ndcg@10"])[0]
+    assert bar["difference"] == gap.to_json()
+    assert bar["met"] == gap.above_zero
+    assert bar["recomputed"] == []
+
+
+def test_values_that_are_lost_are_worked_out_again(shop: Order) -> None:
+    bench_accuracy(replace(shop, models=("C", "personal_frequency")))
+    path = shop.results / "online_retail_30" / "versus.json"
+    before = read_json(path)
+    shutil.rmtree(shop.cache / "values")
+    bench_accuracy(replace(shop, models=("C", "personal_frequency")))
+    after = read_json(path)
+    assert [one.pop("recomputed") for one in after] == [["C", "personal_frequency"]]
+    assert after == [{key: value for key, value in one.items() if key != "recomputed"} for one in before]
+
+
+def test_a_model_that_cannot_be_fitted_does_not_stop_the_others(order: Order) -> None:
+    done = bench_accuracy(replace(order, models=("up_cf:published", "popularity:published")))
+    assert [cell.recipe for cell in done.written] == ["popularity:published"]
+    assert list(done.failed.values()) == [
+        "tafeng names no published settings of up_cf; it names popularity, personal_frequency, tifu_knn"
+    ]
+
+
+# --- small parts ------------------------------------------------------------------------------------------------------
+
+
+def test_customers_are_drawn_not_rows() -> None:
+    values = np.random.default_rng(0).normal(size=(400, 1))
+    thrice = np.tile(values, (3, 1))
+    customer = np.tile(np.arange(400, dtype=np.int32), 3)
+    once, rows, drawn = intervals(values)[0], intervals(thrice)[0], intervals(thrice, customer=customer)[0]
+    assert drawn.mean == pytest.approx(once.mean)
+    assert drawn.high - drawn.low == pytest.approx(once.high - once.low, rel=0.02)
+    assert rows.high - rows.low < 0.7 * (once.high - once.low)
+
+
+def test_a_customer_with_more_rows_weighs_more() -> None:
+    values = np.concatenate([np.ones(30), np.zeros(10), [np.nan] * 5])[:, None]
+    customer = np.concatenate([np.repeat(np.arange(10), 3), np.arange(10, 20), np.arange(5)]).astype(np.int32)
+    found = intervals(values, customer=customer)[0]
+    assert found.mean == 0.75
+    assert found.low < 0.75 < found.high
+
+
+def test_recipes_are_understood_or_refused() -> None:
+    assert parse("C") == ("C", "")
+    assert parse("ease:new") == ("ease", "new")
+    for wrong in ("C:new", "nothing", "ease:old"):
+        with pytest.raises(UsageError, match="no recipe"):
+            parse(wrong)
+    assert is_classic("item_knn")
+    assert not is_classic("hybrid_factorization")
+    assert not is_classic("ranker")
+
+
+def test_figures_are_understood_or_refused() -> None:
+    assert Metric.of("new ndcg@20") == Metric("ndcg", 20, new=True)
+    with pytest.raises(UsageError, match="no figure"):
+        Metric.of("map@10")
+
+
+def test_seeds_that_change_nothing_are_not_run(order: Order) -> None:
+    cells = replace(order, models=("popularity:published", "hybrid_factorization"), seeds=(0, 1)).cells()
+    assert [(cell.recipe, cell.seed) for cell in cells] == [
+        ("popularity:published", 0),
+        ("hybrid_factorization", 0),
+        ("hybrid_factorization", 1),
+    ]
+    with pytest.raises(UsageError, match="seeds"):
+        replace(order, seeds=())
+
+
+def test_a_damaged_cell_is_named(tmp_path: Path) -> None:
+    cell = Cell("tafeng", "C", 0)
+    cell.path(tmp_path).parent.mkdir(parents=True)
+    cell.path(tmp_path).write_text("{", encoding="utf-8")
+    with pytest.raises(DataError, match=r"C-s0\.json"):
+        cell.read(tmp_path)

@@ -1,0 +1,126 @@
+"""The tables say what the cells say, and verdicts follow from them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from aisle.errors import UsageError
+from aisle.files import write_json
+from aisle.jobs.bench.cells import cells_of, read_json
+from aisle.jobs.bench.protocols import PROTOCOLS, protocol
+from aisle.jobs.bench.table import START, STOP, renewed, tables, verdicts, write_page
+
+ROOT = Path(__file__).parents[3]
+RESULTS = ROOT / "benchmarks" / "results" / "accuracy"
+
+
+def cell(recipe: str, seed: int = 0, **figures: tuple[float, float, float]) -> dict[str, Any]:
+    values = {n.replace("_", "@"): dict(zip(("mean", "low", "high"), v, strict=True)) for n, v in figures.items()}
+    part = {"trials": [], "sizes": {"products": 10, "candidates": 9, "lines": 99}}
+    return {
+        "recipe": recipe,
+        "seed": seed,
+        "models": ["ease"],
+        "figures": values,
+        "customers": 7,
+        "tuned_on": "ndcg@20",
+        "parts": {"all": part},
+        "cpu_seconds": 1.0,
+        "search_cpu_seconds": 2.0,
+        "peak_mb": 900.0,
+        "machine": {"cpu": "a chip", "threads": "1"},
+        "budget": {"settings": 3, "cpu_seconds": 9.0},
+        "commit": "abc",
+    }
+
+
+def test_a_bar_is_met_from_the_figures_alone(tmp_path: Path) -> None:
+    def said(recall: tuple[float, float, float]) -> list[str]:
+        write_json(tmp_path / "gowalla" / "S-s0.json", cell("S", recall_20=recall, ndcg_20=(0.1, 0.09, 0.11)))
+        return [one.said for one in verdicts(protocol("gowalla"), tmp_path)]
+
+    assert said((0.1872, 0.18, 0.19))[1] == "met"
+    assert said((0.1871, 0.18, 0.19))[1].startswith("**not met** (\N{MINUS SIGN}0.1%")
+    assert said((0.2, 0.19, 0.21))[2] == "**not met** (\N{MINUS SIGN}35.8%)"
+    assert said((0.2, 0.19, 0.21))[0] == "not run (`graph_filter:published`)"
+
+
+def test_a_match_is_relative(tmp_path: Path) -> None:
+    def said(recall: float) -> str:
+        figures = {"recall_20": (recall, 0.0, 1.0), "ndcg_20": (0.1518, 0.0, 1.0)}
+        write_json(tmp_path / "gowalla" / "graph_filter-published-s0.json", cell("graph_filter:published", **figures))
+        return verdicts(protocol("gowalla"), tmp_path)[0].said
+
+    assert said(0.1850) == "matches, +0.0% at most off"
+    assert said(0.1842).startswith("matches")
+    assert said(0.1830).startswith("**below**")
+    assert said(0.1870).startswith("above")
+
+
+def test_beyond_chance_asks_the_whole_interval(tmp_path: Path) -> None:
+    figures = {name: (0.2, 0.1, 0.3) for name in ("recall_10", "ndcg_10", "recall_20")}
+    write_json(tmp_path / "tafeng" / "C-s0.json", cell("C", **figures))
+    said = {one.bar: one.said for one in verdicts(protocol("tafeng"), tmp_path)}
+    assert said["beat: LightGBM union, R@10"] == "**not met**: above, but not beyond chance"
+    assert said["beat: LightGBM union, R@20"].startswith("**not met** (")
+    assert said["beat: aim, R@10"] == "met"
+    assert said["beat: best classic, beyond chance"] == "not compared (`best classic` not run)"
+
+
+def test_seeds_are_averaged(tmp_path: Path) -> None:
+    for seed, mean in ((0, 0.18), (1, 0.20)):
+        figures = {"recall_20": (mean, mean - 0.01, mean + 0.01), "ndcg_20": (0.2, 0.1, 0.3)}
+        write_json(tmp_path / "gowalla" / f"S-s{seed}.json", cell("S", seed, **figures))
+    assert "0.1900 (0.1800 to 0.2000)" in verdicts(protocol("gowalla"), tmp_path)[1].got
+    text = tables(tmp_path)
+    assert "| `S` = ease, seed 1 | 0.2000 (0.1900 to 0.2100)" in text
+
+
+def test_attempts_and_published_rows_are_shown(tmp_path: Path) -> None:
+    tried = [{"what": "more factors", "figure": "R@20 .186", "why": "the tail is noise"}]
+    write_json(tmp_path / "gowalla" / "attempts.json", tried)
+    text = tables(tmp_path)
+    assert "- more factors: R@20 .186. the tail is noise" in text
+    assert "| LightGCN (published: BARS leaderboard (reczoo/BARS)) | 0.1820 | 0.1547 |" in text
+    assert text.count("Not measured yet") == len(PROTOCOLS)
+
+
+def test_only_what_lies_between_the_markers_is_written(tmp_path: Path) -> None:
+    page = tmp_path / "page.md"
+    page.write_text(f"above\n{START}\nstale figures\n{STOP}\nbelow\n", encoding="utf-8")
+    write_page(page, tmp_path)
+    text = page.read_text(encoding="utf-8")
+    assert text.startswith(f"above\n{START}\n| protocol")
+    assert text.endswith(f"{STOP}\nbelow\n")
+    assert "stale" not in text
+    with pytest.raises(UsageError, match="no <!-- accuracy"):
+        renewed("nothing", tmp_path)
+    with pytest.raises(UsageError, match="cannot be read"):
+        write_page(tmp_path / "none.md", tmp_path)
+
+
+# --- what is committed ------------------------------------------------------------------------------------------------
+
+
+def test_the_page_holds_what_the_cells_say() -> None:
+    text = (ROOT / "docs" / "accuracy.md").read_text(encoding="utf-8")
+    assert renewed(text, RESULTS) == text, "run: aisle bench accuracy --table"
+
+
+@pytest.mark.parametrize("name", PROTOCOLS)
+def test_comparisons_are_those_of_the_cells(name: str) -> None:
+    path = RESULTS / name / "versus.json"
+    cells = {(c.recipe, c.seed): one["figures"] for c, one in cells_of(RESULTS, name).items()}
+    for one in read_json(path) if path.exists() else []:
+        for recipe, said in ((one["recipe"], one["ours"]), (one["rival"], one["theirs"])):
+            means = [cells[recipe, seed][one["metric"]]["mean"] for seed in one["seeds"][recipe]]
+            assert said == pytest.approx(sum(means) / len(means), abs=2e-6), "run: aisle bench accuracy"
+
+
+@pytest.mark.parametrize("name", PROTOCOLS)
+def test_the_page_names_the_protocol(name: str) -> None:
+    text = (ROOT / "docs" / "accuracy.md").read_text(encoding="utf-8")
+    assert f"`{name}`" in text or f"`{'_'.join(name.split('_')[:2])}_…`" in text
