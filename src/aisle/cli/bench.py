@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -56,12 +55,16 @@ def accuracy(
 
       aisle bench accuracy --table
     """
-    from aisle.evaluate.tune import BUDGETS
+    from aisle.evaluate.tune import BUDGETS, Budget
     from aisle.jobs.bench.run import Order, bench_accuracy
     from aisle.jobs.bench.table import write_page
 
-    given = {"cpu_seconds": budget_seconds, "settings": trials, "customers": customers}
-    budget = replace(BUDGETS["full"], **{key: value for key, value in given.items() if value})
+    full = BUDGETS["full"]
+    budget = Budget(
+        settings=trials or full.settings,
+        cpu_seconds=budget_seconds or full.cpu_seconds,
+        customers=customers or full.customers,
+    )
     order = Order(
         only=_names(only),
         models=_names(models),

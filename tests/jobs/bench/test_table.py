@@ -17,8 +17,8 @@ ROOT = Path(__file__).parents[3]
 RESULTS = ROOT / "benchmarks" / "results" / "accuracy"
 
 
-def cell(recipe: str, seed: int = 0, **figures: tuple[float, float, float]) -> dict[str, Any]:
-    values = {n.replace("_", "@"): dict(zip(("mean", "low", "high"), v, strict=True)) for n, v in figures.items()}
+def cell(recipe: str, seed: int, figures: dict[str, tuple[float, float, float]]) -> dict[str, Any]:
+    values = {n: dict(zip(("mean", "low", "high"), v, strict=True)) for n, v in figures.items()}
     part = {"trials": [], "sizes": {"products": 10, "candidates": 9, "lines": 99}}
     return {
         "recipe": recipe,
@@ -39,7 +39,9 @@ def cell(recipe: str, seed: int = 0, **figures: tuple[float, float, float]) -> d
 
 def test_a_bar_is_met_from_the_figures_alone(tmp_path: Path) -> None:
     def said(recall: tuple[float, float, float]) -> list[str]:
-        write_json(tmp_path / "gowalla" / "S-s0.json", cell("S", recall_20=recall, ndcg_20=(0.1, 0.09, 0.11)))
+        write_json(
+            tmp_path / "gowalla" / "S-s0.json", cell("S", 0, {"recall@20": recall, "ndcg@20": (0.1, 0.09, 0.11)})
+        )
         return [one.said for one in verdicts(protocol("gowalla"), tmp_path)]
 
     assert said((0.1872, 0.18, 0.19))[1] == "met"
@@ -50,8 +52,8 @@ def test_a_bar_is_met_from_the_figures_alone(tmp_path: Path) -> None:
 
 def test_a_match_is_relative(tmp_path: Path) -> None:
     def said(recall: float) -> str:
-        figures = {"recall_20": (recall, 0.0, 1.0), "ndcg_20": (0.1518, 0.0, 1.0)}
-        write_json(tmp_path / "gowalla" / "graph_filter-published-s0.json", cell("graph_filter:published", **figures))
+        figures = {"recall@20": (recall, 0.0, 1.0), "ndcg@20": (0.1518, 0.0, 1.0)}
+        write_json(tmp_path / "gowalla" / "graph_filter-published-s0.json", cell("graph_filter:published", 0, figures))
         return verdicts(protocol("gowalla"), tmp_path)[0].said
 
     assert said(0.1850) == "matches, +0.0% at most off"
@@ -61,8 +63,8 @@ def test_a_match_is_relative(tmp_path: Path) -> None:
 
 
 def test_beyond_chance_asks_the_whole_interval(tmp_path: Path) -> None:
-    figures = {name: (0.2, 0.1, 0.3) for name in ("recall_10", "ndcg_10", "recall_20")}
-    write_json(tmp_path / "tafeng" / "C-s0.json", cell("C", **figures))
+    figures = {name: (0.2, 0.1, 0.3) for name in ("recall@10", "ndcg@10", "recall@20")}
+    write_json(tmp_path / "tafeng" / "C-s0.json", cell("C", 0, figures))
     said = {one.bar: one.said for one in verdicts(protocol("tafeng"), tmp_path)}
     assert said["beat: LightGBM union, R@10"] == "**not met**: above, but not beyond chance"
     assert said["beat: LightGBM union, R@20"].startswith("**not met** (")
@@ -72,8 +74,8 @@ def test_beyond_chance_asks_the_whole_interval(tmp_path: Path) -> None:
 
 def test_seeds_are_averaged(tmp_path: Path) -> None:
     for seed, mean in ((0, 0.18), (1, 0.20)):
-        figures = {"recall_20": (mean, mean - 0.01, mean + 0.01), "ndcg_20": (0.2, 0.1, 0.3)}
-        write_json(tmp_path / "gowalla" / f"S-s{seed}.json", cell("S", seed, **figures))
+        figures = {"recall@20": (mean, mean - 0.01, mean + 0.01), "ndcg@20": (0.2, 0.1, 0.3)}
+        write_json(tmp_path / "gowalla" / f"S-s{seed}.json", cell("S", seed, figures))
     assert "0.1900 (0.1800 to 0.2000)" in verdicts(protocol("gowalla"), tmp_path)[1].got
     text = tables(tmp_path)
     assert "| `S` = ease, seed 1 | 0.2000 (0.1900 to 0.2100)" in text

@@ -24,7 +24,7 @@ from aisle.jobs.bench.search import Search, Tell, trial_row
 from aisle.jobs.bench.split import Protocol, Settings, Split
 from aisle.jobs.bench.versus import versus
 from aisle.models import MODELS, create, model_class
-from aisle.progress import Progress
+from aisle.progress import Progress, Tick
 from aisle.types import Doubles
 
 RESULTS = Path("benchmarks/results/accuracy")
@@ -93,7 +93,9 @@ def bench_accuracy(order: Order, progress: Progress | None = None) -> Done:
     Raises UsageError for unknown names, and without the data.
     """
     progress, folder = progress or Progress(), data_folder()
-    missing, written, failed = order.missing(), [], {}
+    missing = order.missing()
+    written: list[Cell] = []
+    failed: dict[Cell, str] = {}
     for name in chosen(order.only):
         now, todo = protocol(name), [cell for cell in missing if cell.protocol == name]
         source = _Source(now, folder, progress)
@@ -101,9 +103,7 @@ def bench_accuracy(order: Order, progress: Progress | None = None) -> Done:
             place = f"{len(written) + len(failed) + 1} of {len(missing)}"
             try:
                 with progress.step(f"{name} {cell.recipe} seed {cell.seed} ({place})") as tick:
-                    found = _Bench(order, now, source).cell(
-                        cell, lambda share, tick=tick: tick(round(1e3 * share), 1_000)
-                    )
+                    found = _Bench(order, now, source).cell(cell, _telling(tick))
             except AisleError as error:  # one cell must not stop the others; bugs still do
                 failed[cell] = str(error)
                 continue
@@ -245,6 +245,11 @@ class _Bench:
             fitted = create(model, **settings).fit(split.data)
             columns = answers(fitted, split, self.protocol.metrics)
         return columns, split, meter
+
+
+def _telling(tick: Tick) -> Tell:
+    """Shares as thousandths."""
+    return lambda share: tick(round(1_000 * share), 1_000)
 
 
 def _drawn(recipe: str) -> bool:
