@@ -69,7 +69,7 @@ class BasketTransformer(Model):
 
     name: ClassVar[str] = "basket_transformer"
     needs_history: ClassVar[bool] = False
-    space: ClassVar[dict[str, tuple[Any, ...]]] = {"dropout": (0.3, 0.5), "dim": (64, 128)}
+    space: ClassVar[dict[str, tuple[Any, ...]]] = {"dropout": (0.3, 0.5), "rare": (5, 1), "dim": (64, 128)}
 
     dim: int = 64
     """Width of the vectors."""
