@@ -298,7 +298,7 @@ def lessons(repeat: bool = True) -> Lessons:
 
 
 def sold() -> Tensor:
-    return torch.from_numpy(what_sells(data(), 20 * DAY, 3))
+    return torch.from_numpy(what_sells(data(), 20 * DAY, 2))
 
 
 def rules(loss: losses.Loss, count: int = PRODUCTS) -> Rules:
@@ -421,10 +421,21 @@ def test_what_sells_knows_no_later_sale() -> None:
     events = data().all_events
     kept = replace(data(), all_events=replace(events, void_at=np.full(len(events), NEVER)))  # returns would come late
     table = what_sells(kept, 30 * DAY, 4)
-    assert table.shape == (4, SPANS, PRODUCTS)
-    for step in range(len(table)):
+    assert table.shape == (5, SPANS, PRODUCTS)
+    assert (table[4] == 0).all(), "earlier moments are told nothing"
+    for step in range(4):
         earlier = kept.before(kept.as_of - 30 * DAY * step)
         np.testing.assert_array_equal(table[step], what_sells(earlier, 30 * DAY, 1)[0])
+
+
+def test_no_lesson_is_told_what_sold_after_it_was_asked() -> None:
+    horizon, cuts = 20 * DAY, 4
+    found = Lessons.of(journeys(), NOBODY, 12, horizon, cuts, Options(repeat=False, seed=0))
+    known = found.cut < cuts - 1
+    assert known.any()
+    assert not known.all()
+    assert (journeys().at - found.cut * horizon <= found.moments.time)[known].all()
+    assert (journeys().at - (cuts - 2) * horizon > found.moments.time)[~known].all()
 
 
 def test_moments_take() -> None:

@@ -56,8 +56,8 @@ CUTS = 24
 """Earlier moments at which what sells is known."""
 BLIND_EPOCHS = 10
 """Where the data hold a single window, so that nothing can say when to stop."""
-BIAS_SPEED = 5.0
-"""The table of distances starts far from where it can end, and few numbers are in it."""
+SPEEDS = {"bias": 5.0, "facts": 5.0, "gate": 3.0, "shift": 3.0}
+"""Parts with few numbers that have far to go: the table of distances, and the repeat head."""
 Device: TypeAlias = Literal["auto", "cpu", "cuda"]
 Precision: TypeAlias = Literal["auto", "float32", "bfloat16"]
 CONTENT = ("indptr", "column", "value")
@@ -69,7 +69,7 @@ class BasketTransformer(Model):
 
     name: ClassVar[str] = "basket_transformer"
     needs_history: ClassVar[bool] = False
-    space: ClassVar[dict[str, tuple[Any, ...]]] = {"dropout": (0.3, 0.5), "dim": (64, 128)}
+    space: ClassVar[dict[str, tuple[Any, ...]]] = {"dropout": (0.3, 0.5), "rare": (5, 1), "dim": (64, 128)}
 
     dim: int = 64
     """Width of the vectors."""
@@ -353,7 +353,7 @@ class BasketTransformer(Model):
             learning_rate=self.learning_rate,
             weight_decay=self.weight_decay,
             patience=self.patience,
-            speeds={"bias": BIAS_SPEED},
+            speeds=SPEEDS,
             seed=self.seed + self.epochs_,  # going on meets other draws
             rate=self.rate,
             warm_up=self.warm_up,

@@ -96,7 +96,7 @@ class Lessons:
 
     @classmethod
     def of(cls, journeys: Journeys, people: Rows, length: int, horizon: int, cuts: int, options: Options) -> Lessons:
-        """``horizon`` ticks of a window, ``cuts`` rows of what sells."""
+        """``horizon`` ticks of a window, ``cuts`` rows of what sells; the last is for moments before all windows."""
         moments = asked(journeys, horizon, options.seed)
         count = len(journeys.time)
         behind = -(-(journeys.at - moments.time) // horizon)
