@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,7 @@ from aisle.data.split import Window
 from aisle.errors import UsageError
 from aisle.evaluate.horizon import choose_windows
 from aisle.evaluate.protocol import Exam, headline
-from aisle.evaluate.tune import Budget, MemoryStore, Selection, Trial, draw_settings, tune
+from aisle.evaluate.tune import Budget, MemoryStore, Selection, Trial, proposals, tune
 from aisle.models.base import Model
 from aisle.types import Doubles
 from tests.evaluate import toys
@@ -35,24 +36,41 @@ def trial(name: str, *ndcg: float, settings: dict[str, Any] | None = None, error
     return Trial(name, settings or {}, ndcg, 1.0, 10.0, error)
 
 
-def test_defaults_come_first_and_points_never_twice() -> None:
-    drawn = draw_settings("sells", 20, seed=4)
-    assert drawn[0] == {"seed": 4}
-    full = [{"noise": 1.0, "shift": 0} | point for point in drawn]
-    assert len(full) == 6
-    assert len({tuple(sorted(point.items())) for point in full}) == 6
-    assert draw_settings("sells", 3, seed=4) == drawn[:3]
-    assert draw_settings("own", 20) == [{}]
-    orders = {str(draw_settings("sells", 6, seed=s)[1:]).replace(f"'seed': {s}", "") for s in range(5)}
-    assert len(orders) > 1
+def climbed(scores: Callable[[dict[str, Any]], float], name: str = "sells") -> list[dict[str, Any]]:
+    """All proposals for a model whose settings score so."""
+    wishes = proposals(name, seed=4)
+    asked = [next(wishes)]
+    while True:
+        try:
+            asked.append(wishes.send(scores({"noise": 1.0, "shift": 0} | asked[-1])))
+        except StopIteration:
+            return asked
+
+
+def test_defaults_come_first_then_one_setting_at_a_time_beside_the_best() -> None:
+    found = climbed(lambda s: -abs(s["noise"] - 0.5) + s["shift"])
+    assert found == [
+        {"seed": 4},
+        {"seed": 4, "noise": 0.5},
+        {"seed": 4, "noise": 0.0},
+        {"seed": 4, "noise": 0.5, "shift": 1},
+        {"seed": 4, "noise": 1.0, "shift": 1},  # the second round
+        {"seed": 4, "noise": 0.0, "shift": 1},
+    ]
+
+
+def test_points_come_once_and_rounds_end() -> None:
+    found = climbed(lambda s: 0.0)
+    assert found == [{"seed": 4}, {"seed": 4, "noise": 0.5}, {"seed": 4, "noise": 0.0}, {"seed": 4, "shift": 1}]
+    assert climbed(lambda s: 0.0, "own") == [{}]
 
 
 def test_the_best_setting_is_found(shop: Dataset, windows: tuple[Window, ...]) -> None:
     found = tune(["sells", "own", "random"], shop, windows, budget=PLENTY)
     assert found.best["sells"].settings["noise"] == 0.0
-    assert (found.tried("sells"), found.tried("own"), found.tried("random")) == (6, 1, 1)
+    assert (found.tried("sells"), found.tried("own"), found.tried("random")) == (4, 1, 1)
     assert found.pick(["sells", "own"]) == "sells"
-    assert len(toys.FITS) == 6 * len(windows)
+    assert len(toys.FITS) == 4 * len(windows)
     assert all(len(t.ndcg) == len(windows) and t.seconds > 0 and t.peak_mb > 0 for t in found.trials)
 
 
@@ -82,7 +100,7 @@ def test_a_stopped_run_resumes(shop: Dataset, windows: tuple[Window, ...]) -> No
         tune(["sells", "own"], shop, windows, budget=PLENTY, store=store)
     before = len(toys.FITS)
     resumed = tune(["sells", "own"], shop, windows, budget=PLENTY, store=store)
-    assert len(toys.FITS) == 6 * len(windows)
+    assert len(toys.FITS) == 4 * len(windows)
     assert before == 7
     fresh = tune(["sells", "own"], shop, windows, budget=PLENTY)
     assert [(t.name, t.settings, t.ndcg) for t in resumed.trials] == [
@@ -90,9 +108,9 @@ def test_a_stopped_run_resumes(shop: Dataset, windows: tuple[Window, ...]) -> No
     ]
     again = tune(["sells", "own"], shop, windows, budget=PLENTY, store=store)
     assert again == resumed
-    assert len(toys.FITS) == 12 * len(windows)
+    assert len(toys.FITS) == 8 * len(windows)
     tune(["sells"], shop, windows, budget=PLENTY, seed=1, store=store)
-    assert len(toys.FITS) == 18 * len(windows)
+    assert len(toys.FITS) == 12 * len(windows)
 
 
 def test_a_model_that_cannot_be_fitted_is_set_aside(shop: Dataset, windows: tuple[Window, ...]) -> None:

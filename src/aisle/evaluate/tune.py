@@ -1,7 +1,7 @@
 """Choosing models and their settings on rolling windows, with the same budget for every model.
 
-Every model is first scored with its defaults on all windows, then with settings drawn in a seeded order from its own
-``space``, until the number of settings or the model's CPU seconds are spent. Models that join others come last and
+Every model is first scored with its defaults on all windows, then climbs: one setting of its ``space`` after another, the
+best value so far kept, until the number of settings or the model's CPU seconds are spent. Models that join others come last and
 are given the others with the settings found for them. Each (model, settings, window) cell goes through a store, so
 that a run that was stopped resumes where it was.
 """
@@ -10,11 +10,9 @@ from __future__ import annotations
 
 import hashlib
 import json
-import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from math import prod
 from typing import Any, Protocol, TypeAlias
 
 import numpy as np
@@ -161,7 +159,8 @@ def tune(
     for done, name in enumerate(sorted(names, key=lambda name: bool(model_class(name).joins))):
         joins = model_class(name).joins
         given = {joins: members(Selection(tuple(trials), tuple(windows), budget))} if joins else {}
-        trials += _trials(name, given, cells, partial(_report, progress, len(names), done))
+        tell = partial(_report, progress, len(names), done)
+        trials += climb(name, partial(_trial, name, cells), budget, seed=seed, given=given, report=tell)
         _report(progress, len(names), done + 1)
     return Selection(tuple(trials), tuple(windows), budget)
 
@@ -177,26 +176,55 @@ def members(found: Selection) -> dict[str, Settings]:
     return {n: found.best[n].settings for n in sorted(kept, key=lambda n: -_order(found.best[n]))}
 
 
-def draw_settings(name: str, count: int, seed: int = 0, given: Settings | None = None) -> list[Settings]:
-    """The defaults, then ``count - 1`` other points of the model's space in a seeded order; fewer in a small space.
+def climb(
+    name: str,
+    attempt: Callable[[Settings], Trial],
+    budget: Budget,
+    *,
+    seed: int = 0,
+    given: Settings | None = None,
+    report: Callable[[float], None] = lambda share: None,
+) -> list[Trial]:
+    """The trials of one model: its defaults, then what ``proposals`` asks for, until the budget is spent."""
+    trials: list[Trial] = []
+    count = 1 if name in REFERENCE else budget.settings
+    wishes = proposals(name, seed, given)
+    settings = next(wishes)
+    while True:
+        trials.append(attempt(settings))
+        report(len(trials) / count)
+        if len(trials) >= count or sum(trial.seconds for trial in trials) >= budget.cpu_seconds:
+            break
+        try:
+            settings = wishes.send(_order(trials[-1]))
+        except StopIteration:  # nothing next to the best is better
+            break
+    report(1.0)
+    return trials
 
-    All of them hold the settings ``given``.
+
+def proposals(name: str, seed: int = 0, given: Settings | None = None) -> Generator[Settings, float, None]:
+    """Settings to try next, given what the last ones scored: one setting of the model's space at a time.
+
+    First the defaults; then for each setting, in the order of the space, every other value beside the best so far of
+    the others. Rounds go on until one finds nothing better. All hold the settings ``given``, and no point comes twice.
     """
     cls = model_class(name)
-    base: Settings = ({"seed": seed} if "seed" in cls.settings() else {}) | (given or {})
-    sizes = [len(values) for values in cls.space.values()]
-    total = prod(sizes)
-    rng = random.Random(f"{seed} {name}")
-    default = create(name, **base).params()
-    drawn = [base]
-    for index in rng.sample(range(total), min(total, count)):
-        point: Settings = dict(base)
+    best: Settings = ({"seed": seed} if "seed" in cls.settings() else {}) | (given or {})
+    default = create(name, **best).params()
+    seen, top, found = [default], (yield best), True
+    while found:
+        found = False
         for setting, values in cls.space.items():
-            index, place = divmod(index, len(values))
-            point[setting] = values[place]
-        if default | point != default and len(drawn) < count:
-            drawn.append(point)
-    return drawn
+            start = best
+            for value in values:
+                point = start | {setting: value}
+                if default | point in seen:
+                    continue
+                seen.append(default | point)
+                score = yield point
+                if score > top:
+                    best, top, found = point, score, True
 
 
 @dataclass(frozen=True)
@@ -231,21 +259,7 @@ class _Cells:
         return f"{name}-{hashlib.sha256(facts.encode()).hexdigest()[:16]}"
 
 
-def _trials(name: str, given: Settings, cells: _Cells, report: Callable[[float], None]) -> list[Trial]:
-    """The trials of one model, defaults first, until its budget is spent."""
-    trials: list[Trial] = []
-    count = 1 if name in REFERENCE else cells.budget.settings
-    drawn = draw_settings(name, count, cells.seed, given)
-    for number, settings in enumerate(drawn):
-        spent = sum(trial.seconds for trial in trials)
-        if trials and spent >= cells.budget.cpu_seconds:
-            break
-        trials.append(_trial(name, settings, cells))
-        report((number + 1) / len(drawn))
-    return trials
-
-
-def _trial(name: str, settings: Settings, cells: _Cells) -> Trial:
+def _trial(name: str, cells: _Cells, settings: Settings) -> Trial:
     """One choice of settings over all windows; the first error ends it."""
     results: list[dict[str, Any]] = []
     for exam in cells.exams:

@@ -53,7 +53,11 @@ class Ranker(Model):
 
     name: ClassVar[str] = "ranker"
     joins: ClassVar[str] = "sources"
-    space: ClassVar[dict[str, tuple[Any, ...]]] = {"objective": ("binary", "both"), "leaves": (31, 63)}
+    space: ClassVar[dict[str, tuple[Any, ...]]] = {
+        "folds": (1, 4),
+        "leaves": (31, 63),
+        "objective": ("binary", "both"),
+    }
 
     sources: dict[str, dict[str, Any]] = field(default_factory=dict)
     """Registry name -> settings of every model that proposes; empty = chosen by the size and the kind of the data."""
@@ -106,6 +110,8 @@ class Ranker(Model):
 
     def fit(self, data: Dataset) -> Self:
         """Ask past windows, learn from their answers, and fit all sources to everything."""
+        if self.folds > 1 and data.clock == "time":
+            raise UsageError(f"folds is {self.folds}; only baskets in order without times allow more than 1")
         sources = self.sources or chosen(data)
         ticks = window(data, self.target_days)
         asked = questions(data, ticks, self.windows, self.max_customers, self.seed, "even")
@@ -162,8 +168,6 @@ class Ranker(Model):
         if self.folds == 1:
             yield data.before(question.cut), question
             return
-        if data.clock == "time":
-            raise UsageError(f"folds is {self.folds}; only baskets in order without times allow more than 1")
         fold = np.random.default_rng(self.seed).permutation(data.shape[0]) % self.folds
         events = data.all_events
         for number in range(self.folds):

@@ -6,6 +6,7 @@ import ast
 import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from typing import Any
 from aisle.errors import AisleError
 from aisle.evaluate.meter import Meter
 from aisle.evaluate.protocol import mean
-from aisle.evaluate.tune import Budget, Selection, Trial, draw_settings, members
+from aisle.evaluate.tune import Budget, Selection, Trial, climb, members
 from aisle.files import Receipts, fingerprint
 from aisle.jobs.bench.measure import answers
 from aisle.jobs.bench.split import Settings, Split
@@ -40,15 +41,8 @@ class Search:
     """What makes the trials of this part different from others: protocol and part."""
 
     def single(self, name: str, tell: Tell = lambda share: None, given: Settings | None = None) -> list[Trial]:
-        """The trials of one model: its defaults, then drawn settings, until the budget is spent."""
-        trials: list[Trial] = []
-        drawn = draw_settings(name, self.budget.settings, self.seed, given)
-        for number, settings in enumerate(drawn):
-            if trials and sum(trial.seconds for trial in trials) >= self.budget.cpu_seconds:
-                break
-            trials.append(self._trial(name, settings))
-            tell((number + 1) / len(drawn))
-        return trials
+        """The trials of one model: its defaults, then one setting after another, until the budget is spent."""
+        return climb(name, partial(self._trial, name), self.budget, seed=self.seed, given=given, report=tell)
 
     def all(self, names: Sequence[str], tell: Tell = lambda share: None) -> Selection:
         """The trials of several models; those that join others come last and are given what was found for them."""
