@@ -69,7 +69,7 @@ class BasketTransformer(Model):
 
     name: ClassVar[str] = "basket_transformer"
     needs_history: ClassVar[bool] = False
-    space: ClassVar[dict[str, tuple[Any, ...]]] = {"dropout": (0.3, 0.5), "rare": (5, 1), "dim": (64, 128)}
+    space: ClassVar[dict[str, tuple[Any, ...]]] = {"dropout": (0.3, 0.5), "rare": (2, 5), "dim": (64, 128)}
 
     dim: int = 64
     """Width of the vectors."""
@@ -86,7 +86,7 @@ class BasketTransformer(Model):
     """Look at levels, tags, texts and numbers of products and at attributes of customers, not only at ids."""
     text: str = "ngrams"
     """``ngrams``, ``none``, or the name of an encoder in ``nn.text.ENCODERS``."""
-    rare: int = 5
+    rare: int = 2
     """Products sold less often have no id of their own, where the shop knows anything else of products."""
     id_dropout: float = 0.1
     """Share of ids hidden at each step."""
