@@ -69,7 +69,7 @@ class BasketTransformer(Model):
 
     name: ClassVar[str] = "basket_transformer"
     needs_history: ClassVar[bool] = False
-    space: ClassVar[dict[str, tuple[Any, ...]]] = {"dropout": (0.3, 0.5), "rare": (5, 1), "dim": (64, 128)}
+    space: ClassVar[dict[str, tuple[Any, ...]]] = {"dropout": (0.3, 0.5), "rare": (2, 5), "dim": (64, 128)}
 
     dim: int = 64
     """Width of the vectors."""
@@ -86,7 +86,7 @@ class BasketTransformer(Model):
     """Look at levels, tags, texts and numbers of products and at attributes of customers, not only at ids."""
     text: str = "ngrams"
     """``ngrams``, ``none``, or the name of an encoder in ``nn.text.ENCODERS``."""
-    rare: int = 5
+    rare: int = 2
     """Products sold less often have no id of their own, where the shop knows anything else of products."""
     id_dropout: float = 0.1
     """Share of ids hidden at each step."""
@@ -318,6 +318,16 @@ class BasketTransformer(Model):
         chosen = ("cuda" if torch.cuda.is_available() else "cpu") if self.device == "auto" else self.device
         return torch.device(chosen)
 
+    def _rules(self, sold: Tensor) -> Rules:
+        """How answers become a loss, given (C, 4, I) what sells."""
+        auto: Loss = "softmax" if sold.shape[2] <= self.full_softmax else "sampled_softmax"
+        return Rules(
+            loss=auto if self.loss == "auto" else self.loss,
+            sampler=Sampler(self.negatives, self.n_negatives, torch.exp(sold[0, 2])),
+            id_dropout=self.id_dropout,
+            bfloat16=self.precision == "bfloat16" or (self.precision == "auto" and self._device.type == "cuda"),
+        )
+
     def _learn(
         self,
         net: BasketNet,
@@ -329,19 +339,11 @@ class BasketTransformer(Model):
         watch: Watch | None,
     ) -> Trained:
         """Learn from all lessons; with ``judges`` they say how long."""
-        device = self._device
-        size = sold.shape[2]
-        auto: Loss = "softmax" if size <= self.full_softmax else "sampled_softmax"
-        rules = Rules(
-            loss=auto if self.loss == "auto" else self.loss,
-            sampler=Sampler(self.negatives, self.n_negatives, torch.exp(sold[0, 2])),
-            id_dropout=self.id_dropout,
-            bfloat16=self.precision == "bfloat16" or (self.precision == "auto" and device.type == "cuda"),
-        )
+        rules = self._rules(sold)
         if not bool(net.awake):
             for part, values in zip((net.fact_mean, net.fact_scale), lessons.fact_scales, strict=True):
                 part.copy_(values)
-        here = sold.to(device)
+        here = sold.to(net.device)
 
         def step(rows: Tensor, generator: torch.Generator) -> Tensor:
             net.awake.fill_(1.0)
