@@ -25,7 +25,7 @@ from aisle.models import MODELS, create
 from benchmarks.common import commit, machine
 from benchmarks.planted_shop import shop
 
-SHOPS = ((10_000, 500), (40_000, 500), (40_000, 3_000), (200_000, 1_000), (200_000, 4_000))
+SHOPS = ((10_000, 500), (40_000, 500), (40_000, 3_000), (200_000, 1_000), (200_000, 4_000), (100_000, 8_000))
 """Purchases and products."""
 ASKED = 1_000
 LIMIT = 150.0
@@ -46,7 +46,7 @@ def measure(name: str, data: Dataset) -> float:
 def fitted(sizes: list[Size], seconds: list[float]) -> dict[str, float]:
     """Driver -> CPU seconds a unit, those of 0 left out."""
     drivers = [size.drivers() for size in sizes]
-    table = np.array([list(found.values()) for found in drivers]) / np.array(seconds)[:, None]
+    table = np.array([list(found.values()) for found in drivers]) / np.maximum(seconds, 1e-3)[:, None]
     rates = nnls(table, np.ones(len(seconds)))[0]
     return {name: float(f"{rate:.3g}") for name, rate in zip(drivers[0], rates, strict=True) if rate > 0}
 

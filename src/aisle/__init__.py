@@ -18,6 +18,7 @@ from aisle.version import VERSION as __version__
 if TYPE_CHECKING:
     from aisle.api import (
         check,
+        due,
         evaluate,
         fit,
         load,
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
 __all__ = [
     "__version__",
     "check",
+    "due",
     "evaluate",
     "fit",
     "load",

@@ -17,6 +17,7 @@ from aisle.errors import UsageError
 from aisle.features.copurchase import Limits, Measure
 from aisle.jobs.assess import Assessment
 from aisle.jobs.check import check as _check
+from aisle.jobs.due import due as _due
 from aisle.jobs.ingest import build_dataset, clean_frames, clean_source
 from aisle.jobs.levels import PRODUCT, SHRINKAGE, group_lists
 from aisle.jobs.newcomers import NewLists, recommend_newcomers
@@ -35,6 +36,7 @@ from aisle.types import Codes, Repeats, Variants
 
 __all__ = [
     "check",
+    "due",
     "evaluate",
     "fit",
     "load",
@@ -219,6 +221,17 @@ def rules(
     limits = Limits(min_support=min_support, min_confidence=min_confidence, min_lift=min_lift)
     ids = None if product_ids is None else _ids(product_ids)
     return like(together(recommender, ids, k=k, by=by, limits=limits), product_ids)
+
+
+def due(recommender: Recommender, customer_ids: Any, *, k: int = 10) -> Any:
+    """Own products that come round again: when each is expected, and the chance that it is bought in the next window.
+
+    Gives ``customer_id, rank, product_id, chance, window_days, times, last_date, usual_gap, due_date, due_in``, the k
+    of the largest chance first; ``due_in`` days below 0 are overdue. Reckoned by ``repeat_hazard``: by the model itself
+    where it is one, else by one fitted for the question. Customers who opted out of profiling get no rows. The frame
+    kind follows ``customer_ids``.
+    """
+    return like(_due(recommender, _ids(customer_ids), k=k), customer_ids)
 
 
 def vectors(recommender: Recommender, *, product_ids: Any = None, customer_ids: Any = None) -> Any:

@@ -316,5 +316,5 @@ def test_vectors_of_one_kind_at_a_time(asked: dict[str, Any]) -> None:
 
 def test_a_model_without_vectors_names_those_that_have_them() -> None:
     for asked in ({"product_ids": ["p01"]}, {"customer_ids": ["c01"]}):
-        with pytest.raises(UsageError, match="ease has no vectors; fit a model that embeds: hybrid_factorization"):
+        with pytest.raises(UsageError, match=r"ease has no vectors; fit a model that embeds: .*hybrid_factorization"):
             aisle.vectors(recommender("ease"), **asked)

@@ -24,7 +24,7 @@ from aisle.models import MODELS, model_class
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").rglob("*.md"))]
 CARD = ROOT / "docs" / "models" / "hybrid_factorization.md"
-RUNNABLE = [ROOT / "README.md", ROOT / "docs" / "python.md", ROOT / "docs" / "tensorrec.md", CARD]
+RUNNABLE = [ROOT / "README.md", *(ROOT / "docs" / f"{name}.md" for name in ("python", "tensorrec", "trees")), CARD]
 OURS = {"C00000001": "17850", "C00000002": "13047", "P000001": "85123A"}
 """Ids of the demo shop that take the names of the examples."""
 

@@ -10,9 +10,11 @@ import numpy as np
 import pandas as pd
 import polars as pl
 import pytest
+from typer.testing import CliRunner
 
 import aisle
 from aisle.bundle import Recommender
+from aisle.cli import app
 from aisle.errors import UsageError
 from aisle.jobs import levels
 from aisle.jobs.levels import Cut, group_masses
@@ -175,3 +177,18 @@ def test_the_job_writes_levels_and_groups(tmp_path: Path) -> None:
     assert rows == len(text) - 1 == 4
     recommend_job(tmp_path / "model", tmp_path / "b.parquet", Wanted(level="leaf", k=2))
     assert pl.read_parquet(tmp_path / "b.parquet").equals(aisle.recommend(best(), level="leaf", k=2))
+
+
+def test_the_command_line_takes_levels_groups_and_variants(tmp_path: Path) -> None:
+    aisle.save(best(), tmp_path / "model")
+    out = tmp_path / "lists.parquet"
+    asked = ["recommend", str(tmp_path / "model"), "--out", str(out), "-k", "4", "--quiet"]
+    done = CliRunner().invoke(app, [*asked, "--level", "leaf", "--by", "group_2", "--shrinkage", "0"])
+    assert done.exit_code == 0, done.output
+    want = aisle.recommend_groups(best(), "group_2", level="leaf", k=4, shrinkage=0)
+    found = pl.read_parquet(out)
+    assert found.drop("share").equals(want.drop("share"))
+    np.testing.assert_allclose(found["share"], want["share"])
+    done = CliRunner().invoke(app, [*asked, "--variants", "some"])
+    assert isinstance(done.exception, UsageError)
+    assert "allowed: one, all" in str(done.exception)

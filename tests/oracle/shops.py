@@ -16,10 +16,11 @@ NOBODY = "?"
 """The customer whose baskets are anonymous."""
 
 
-def shop(held: Baskets, *, like: Baskets | None = None, days: int = 1) -> Dataset:
+def shop(held: Baskets, *, like: Baskets | None = None, days: int = 1, sequence: bool = False) -> Dataset:
     """A dataset in which the last basket of everybody lies ``days`` / 2 before the end, the others ``days`` apart.
 
-    ``like`` names the customers and products of the shop where they are more than those in ``held``.
+    With ``sequence`` baskets are in order and have no time. ``like`` names the customers and products of the shop where
+    they are more than those in ``held``.
     """
     start, rows = datetime(2024, 1, 1), []
     longest = max(map(len, held.values()))
@@ -29,6 +30,8 @@ def shop(held: Baskets, *, like: Baskets | None = None, days: int = 1) -> Datase
             rows += [(None if who == NOBODY else who, product, stamp, 1.0, f"{who}{place}") for product in basket]
     names = ["customer_id", "product_id", "timestamp", "quantity", "order_id"]
     lines = pl.DataFrame(rows, schema=names, orient="row").with_columns(pl.col("timestamp").cast(pl.Datetime("us")))
+    if sequence:
+        lines = lines.with_columns(sequence=pl.col("timestamp").rank("dense").cast(pl.Int64)).drop("timestamp")
     everything = held if like is None else {**like, **held}
     products = sorted({product for baskets in (*held.values(), *everything.values(), *(like or {}).values())
                        for basket in baskets for product in basket})  # fmt: skip

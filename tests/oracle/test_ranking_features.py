@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from collections import Counter, defaultdict
 from functools import cache
+from itertools import pairwise
+from pathlib import Path
 from statistics import fmean
 
 import numpy as np
@@ -91,7 +93,7 @@ def rhythm(baskets: list[list[Line]], things: dict[int, int], thing: int) -> dic
     if not held:
         return {}
     ago, ages = [a for a, _ in held], [d for _, d in held]
-    gaps = [math.log(max(old - new, 0.5)) for old, new in zip(ages, ages[1:], strict=False)]
+    gaps = [math.log(max(old - new, 0.5)) for old, new in pairwise(ages)]
     gap = fmean(gaps) if gaps else NAN
     return {
         "count": len(held), "share": len(held) / n, "ago": ago[-1], "ago_share": ago[-1] / n, "first_ago": ago[0],
@@ -108,7 +110,8 @@ def test_customer_block() -> None:
         baskets = baskets_of(u)
         got = {n.removeprefix("customer_"): float(column(n)[u, 0]) for n in computed()[0] if n.startswith("customer_")}
         if not baskets:
-            assert got["baskets"] == 0 and math.isnan(got["silence"])
+            assert got["baskets"] == 0
+            assert math.isnan(got["silence"])
             continue
         n, bought = len(baskets), Counter(x[2] for b in baskets for x in b)
         oldest, latest = age(baskets[0][0][3]), age(max(x[3] for x in baskets[-1]))
@@ -166,7 +169,7 @@ def test_repeats_of_products() -> None:
             for x in b:
                 when[x[2]].append(age(x[3]))
         for i, ages in when.items():
-            gaps[i] += [math.log(max(a - b, 0.5)) for a, b in zip(ages, ages[1:], strict=False)]
+            gaps[i] += [math.log(max(a - b, 0.5)) for a, b in pairwise(ages)]
     overall = fmean(g for own in gaps.values() for g in own)
     for i in range(PRODUCTS):
         mine = [n for (_, product), n in counts.items() if product == i]
@@ -238,6 +241,39 @@ def test_price_block() -> None:
     same("price_place_off", off)
 
 
+def test_prices_of_products() -> None:
+    usual = [fmean(x[6] for x in priced() if x[2] == i) for i in range(PRODUCTS)]
+    leaf = data().products.categories[-1] if data().products.categories else data().products.tree[-1]
+    for i in range(PRODUCTS):
+        mine = [x for x in priced() if x[2] == i]
+        now = [x[6] for x in mine if age(x[3]) <= 28]
+        peers = [j for j in range(PRODUCTS) if leaf.codes[j] == leaf.codes[i]]
+        wanted = {
+            "product_price_moved": fmean(now) - usual[i] if now else NAN,
+            "product_price_place": (sum(usual[j] < usual[i] for j in range(PRODUCTS)) + 0.5) / PRODUCTS,
+            f"product_price_in_{leaf.name}": (sum(usual[j] < usual[i] for j in peers) + 0.5) / len(peers),
+        }
+        got = {name: float(column(name)[0, i]) for name in wanted}
+        tied = sum(math.isclose(other, usual[i], abs_tol=1e-9) for other in usual) > 1
+        assert tied or got == pytest.approx(wanted, rel=1e-4, abs=1e-5, nan_ok=True)
+    for u in range(CUSTOMERS):
+        paid = [x[6] for x in priced() if x[0] == u]
+        assert float(column("price_usual")[u, 0]) == pytest.approx(fmean(paid) if paid else NAN, nan_ok=True)
+
+
+def test_every_feature_has_an_oracle() -> None:
+    text = Path(__file__).read_text(encoding="utf-8")
+    levels = [level.name for level in (*data().products.tree, *data().products.categories)]
+    families = ("group_", "own_decayed_", "product_log_share_")
+    missing = []
+    for name in computed()[0]:
+        short = name.split("_", 1)[-1] if name.startswith(("customer_", "product_", "own_")) else name
+        of_level = any(level in name for level in levels)
+        if not of_level and not name.startswith(families) and f'"{name}"' not in text and f'"{short}"' not in text:
+            missing.append(name)
+    assert missing == []
+
+
 def test_group_block() -> None:
     log_share = column("product_log_share")[0]
     for level in (*data().customers.tree, *data().customers.categories):
@@ -249,12 +285,19 @@ def test_group_block() -> None:
             lift = (counts[g, i] + DRAWN * share) / (total[g] + DRAWN) / share
             expected[u, i] = math.log(lift) if g >= 0 else 0.0
         same(f"group_{level.name}", expected)
-    stores = Counter((x[4], x[2]) for x in lines())
-    for u in range(CUSTOMERS):
-        home = Counter(b[0][4] for b in baskets_of(u)).most_common()
-        if home and (len(home) == 1 or home[0][1] > home[1][1]) and len({x[4] for b in baskets_of(u) for x in b}):
-            for i in range(PRODUCTS):
-                assert column("store_sells")[u, i] == (stores[home[0][0], i] > 0)
+    for name, place in (("store", 4), ("channel", 5)):
+        counts = Counter((int(x[place]), x[2]) for x in lines())
+        total = Counter(int(x[place]) for x in lines())
+        for u in range(CUSTOMERS):
+            visits = {x[1]: {int(y[place]) for y in priced() if y[:2] == x[:2]} for x in priced() if x[0] == u}
+            ranked = Counter(code for codes in visits.values() for code in codes).most_common()
+            if ranked and (len(ranked) == 1 or ranked[0][1] > ranked[1][1]):
+                home = ranked[0][0]
+                for i in range(PRODUCTS):
+                    share = math.exp(log_share[i])
+                    lift = math.log((counts[home, i] + DRAWN * share) / (total[home] + DRAWN) / share)
+                    assert column(f"group_{name}")[u, i] == pytest.approx(lift, abs=1e-5)
+                    assert name == "channel" or column("store_sells")[u, i] == (counts[home, i] > 0)
 
 
 def test_company_block() -> None:

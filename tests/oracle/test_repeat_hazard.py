@@ -26,6 +26,7 @@ from aisle.models.repeat_hazard import (
     DUE,
     DUE_AT,
     HALF_LIVES,
+    KIN,
     PRIOR,
     REGULAR,
     RepeatHazard,
@@ -74,6 +75,8 @@ def test_the_score_is_the_sum_of_curves_that_numpy_interpolates(seed: int) -> No
     scores, decayed = model.score(batch), [naive_counts(dataset, half_life) for half_life in HALF_LIVES]
     held = baskets(dataset)
     first, silence = naive_product_facts(dataset)
+    leaf = dataset.products.tree[-1].codes
+    kin = naive_categories(dataset)
     for (who, product), own in ages(dataset).items():
         stamps = [(dataset.as_of - time) / DAY for _, inside in held[who] for time in inside.values()]
         n, number = len(own), len(held[who])
@@ -90,7 +93,26 @@ def test_the_score_is_the_sum_of_curves_that_numpy_interpolates(seed: int) -> No
         for curve in curves:
             at = DUE_AT + len(DUE) * curve
             odds += np.interp(due, np.log(DUE), model.weights_[at : at + len(DUE)])
+        category = kin[who][leaf[product]]
+        logs = [np.log(max(a - b, SHORTEST_GAP)) for a, b in pairwise(category)]
+        gap = (sum(logs) + model.category_gap_[leaf[product]]) / len(category)
+        facts = [np.log(category[-1]), np.log(category[-1]) - gap, np.log(n / len(category))]
+        for fact, (knots, at) in zip(facts, KIN, strict=True):
+            odds += np.interp(fact, knots, model.weights_[at : at + len(knots)])
         assert scores[who, product] == pytest.approx(1 / (1 + np.exp(-odds)), rel=1e-4)
+
+
+def naive_categories(dataset: Dataset) -> dict[int, dict[int, list[float]]]:
+    """customer -> category -> ages in days of the baskets that hold any product of it, oldest first."""
+    leaf, found = dataset.products.tree[-1].codes, {}
+    for who, rows in baskets(dataset).items():
+        of: dict[int, list[float]] = {}
+        for _, inside in rows:
+            for category in {int(leaf[product]) for product in inside}:
+                first = next(time for product, time in inside.items() if leaf[product] == category)
+                of.setdefault(category, []).append((dataset.as_of - first) / DAY)
+        found[who] = {category: sorted(ages, reverse=True) for category, ages in of.items()}
+    return found
 
 
 def naive_product_facts(dataset: Dataset) -> tuple[tuple[Array, Array], Array]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -13,10 +14,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from aisle.data.dataset import Dataset
+from aisle.data.entities import Level
 from aisle.data.nodes import ROOT, Nodes
 from aisle.data.schema import CleanTables
 from aisle.errors import UsageError
-from aisle.models.tree_shares import USUAL_LAUNCH, TreeShares
+from aisle.models import create
+from aisle.models.tree_shares import LAUNCH_DAYS, USUAL_LAUNCH, TreeShares
 from tests.contract.worlds import CUT, START, tables, world
 
 
@@ -27,7 +30,7 @@ def everyone(data: Dataset) -> np.ndarray:
 # --- the oracle: the same numbers by loops over dictionaries ----------------------------------------------------------
 
 
-def path(levels: tuple, row: int) -> tuple[str, ...]:
+def path(levels: tuple[Level, ...], row: int) -> tuple[str, ...]:
     """Names of the nodes above a row, from the root."""
     found = ["all"]
     for level in levels:
@@ -36,9 +39,9 @@ def path(levels: tuple, row: int) -> tuple[str, ...]:
     return tuple(found)
 
 
-def tally(rows: list[tuple[int, int, float]], who: set[int] | None, places: list[tuple[str, ...]]) -> dict:
+def tally(rows: list[tuple[int, int, float]], who: set[int] | None, places: list[tuple[str, ...]]) -> dict[Any, float]:
     """Purchases of some customers (None = all) below every node and of every product."""
-    counts: dict = {}
+    counts: dict[Any, float] = {}
     for customer, product, weight in rows:
         if who is None or customer in who:
             for node in (*places[product], product):
@@ -172,6 +175,28 @@ def test_a_new_product_of_the_category_one_likes_comes_first_among_the_new(custo
     assert (scores[new, tool] > 2 * scores[new, food]) == groups
 
 
+def test_what_new_products_sell_is_learnt_from_those_that_were_new() -> None:
+    """30 old products sell once a day, 25 came later and sold every other day; one is still to come."""
+    rows = [("c", f"o{i:02}", day) for i in range(30) for day in range(300)]
+    rows += [("c", f"n{i:02}", day) for i in range(25) for day in range(120 + i, 300, 2)]
+    rows += [("c", "late", day) for day in range(290, 300)]  # too short on sale to be counted among the launches
+    lines = pl.DataFrame(rows, schema=["customer_id", "product_id", "day"], orient="row").with_columns(
+        timestamp=pl.lit(START).cast(pl.Datetime("us")) + pl.duration(days="day"), quantity=1.0
+    )
+    names = [*sorted({product for _, product, _ in rows}), "next"]
+    products = pl.DataFrame({"product_id": names, "category_1": "all"})
+    people = pl.DataFrame({"customer_id": ["c"]})
+    data = Dataset.of(CleanTables(transactions=lines.drop("day"), products=products, customers=people))
+    model = TreeShares(customer=False, half_life_days=None).fit(data)
+    mean = len(rows) / 56
+    assert model.launch_ == pytest.approx(14 / (mean * 28 / 300))
+    scores = dict(zip(data.products.vocab.ids, model.score(data.batch(everyone(data)))[0].tolist(), strict=True))
+    assert scores["next"] == pytest.approx(model.launch_ * mean / len(rows))
+    young = 1 - 10 / LAUNCH_DAYS
+    assert scores["late"] == pytest.approx((10 + young * model.launch_ * mean) / len(rows))
+    assert scores["o00"] == pytest.approx(300 / len(rows))
+
+
 def test_that_a_new_product_was_never_bought_says_nothing() -> None:
     """Its part of what the customer spends on the category is the same for all, however much they bought of others."""
     data = two_tastes()
@@ -211,4 +236,4 @@ def test_nodes_hang_where_their_branch_ends() -> None:
 )
 def test_wrong_settings_are_refused(setting: str, value: float) -> None:
     with pytest.raises(UsageError, match=setting):
-        TreeShares(**{setting: value})
+        create("tree_shares", **{setting: value})

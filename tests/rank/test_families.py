@@ -10,10 +10,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import aisle
 from aisle.bundle import Recommender, load, save
 from aisle.data.dataset import Dataset
-from aisle.data.doctor.tables import check_parents
 from aisle.data.entities import Entities, Level
+from aisle.data.hierarchy import check_parents
 from aisle.data.vocab import Vocab
 from aisle.errors import UsageError
 from aisle.jobs.ranks import ranks_for
@@ -131,6 +132,45 @@ def test_a_bundle_keeps_families(tmp_path: Path) -> None:
     opened = load(tmp_path / "model")
     batch = shop().batch(everyone())
     np.testing.assert_array_equal(opened.lists(batch, K, opened.rules()).codes, one.lists(batch, K, one.rules()).codes)
+
+
+def test_blocks_of_rows_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    one = recommender("item_knn")
+    batch = shop().batch(everyone())
+    whole = one.lists(batch, K, one.rules()).codes
+    monkeypatch.setattr("aisle.rank.families.CELLS", 20)
+    np.testing.assert_array_equal(one.lists(batch, K, one.rules()).codes, whole)
+
+
+def test_from_files_to_lists_with_a_circle_and_a_lost_master() -> None:
+    sales = pl.DataFrame(
+        [(f"c{c}", p, f"2024-01-{1 + (c + n) % 28:02}") for c in range(8) for n, p in enumerate("abcdef")],
+        schema=["customer_id", "product_id", "timestamp"],
+        orient="row",
+    ).with_columns(quantity=1)
+    products = pl.DataFrame(
+        {
+            "product_id": list("abcdefg"),
+            "variant_of": [None, "a", "b", "e", "d", "lost", "a"],
+            "category_1": ["x"] * 3 + ["y"] * 4,
+        }
+    )
+    shop = aisle.read(sales, products=products)
+    family = shop.products.family
+    assert family is not None
+    assert [np.flatnonzero(family == f).tolist() for f in dict.fromkeys(family.tolist())] == [
+        [0, 1, 2, 6],
+        [3],
+        [4],
+        [5],
+    ]
+    best = aisle.fit(shop, "item_knn")
+    lists = aisle.recommend(best, ["c1"], k=7)
+    assert len(set(lists["product_id"]) & set("abcg")) == 1
+    assert set("def") < set(lists["product_id"])
+    assert set(aisle.recommend(best, ["c1"], k=7, variants="all")["product_id"]) == set("abcdefg")
+    new = aisle.recommend_new(best, pl.DataFrame({"customer_id": ["n"], "product_id": ["a"]}), k=7).lists
+    assert len(set(new["product_id"]) & set("abcg")) == 1
 
 
 def test_an_unknown_policy_is_refused() -> None:

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from functools import cache
 
 import numpy as np
 import pytest
+from tests.contract.worlds import tables, world
+from tests.world.hybrid_shops import Line, shop
 
 from aisle.data.dataset import Dataset
 from aisle.data.events import Batch
@@ -15,15 +18,16 @@ from aisle.errors import UsageError
 from aisle.features.ranking import Facts
 from aisle.models import create
 from aisle.models.base import Model
+from aisle.models.boosting import Table
 from aisle.models.candidates import Pool
+from aisle.models.nn.windows import Question
 from aisle.models.ranker import Ranker, chosen, joined, places
 from aisle.types import DAY, Floats
-from tests.contract.worlds import world
-from tests.world.hybrid_shops import Line, shop
 
 SIMPLE = {"popularity": {}, "personal_frequency": {"half_life_days": 28.0}, "item_knn": {}}
 PERIODS = (14, 21, 35, 49)
 DAYS = 224
+WEEK = 7 * DAY
 
 
 def everyone(data: Dataset) -> Batch:
@@ -50,7 +54,7 @@ def rhythmic() -> Dataset:
             start = int(random.integers(period))
             lines += [(f"c{who:03}", f"a-{product:02}", day, 1.0, None) for day in range(start, DAYS, period)]
     data = shop(lines)
-    return data.before(data.end - 7 * DAY)
+    return data.before(data.end - WEEK)
 
 
 @cache
@@ -75,7 +79,7 @@ def test_the_gains_name_the_rhythm() -> None:
 
 def test_candidate_recall_is_that_of_plain_sets() -> None:
     data = rhythmic()
-    past = data.before(data.as_of - 7 * DAY)
+    past = data.before(data.as_of - WEEK)
     model = Ranker(sources=SIMPLE, candidates=3, target_days=7, windows=1).fit(data)
     pool = Pool.at(past, SIMPLE, 3)
     batch = everyone(past)
@@ -108,7 +112,7 @@ def launches() -> Dataset:
 
 def test_a_new_product_comes_first_where_newcomers_sell() -> None:
     data = launches()
-    sources = {"recent_popularity": {}, "item_knn": {}, "tree_shares": {}}
+    sources: dict[str, dict[str, object]] = {"recent_popularity": {}, "item_knn": {}, "tree_shares": {}}
     model = Ranker(sources=sources, target_days=7, windows=6).fit(data)
     scores = model.score(everyone(data))
     ids = data.products.vocab.ids.to_list()
@@ -135,7 +139,7 @@ def test_costly_sources_see_nothing_after_the_earliest_window(monkeypatch: pytes
 
     def spied(self: Model, given: Dataset) -> Model:
         moments.append(given.as_of)
-        return fit(self, given)  # type: ignore[arg-type]
+        return fit(self, given)
 
     monkeypatch.setattr(ease, "fit", spied)
     Ranker(sources={"ease": {}, "popularity": {}}, target_days=28, windows=3, trees=5).fit(data)
@@ -182,8 +186,6 @@ def test_sources_follow_the_data() -> None:
 
 
 def test_joined_tells_windows_apart() -> None:
-    from aisle.models.boosting import Table
-
     values: Floats = np.zeros((3, 1), dtype=np.float32)
     flags = np.array([True, False, False])
     part = Table(values, flags, np.array([4, 4, 9]), flags)
@@ -219,3 +221,42 @@ def test_facts_and_members_survive_as_plain_arrays() -> None:
 def test_wrong_settings_are_refused(settings: dict[str, object], message: str) -> None:
     with pytest.raises(UsageError, match=message):
         Ranker(**settings)  # type: ignore[arg-type]
+
+
+def test_folds_show_the_others_of_the_window_and_never_ones_own_answers(monkeypatch: pytest.MonkeyPatch) -> None:
+    data = in_order()
+    seen: list[Dataset] = []
+    at = Pool.at.__func__  # type: ignore[attr-defined]
+    asked = Ranker._ask
+
+    def spied_pool(cls: type[Pool], known: Dataset, *rest: object) -> Pool:
+        seen.append(known)
+        return at(cls, known, *rest)  # type: ignore[no-any-return]
+
+    def spied_ask(self: Ranker, pool: Pool, past: Dataset, question: Question, *rest: object) -> Table:
+        lines = seen[-1].purchases
+        late = lines.customer[lines.time >= question.cut]
+        assert not np.isin(question.customers, late).any(), "one's own answers"
+        assert len(np.unique(late)) > 0, "what others bought"
+        assert past.as_of == question.cut
+        return asked(self, pool, past, question, *rest)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(Pool, "at", classmethod(spied_pool))
+    monkeypatch.setattr(Ranker, "_ask", spied_ask)
+    Ranker(sources=SIMPLE, windows=2, folds=3, trees=5).fit(data)
+    assert len(seen) == 2 * 3 + 1
+
+
+def test_folds_need_baskets_without_times() -> None:
+    with pytest.raises(UsageError, match="folds is 2"):
+        Ranker(sources=SIMPLE, folds=2).fit(world())
+
+
+def in_order() -> Dataset:
+    """The contract's world with places of baskets instead of times."""
+    source = tables()
+    lines = source.transactions.with_columns(
+        sequence=source.transactions["timestamp"].rank("dense").cast(int), void_at=None
+    )
+    lines = lines.drop("timestamp").with_columns(lines["void_at"].cast(int))
+    return Dataset.of(replace(source, transactions=lines)).before(0)

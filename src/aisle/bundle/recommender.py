@@ -82,9 +82,9 @@ class Recommender:
 
         Raises UsageError for an unknown repeat or variant policy.
         """
-        for name, value, allowed in (("repeats", repeats, Repeats), ("variants", variants, Variants)):
-            if value not in get_args(allowed):
-                raise UsageError(f"{name} is {value!r}; allowed: {', '.join(get_args(allowed))}")
+        for name, value, kind in (("repeats", repeats, Repeats), ("variants", variants, Variants)):
+            if value not in get_args(kind):
+                raise UsageError(f"{name} is {value!r}; allowed: {', '.join(get_args(kind))}")
         listed = self.dataset.known.copy() if list_gone else self.on_sale.copy()
         if only is not None:
             allowed = np.zeros(len(listed), dtype=bool)

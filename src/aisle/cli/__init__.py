@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from aisle.cli.answers import explain, recommend, similar, together
+from aisle.cli.answers import due, explain, recommend, similar, together
 from aisle.cli.bench import bench
 from aisle.cli.screen import progress, show
 from aisle.errors import AisleError
@@ -180,7 +180,7 @@ def train(
     """Fit one model on everything and write it as a bundle.
 
     Values of --set are JSON (true, 0.1, null) or plain words. --checkpoint, --tensorboard and --mlflow are for models
-    that learn in epochs: hybrid_factorization.
+    that learn in epochs: hybrid_factorization, basket_transformer.
 
     Examples:
 
@@ -234,7 +234,7 @@ def evaluate(
     show(run_summary(certificate, str(out or "")))
 
 
-for answer in (explain, recommend, similar, together):
+for answer in (explain, recommend, similar, together, due):
     app.command()(answer)
 app.add_typer(bench, name="bench")
 

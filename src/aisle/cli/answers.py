@@ -1,4 +1,4 @@
-"""Commands that ask a bundle: explain, recommend, similar, together."""
+"""Commands that ask a bundle: explain, recommend, similar, together, due."""
 
 from __future__ import annotations
 
@@ -108,3 +108,23 @@ def together(
     show_frame(f"Bought together with {', '.join(ids) if ids else 'each product'}", found)
     for lost in [one for one in ids or [] if one not in set(found["product_id"])]:
         typer.echo(f"{lost}: no rules (in fewer than {min_support} baskets with any other product on sale)", err=True)
+
+
+def due(
+    bundle: Annotated[Path, typer.Argument(help="The model/ folder of a run.")],
+    customers: Annotated[list[str], typer.Argument(metavar="CUSTOMER...", help="Customer ids.")],
+    k: Annotated[int, typer.Option("-k", help="Products a customer.")] = 10,
+) -> None:
+    """What customers run out of: own products with the date they are expected and the chance in the next window.
+
+    Example:
+
+      aisle due results/model 17850 13047 -k 5
+    """
+    from aisle.bundle import load
+    from aisle.jobs.due import due as due_job
+
+    found = due_job(load(bundle), customers, k=k)
+    show_frame(f"Due for {', '.join(customers)}", found)
+    for lost in [one for one in customers if one not in set(found["customer_id"])]:
+        typer.echo(f"{lost}: nothing due (opted out of profiling, or no own product on sale)", err=True)

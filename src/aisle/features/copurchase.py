@@ -91,7 +91,7 @@ def associations(
         raise UsageError(f"k is {k}; give a whole number of at least 1")
     total, products = contents.shape
     sizes = np.bincount(contents.indices, minlength=products).astype(np.float64)
-    asked = np.arange(products) if first is None else np.unique(first)
+    asked: Ints = np.arange(products) if first is None else np.unique(first).astype(np.int64)
     found = [_measured(*(np.zeros(0, dtype=np.int64),) * 3, sizes, total)]
     for i, j, both in shared(contents, asked, limits.min_support):
         rules = _measured(i, j, both, sizes, total)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -34,10 +34,17 @@ class Repeats:
         return len(self.row)
 
 
-def repeats(batch: Batch) -> Repeats:
-    """The pairs of a batch; one pass over its lines, sorted."""
-    first = first_of_basket(batch.lines, batch.row)
-    row, product, age = batch.row[first], batch.lines.product[first], batch.age_days[first]
+def repeats(batch: Batch, category: Codes | None = None) -> Repeats:
+    """The pairs of a batch; one pass over its lines, sorted.
+
+    With ``category`` (I,), the category of each product or -1, pairs of a row and a category take the place of those
+    of a row and a product: ``times`` counts baskets with any product of it.
+    """
+    lines = batch.lines
+    if category is not None:
+        lines = replace(lines, product=category[lines.product])
+    first = first_of_basket(lines, batch.row) & (lines.product >= 0)
+    row, product, age = batch.row[first], lines.product[first], batch.age_days[first]
     order = np.lexsort((-age, product, row))
     row, product, age = row[order], product[order], age[order]
     new = np.ones(len(row), dtype=bool)

@@ -29,6 +29,7 @@ MODELS: dict[str, str] = {
     "sequence_knn": "aisle.models.sequence_knn:SequenceKNN",
     "up_cf": "aisle.models.up_cf:UPCF",
     "bought_together": "aisle.models.bought_together:BoughtTogether",
+    "content_knn": "aisle.models.content_knn:ContentKNN",
     "repeat_hazard": "aisle.models.repeat_hazard:RepeatHazard",
     "hybrid_factorization": "aisle.models.hybrid_factorization:HybridFactorization",
     "basket_transformer": "aisle.models.basket_transformer:BasketTransformer",

@@ -11,9 +11,9 @@ each token foretells the basket to come. With the state h at the moment of the q
 Untrained it ranks own products by decayed frequency, then what sells (GP-TopFreq: Li et al., TOIS 2023); the latest
 window decides whether, and how long, learning helps. Trained by a multi-positive softmax at every basket (SASRec: Kang
 & McAuley, ICDM 2018, with the cross-entropy of Klenitskiy & Vasilev, RecSys 2023, or logQ-corrected samples), gated
-blocks (LiGR, 2025) and an attention bias of time and distance (FuXi-b, 2025). One product a basket, no repeats and no content is
-SASRec with cross-entropy. Cost of an epoch: about ``6 · baskets · (12 · layers · dim² + Z · dim)`` flops, Z drawn
-rivals, or all products under the full softmax.
+blocks (LiGR, 2025) and an attention bias of time and distance (FuXi-b, 2025). One product a basket, no repeats and no
+content is SASRec with cross-entropy. Cost of an epoch: about ``6 · baskets · (12 · layers · dim² + Z · dim)`` flops, Z
+drawn rivals, or all products under the full softmax.
 """
 
 from __future__ import annotations
@@ -27,13 +27,12 @@ import torch
 from torch import Tensor
 
 from aisle.data.dataset import Dataset
-from aisle.data.entities import Features
 from aisle.data.events import Batch
 from aisle.errors import UsageError
 from aisle.features.pairs import everyone
 from aisle.models.base import Array, Model
 from aisle.models.nn import windows
-from aisle.models.nn.basket_ask import ROWS, Judges, Request, in_blocks, start
+from aisle.models.nn.basket_ask import ROWS, Judges, Request, start, together
 from aisle.models.nn.basket_carry import carry_over
 from aisle.models.nn.basket_net import BasketNet, Shape, build
 from aisle.models.nn.basket_tasks import Lessons, Options, Rules, loss_of
@@ -49,14 +48,16 @@ from aisle.models.nn.train import Rate, Schedule, Trained, Watch, later, train
 from aisle.types import Floats
 
 LOSSES = ("auto", "softmax", "sampled_softmax", "gbce")
-VALIDATE = 2_000
-"""At most this many customers of the latest window decide when to stop."""
+VALIDATE, JUDGED_CELLS = 8_000, 200_000_000
+"""At most this many customers of the latest window decide when to stop, and so many scores of theirs (but 1,000)."""
 STEPS = 16
 """Steps an epoch at least, down to batches of 16."""
 CUTS = 24
 """Earlier moments at which what sells is known."""
 BLIND_EPOCHS = 10
 """Where the data hold a single window, so that nothing can say when to stop."""
+SPEEDS = {"bias": 5.0, "facts": 5.0, "gate": 3.0, "shift": 3.0}
+"""Parts with few numbers that have far to go: the table of distances, and the repeat head."""
 Device: TypeAlias = Literal["auto", "cpu", "cuda"]
 Precision: TypeAlias = Literal["auto", "float32", "bfloat16"]
 CONTENT = ("indptr", "column", "value")
@@ -68,7 +69,7 @@ class BasketTransformer(Model):
 
     name: ClassVar[str] = "basket_transformer"
     needs_history: ClassVar[bool] = False
-    space: ClassVar[dict[str, tuple[Any, ...]]] = {"dropout": (0.2, 0.4), "dim": (64, 128)}
+    space: ClassVar[dict[str, tuple[Any, ...]]] = {"dropout": (0.3, 0.5), "rare": (5, 1), "dim": (64, 128)}
 
     dim: int = 64
     """Width of the vectors."""
@@ -76,7 +77,7 @@ class BasketTransformer(Model):
     heads: int = 2
     length: int = 50
     """Latest baskets that are tokens; older ones still count for the repeat head."""
-    dropout: float = 0.2
+    dropout: float = 0.3
     gated: bool = True
     """Residual branches scaled by what comes in."""
     repeat: bool = True
@@ -118,6 +119,8 @@ class BasketTransformer(Model):
 
     shelf_: dict[str, Any] = field(init=False, repr=False)
     """What products and customers looked like at fit."""
+    repeat_: bool = field(init=False, repr=False)
+    """Whether people buy again, so that own products have a head of their own."""
 
     def __post_init__(self) -> None:
         choices: dict[str, tuple[str, ...]] = {"loss": LOSSES, "negatives": get_args(Negatives)}
@@ -150,7 +153,8 @@ class BasketTransformer(Model):
         facts = {"settings": self.params(), "data": signature(data)} if checkpoint else {}
         first, final = (Checkpoint(Path(checkpoint) / n, facts) if checkpoint else None for n in ("choose", "final"))
         self.epochs_, self.training_, self.start_ = 0, {}, {}
-        asked = windows.questions(data, ticks, 1, VALIDATE, self.seed, "even")
+        number = int(np.clip(JUDGED_CELLS // max(data.shape[1], 1), 1_000, VALIDATE))
+        asked = windows.questions(data, ticks, 1, number, self.seed, "even")
         trained = Trained(min(self.epochs, BLIND_EPOCHS))
         if asked:
             past = data.before(asked[0].cut)
@@ -197,8 +201,10 @@ class BasketTransformer(Model):
         self.check_fitted()
         sold = self._sold.to(self._net.device)
         with torch.no_grad():
-            found = [request.scores(self._net, self._vectors, sold) for request in self._requests(batch)]
-        return in_blocks([part.float().cpu().numpy() for part in found])
+            found = [
+                (request.rows, request.scores(self._net, self._vectors, sold)) for request in self._requests(batch)
+            ]
+        return together(found, len(batch))
 
     def product_vectors(self) -> Floats:
         """(I, D) vectors of products: the inner product with a customer's is the part of the score that is taste."""
@@ -209,8 +215,8 @@ class BasketTransformer(Model):
         """(B, 1, D) states of the customers of a batch."""
         self.check_fitted()
         with torch.no_grad():
-            found = [request.states(self._net, self._vectors) for request in self._requests(batch)]
-        return in_blocks([part.cpu().numpy() for part in found])[:, None]
+            found = [(request.rows, request.states(self._net, self._vectors)) for request in self._requests(batch)]
+        return together(found, len(batch))[:, None]
 
     def product_biases(self) -> Floats:
         """(I,) the part of the score that is the same for everybody: what sells."""
@@ -267,8 +273,8 @@ class BasketTransformer(Model):
         names = data.products.names if self.content else None
         text = torch.from_numpy(text_vectors(names, sold > 0, self.text, self.seed))
         net = self._build(rows, numbers, text)
-        told = rows.width + numbers.shape[1] + text.shape[1] > 0
-        net.tower.has_id.copy_(torch.from_numpy(sold >= (max(self.rare, 1) if told else 1)))
+        least = torch.where(net.tower.has_content, max(self.rare, 1), 1)
+        net.tower.has_id.copy_(torch.from_numpy(sold) >= least)
         net.to(self._device)
         return net, torch.from_numpy(what_sells(data, ticks, CUTS))
 
@@ -292,16 +298,13 @@ class BasketTransformer(Model):
         return Judges(self._requests(batch, comers), question.bought, owned, sold)
 
     def _requests(self, batch: Batch, comers: Comers | None = None) -> list[Request]:
-        """A batch in blocks of rows."""
+        """A batch in blocks of rows of like length."""
         if comers is None and self.repeat_:
             comers = Comers(self.buyers_, self.twice_)
         people = self._shelf.people(batch.features, len(batch))
-        found = []
-        for at in range(0, max(len(batch), 1), ROWS):
-            part = _rows(batch, at, min(at + ROWS, len(batch)))
-            some = people.take(torch.arange(at, at + len(part)))
-            found.append(Request.of(part, some, self.length, comers))
-        return found
+        order = np.argsort(np.diff(batch.indptr), kind="stable")
+        blocks = np.split(order, range(ROWS, len(order), ROWS))
+        return [Request.of(batch, rows, people, self.length, comers) for rows in blocks]
 
     def _settle(self, net: BasketNet) -> None:
         """Product vectors are the same for everybody: compute them once."""
@@ -350,6 +353,7 @@ class BasketTransformer(Model):
             learning_rate=self.learning_rate,
             weight_decay=self.weight_decay,
             patience=self.patience,
+            speeds=SPEEDS,
             seed=self.seed + self.epochs_,  # going on meets other draws
             rate=self.rate,
             warm_up=self.warm_up,
@@ -366,11 +370,3 @@ class BasketTransformer(Model):
             checkpoint=checkpoint,
             watch=watch,
         )
-
-
-def _rows(batch: Batch, start: int, stop: int) -> Batch:
-    """Some rows of a batch, without their attributes."""
-    low, high = int(batch.indptr[start]), int(batch.indptr[stop])
-    indptr, lines = batch.indptr[start : stop + 1] - low, batch.lines.take(slice(low, high))
-    customers = batch.customers[start:stop]
-    return Batch(customers, indptr, lines, Features(), batch.at, batch.n_products, batch.clock)

@@ -7,6 +7,7 @@ order (``deterministic``), so that the number of threads changes the time and no
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -75,7 +76,8 @@ def grow(table: Table, trees: Trees) -> str:
     learn, judge = ~table.judge, table.judge
     settings = trees.settings(int(learn.sum()))
     judged = bool(table.bought[judge].any()) and not bool(table.bought[judge].all())
-    sets, calls = [], []
+    sets: list[Any] = []
+    calls: list[Callable[..., Any]] = []
     train = _dataset(table, learn, settings)
     if judged:
         sets = [_dataset(table, judge, settings, train)]

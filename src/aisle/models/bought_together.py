@@ -77,8 +77,9 @@ class BoughtTogether(Model):
         """(B, I) summed worth of the rules; rows without purchases are -inf."""
         self.check_fitted()
         place, number = basket_places(batch)
+        recent = place >= number[batch.row] - self.baskets
         spoken = decayed_presence(batch, None, self.place_decay)
-        late = sparse_sum(batch.row, batch.lines.product, place >= number[batch.row] - self.baskets, batch.shape)
+        late = sparse_sum(batch.row, batch.lines.product, 1.0 * recent, batch.shape)
         scores: Floats = (spoken.multiply(late.sign()).tocsr() @ self.rules_).toarray()
         if self.own_weight > 0:
             add_sparse(scores, batch.history, self.own_weight)

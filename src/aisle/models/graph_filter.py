@@ -20,7 +20,7 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar, Self
 
 import numpy as np
-from scipy.sparse.linalg import svds
+from scipy.sparse.linalg import LinearOperator, eigsh
 
 from aisle.data.dataset import Dataset
 from aisle.data.events import Batch
@@ -42,8 +42,8 @@ class GraphFilter(Model):
     name: ClassVar[str] = "graph_filter"
     space: ClassVar[dict[str, tuple[Any, ...]]] = {
         "sharpen": (0.0, 1.0, 2.5),
-        "low_pass": (0.3, 0.1),
-        "factors": (256, 64),
+        "low_pass": (0.3, 0.2),
+        "factors": (256, 64, 448),
         "half_life_days": (182.0, None),
         "own_weight": (0.3, 0.03),
     }
@@ -130,14 +130,23 @@ class GraphFilter(Model):
 
 
 def right_vectors(graph: Sparse, k: int, seed: int) -> Floats:
-    """(A, K) first right singular vectors of a matrix (M, A): k of them, or as many as its rank has."""
-    if k == 0 or min(graph.shape) == 0:
+    """(A, K) first right singular vectors of a matrix (M, A): k of them, or as many as its rank has.
+
+    They come from the eigenvectors of its product with itself over the smaller side: nothing M x A is dense, nor M x K
+    where customers are more than products.
+    """
+    least = min(graph.shape)
+    if k == 0 or least == 0:
         return np.zeros((graph.shape[1], 0), dtype=np.float32)
-    if min(graph.shape) <= max(SMALL, 2 * k):
-        _, values, vectors = np.linalg.svd(graph.astype(np.float64).toarray(), full_matrices=False)
+    tall = least == graph.shape[1]
+    across = (graph.T if tall else graph).tocsr().astype(np.float64)  # (least, the larger side)
+    if least <= max(SMALL, 2 * k):
+        squares, vectors = np.linalg.eigh((across @ across.T).toarray())
     else:
-        start = np.random.default_rng(seed).standard_normal(min(graph.shape))
-        _, values, vectors = svds(graph.astype(np.float64), k, v0=start)
-    order = np.argsort(-values, kind="stable")[:k]
-    order = order[values[order] > 1e-6]  # beyond the rank any direction would do
-    return np.ascontiguousarray(vectors[order].T, dtype=np.float32)
+        start = np.random.default_rng(seed).standard_normal(least)
+        square = LinearOperator((least, least), lambda v: np.asarray(across @ (across.T @ v)), dtype=np.float64)
+        squares, vectors = eigsh(square, k, v0=start)
+    order = np.argsort(-squares, kind="stable")[:k]
+    order = order[squares[order] > 1e-10 * squares.max()]  # beyond the rank any direction would do
+    found = vectors[:, order] if tall else across.T @ vectors[:, order] / np.sqrt(squares[order])
+    return np.ascontiguousarray(found, dtype=np.float32)

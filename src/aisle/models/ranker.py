@@ -1,8 +1,8 @@
 """Ranker: gradient-boosted trees over the candidates of many models, learned from what past windows led to.
 
-The way of winning recommenders (two stages: Covington et al., RecSys 2016): every source proposes its best products, own
-products join, and trees decide between them by features of the customer, the product and both (``features/ranking``)
-and by every source's score and rank. A training question is a customer at the start of a past window; candidates,
+Two stages (Covington et al., RecSys 2016): every source proposes its best products, own products join, and trees
+decide between them by features of the customer, the product and both (``features/ranking``) and by every source's
+score and rank. A training question is a customer at the start of a past window; candidates,
 features and sources are strictly as of that moment. Cheap sources are fitted anew for each window; costly ones once,
 before the earliest, where only the histories they are asked about move on; all are fitted again for what is scored.
 Only what was proposed can be right: what no source found is no positive. Negatives are thinned evenly when the table
@@ -12,7 +12,8 @@ Cost: the sources, once a window for cheap ones; ``max_rows x features`` floats;
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar, Literal, Self, get_args
 
 import numpy as np
@@ -32,7 +33,7 @@ from aisle.types import Bools, Codes, Doubles, Floats, Ints
 Objective = Literal["binary", "lambdarank", "both"]
 COSTLY = ("ease", "slim", "ials", "graph_filter", "hybrid_factorization", "basket_transformer")
 """Sources fitted once, before the earliest window."""
-ALWAYS = ("popularity", "recent_popularity", "personal_frequency", "item_knn")
+ALWAYS = ("popularity", "recent_popularity", "personal_frequency", "item_knn", "sequence_knn")
 REPEATS = ("tifu_knn", "up_cf", "repeat_hazard")
 SOLVED = 20_000
 """Closed-form regression up to so many products, graph filters beyond."""
@@ -66,6 +67,9 @@ class Ranker(Model):
     """Customers asked in each window, at most."""
     max_rows: int = 1_500_000
     """Rows of the training table, about; above it negatives are thinned."""
+    folds: int = 1
+    """More than 1, where baskets have an order and no times: each of so many groups of customers is asked with what all
+    others bought in the window known, as in lists for other customers than those learned from."""
     objective: Objective = "binary"
     """What the trees learn: bought or not, the order in the list, or both and the mean of the two ranks."""
     learning_rate: float = 0.06
@@ -92,7 +96,7 @@ class Ranker(Model):
         holding.check_members(self.sources, "sources", ("ranker", "stack", "random"))
         if self.objective not in get_args(Objective):
             raise UsageError(f"objective is {self.objective!r}; give {', '.join(get_args(Objective))}")
-        for setting in ("candidates", "windows", "max_customers", "max_rows", "trees", "min_rows", "threads"):
+        for setting in ("candidates", "windows", "max_customers", "max_rows", "folds", "trees", "min_rows", "threads"):
             if getattr(self, setting) < 1:
                 raise UsageError(f"{setting} is {getattr(self, setting)}; it must be at least 1")
         if self.leaves < 2 or not self.learning_rate > 0:
@@ -113,12 +117,12 @@ class Ranker(Model):
         tables: list[Table] = []
         random = np.random.default_rng(self.seed)
         judges = random.random(data.shape[0]) < JUDGES
-        for place, question in enumerate(asked):
-            past = data.before(question.cut)
-            pool = Pool.at(past, sources, self.candidates, given)
-            tables.append(self._ask(pool, past, question, judges, random, len(asked)))
-            if place == 0:
-                self.recall_ = recalled(pool, past, question)
+        for question in asked:
+            for known, some in self._sides(data, question, ticks):
+                pool, past = Pool.at(known, sources, self.candidates, given), known.before(question.cut)
+                tables.append(self._ask(pool, past, some, judges, random, len(asked) * self.folds))
+                if len(tables) == 1:
+                    self.recall_ = recalled(pool, past, some)
         self.pool_ = Pool.at(data, sources, self.candidates)
         self.names_ = list(self._names(data))
         self._grow(tables)
@@ -152,6 +156,26 @@ class Ranker(Model):
         facts = Facts.restored(arrays, values["facts"])
         self.pool_ = Pool(held, facts, arrays["tie_rank_"], self.candidates)
         return self
+
+    def _sides(self, data: Dataset, question: Question, ticks: int) -> Iterator[tuple[Dataset, Question]]:
+        """What is known when a window is asked, and who is asked: all at once, or fold by fold."""
+        if self.folds == 1:
+            yield data.before(question.cut), question
+            return
+        if data.clock == "time":
+            raise UsageError(f"folds is {self.folds}; only baskets in order without times allow more than 1")
+        fold = np.random.default_rng(self.seed).permutation(data.shape[0]) % self.folds
+        events = data.all_events
+        for number in range(self.folds):
+            mine = fold[question.customers] == number
+            asked = replace(
+                question,
+                customers=question.customers[mine],
+                bought=question.bought[mine],
+                returned=question.returned[mine],
+            )
+            answers = (events.time >= question.cut) & (events.customer >= 0) & (fold[events.customer] == number)
+            yield replace(data, all_events=events.take(~answers), as_of=question.cut + ticks), asked
 
     def _ask(
         self, pool: Pool, past: Dataset, question: Question, judges: Bools, random: np.random.Generator, windows: int

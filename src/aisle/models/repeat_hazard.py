@@ -6,6 +6,7 @@ them ``a`` days ago, and a usual gap g (geometric mean of the customer's own gap
     logit p(u, i) = f1(n) + f2..4(decayed counts) + f5(a) + f6(n / baskets of u) + f7(days a basket of u)
                   + f8(days since u came) + f9(repeat rate of i) + f10(days since i sold)
                   + due_n(a / g) + regular(a / g, where the gaps are alike)
+                  + c1(days since u bought of the category) + c2(these / usual gap there) + c3(n / baskets there)
 
 Every f is piecewise linear in the logarithm; ``due`` has a curve for each class of n: it is the hazard of the product
 running out (renewal theory; for baskets see Bhagat et al., "Buy It Again", KDD 2018). All curves are one ridge logistic
@@ -31,7 +32,7 @@ from aisle.features.pairs import basket_places, decayed_counts, everyone
 from aisle.features.repeats import Repeats, repeats
 from aisle.models.base import Model, without_empty
 from aisle.models.nn.windows import Question, questions, sales_before
-from aisle.types import Bools, Doubles, Floats, Ints, Sparse, Times
+from aisle.types import UNKNOWN, Bools, Codes, Doubles, Floats, Ints, Sparse, Times
 
 HALF_LIVES = (28.0, 91.0, 182.0)
 AGES = (1.0, 3.0, 7.0, 14.0, 28.0, 56.0, 112.0, 224.0, 448.0)
@@ -50,6 +51,27 @@ PRODUCT_GAP = 5.0
 RARE = -4.0
 """Log odds of a product bought once, before anything is learnt."""
 NEWTON_STEPS, TOLERANCE = 25, 1e-6
+
+
+@dataclass(frozen=True, eq=False)
+class Due:
+    """When P pairs of a batch row and an own product come round again, by row, then product. Days (baskets)."""
+
+    row: Ints
+    product: Codes
+    times: Doubles
+    """(P,) baskets that hold the product."""
+    last: Doubles
+    """(P,) age of the latest of them."""
+    gap: Doubles
+    """(P,) usual time from one purchase to the next: the customer's own gaps, drawn towards the product's."""
+    chance: Floats
+    """(P,) chance that it is bought again in the window."""
+
+    @property
+    def wait(self) -> Doubles:
+        """(P,) time from the question to the expected purchase; below 0 = overdue."""
+        return self.gap - self.last
 
 
 @dataclass(kw_only=True, eq=False)
@@ -79,8 +101,14 @@ class RepeatHazard(Model):
     """(I,) mean logarithm of the gaps at which the product is bought again."""
     last_sale_: Times = field(init=False, repr=False)
     """(I,) latest sale to anybody, in clock ticks."""
+    category_: Codes = field(init=False, repr=False)
+    """(I,) leaf category of each product, -1 = none."""
+    category_gap_: Doubles = field(init=False, repr=False)
+    """(C,) mean logarithm of the gaps at which something of the category is bought again."""
     first_time_: Floats = field(init=False, repr=False)
     """(I,) chance that a customer who never bought the product buys it in a window."""
+    window_days_: float = field(init=False, repr=False)
+    """Length of the windows, in days (baskets)."""
 
     def __post_init__(self) -> None:
         for setting in ("windows", "ridge", "max_customers", "max_pairs"):
@@ -105,6 +133,7 @@ class RepeatHazard(Model):
         x: Sparse = sp.csr_array(sp.vstack(designs, format="csr"))
         self.weights_ = logistic(x, np.concatenate(answers), PRIOR, self.ridge)
         self._look(data)
+        self.window_days_ = ticks / data.unit
         self.first_time_ = _first_times(data, asked, sales_before(data, data.as_of, ticks)[-1])
         return self
 
@@ -113,12 +142,33 @@ class RepeatHazard(Model):
         self.check_fitted()
         own = repeats(batch)
         scores = np.tile(self.first_time_, (len(batch), 1))
+        scores[own.row, own.product] = self._chances(batch, own)
+        return without_empty(scores, batch)
+
+    def due(self, batch: Batch) -> Due:
+        """Own products with the time of their next purchase and its chance within ``window_days_``."""
+        self.check_fitted()
+        own = repeats(batch)
+        return Due(
+            row=own.row,
+            product=own.product,
+            times=own.times,
+            last=own.last,
+            gap=np.exp(self._usual(own)),
+            chance=self._chances(batch, own).astype(np.float32),
+        )
+
+    def _chances(self, batch: Batch, own: Repeats) -> Doubles:
+        """(P,) chance that each pair is bought in the window."""
         place, height = self._places(batch, own)
         odds = np.zeros(len(own))
         for column in range(place.shape[1]):  # in a fixed order, so that a row never depends on the batch
             odds += self.weights_[place[:, column]] * height[:, column]
-        scores[own.row, own.product] = 1 / (1 + np.exp(-odds))
-        return without_empty(scores, batch)
+        return np.asarray(1 / (1 + np.exp(-odds)))
+
+    def _usual(self, own: Repeats) -> Doubles:
+        """(P,) logarithm of the usual gap: the customer's own, drawn towards the product's."""
+        return _drawn(own.gap, own.times, self.product_gap_[own.product])
 
     def _look(self, data: Dataset) -> None:
         """What is known of the products at the moment of ``data``."""
@@ -127,11 +177,11 @@ class RepeatHazard(Model):
         buyers, loyal = np.bincount(own.product, minlength=size), np.bincount(own.product[again], minlength=size)
         usual = (loyal.sum() + 1) / (buyers.sum() + 2)
         self.repeat_rate_ = (loyal + 5 * usual) / (buyers + 5)
-        gaps = own.times - 1
-        number = np.bincount(own.product, weights=gaps, minlength=size)
-        logs = np.bincount(own.product, weights=gaps * own.gap, minlength=size)
-        overall = logs.sum() / max(number.sum(), 1.0)
-        self.product_gap_ = (logs + PRODUCT_GAP * overall) / (number + PRODUCT_GAP)
+        self.product_gap_ = _usual_gaps(own, size)
+        tree = data.products.tree
+        self.category_ = tree[-1].codes if tree else np.full(size, UNKNOWN, dtype=np.int32)
+        kin = repeats(everyone(data), self.category_)
+        self.category_gap_ = _usual_gaps(kin, int(self.category_.max(initial=-1)) + 1)
         self.last_sale_ = np.full(size, -(2**62), dtype=np.int64)
         np.maximum.at(self.last_sale_, data.purchases.product, data.purchases.time)
 
@@ -149,8 +199,7 @@ class RepeatHazard(Model):
         np.maximum.at(oldest, batch.row, batch.age_days)
         np.minimum.at(latest, batch.row, batch.age_days)
         silence = (batch.at - self.last_sale_[own.product]) / unit
-        gap = (own.gap * (own.times - 1) + OWN_GAP * self.product_gap_[own.product]) / (own.times - 1 + OWN_GAP)
-        due = np.log(own.last) - gap
+        due = np.log(own.last) - self._usual(own)
         decayed = [decayed_counts(batch, half_life).data.astype(np.float64) for half_life in HALF_LIVES]
         values = [
             np.log(own.times),
@@ -167,7 +216,34 @@ class RepeatHazard(Model):
         place, height = _hat(due, np.log(DUE), DUE_AT)
         found += [(place + len(DUE) * group[:, None], height)]
         found += [_switched(place + len(DUE) * len(CLASSES), height, own.spread < REGULAR)]
+        found += self._of_category(batch, own)
         return np.concatenate([p for p, _ in found], axis=1), np.concatenate([h for _, h in found], axis=1)
+
+    def _of_category(self, batch: Batch, own: Repeats) -> list[tuple[Ints, Doubles]]:
+        """Knots and weights of the curves of the category of each pair; weights of 0 where it has none."""
+        kin, leaf = repeats(batch, self.category_), self.category_[own.product]
+        some = leaf >= 0
+        width = len(self.category_gap_)
+        at = np.searchsorted(kin.row * width + kin.product, own.row[some] * width + leaf[some])
+        values = np.zeros((3, len(own)))
+        values[0, some] = np.log(kin.last[at])
+        values[1, some] = values[0, some] - _drawn(kin.gap, kin.times, self.category_gap_[kin.product])[at]
+        values[2, some] = np.log(own.times[some] / kin.times[at])
+        return [_switched(*_hat(value, knots, start), some) for value, (knots, start) in zip(values, KIN, strict=True)]
+
+
+def _usual_gaps(own: Repeats, size: int) -> Doubles:
+    """(size,) mean logarithm of the gaps of each product (category), drawn towards that of all of them."""
+    gaps = own.times - 1
+    number = np.bincount(own.product, weights=gaps, minlength=size)
+    logs = np.bincount(own.product, weights=gaps * own.gap, minlength=size)
+    overall = logs.sum() / max(number.sum(), 1.0)
+    return np.asarray((logs + PRODUCT_GAP * overall) / (number + PRODUCT_GAP))
+
+
+def _drawn(gap: Doubles, times: Doubles, usual: Doubles) -> Doubles:
+    """(P,) mean logarithm of the customer's own gaps, drawn towards the usual one."""
+    return np.asarray((gap * (times - 1) + OWN_GAP * usual) / (times - 1 + OWN_GAP))
 
 
 def window(data: Dataset, target_days: int | None) -> int:
@@ -256,6 +332,13 @@ def _layout() -> tuple[list[tuple[Doubles, int]], int]:
 
 
 CURVES, DUE_AT = _layout()
-PRIOR: Doubles = np.zeros(DUE_AT + len(DUE) * (len(CLASSES) + 1))
+KIN_AT = DUE_AT + len(DUE) * (len(CLASSES) + 1)
+KIN: tuple[tuple[Doubles, int], ...] = (
+    (np.log(AGES), KIN_AT),
+    (np.log(DUE), KIN_AT + len(AGES)),
+    (np.log(SHARES), KIN_AT + len(AGES) + len(DUE)),
+)
+"""Knots and first places of the curves of the category."""
+PRIOR: Doubles = np.zeros(KIN_AT + len(AGES) + len(DUE) + len(SHARES))
 """(W,) own counts: the first curve rises with log n, all others are flat."""
 PRIOR[: len(COUNTS)] = RARE + np.log(COUNTS)

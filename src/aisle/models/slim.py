@@ -17,13 +17,14 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar, Self
 
 import numpy as np
+import scipy.sparse as sp
 
 from aisle.data.dataset import Dataset
 from aisle.data.events import Batch, sparse_sum
 from aisle.errors import UsageError
 from aisle.features.pairs import BLOCK_CELLS, cosine_neighbours, decayed_presence, everyone
 from aisle.models.base import Model, check_own, with_own
-from aisle.types import Bools, Doubles, Floats, Sparse
+from aisle.types import Bools, Doubles, Floats, Ints, Sparse
 
 
 @dataclass(kw_only=True, eq=False)
@@ -69,24 +70,17 @@ class SLIM(Model):
         """Solve for the weights of every product that was bought."""
         x = decayed_presence(everyone(data), self.half_life_days)
         near = cosine_neighbours(x, self.neighbours)
-        columns = x.astype(np.float64).tocsc()
-        size = int(np.diff(near.indptr).max(initial=0))
-        targets = np.flatnonzero(np.diff(near.indptr))
+        columns, number = x.astype(np.float64).tocsc(), np.diff(near.indptr)
+        targets, size = np.flatnonzero(number), int(number.max(initial=0))
         step = max(1, BLOCK_CELLS // max(size, 1) ** 2)
         weights = np.zeros(near.nnz)
         for at in range(0, len(targets), step):
             block = targets[at : at + step]
-            grams, sides = np.zeros((size, len(block), size)), np.zeros((len(block), size))
-            inside: Bools = np.arange(size) < np.diff(near.indptr)[block, None]
-            for row, target in enumerate(block):
-                codes = near.indices[near.indptr[target] : near.indptr[target + 1]]
-                part = columns[:, codes]
-                grams[: len(codes), row, : len(codes)] = (part.T @ part).toarray()
-                sides[row, : len(codes)] = (columns[:, [target]].T @ part).toarray()[0]
-            solved = descend(grams, sides, self.l1, self.l2, self.sweeps, self.tolerance)
+            solved = descend(*problems(columns, near, block), self.l1, self.l2, self.sweeps, self.tolerance)
+            inside: Bools = np.arange(solved.shape[1]) < number[block, None]
             weights[near.indptr[block[0]] : near.indptr[block[-1] + 1]] = solved[inside]
         kept = weights > 0
-        target = np.repeat(np.arange(near.shape[0]), np.diff(near.indptr)).astype(np.int32)
+        target = np.repeat(np.arange(len(number)), number).astype(np.int32)
         self.weights_ = sparse_sum(near.indices[kept], target[kept], weights[kept], near.shape)
         return self
 
@@ -95,6 +89,21 @@ class SLIM(Model):
         self.check_fitted()
         scores: Floats = (decayed_presence(batch, self.half_life_days) @ self.weights_).toarray()
         return with_own(scores, batch, self.half_life_days, self.own_weight)
+
+
+def problems(columns: sp.csc_array[np.float64], near: Sparse, targets: Ints) -> tuple[Doubles, Doubles]:
+    """Gram matrices (N, R, N) of the neighbours of R products, and these against the products (R, N): for ``descend``.
+
+    ``columns`` (U, I) holds x by columns; N is the most neighbours that any of the products has.
+    """
+    size = int(np.diff(near.indptr)[targets].max())
+    grams, sides = np.zeros((size, len(targets), size)), np.zeros((len(targets), size))
+    for row, target in enumerate(targets.tolist()):
+        codes = near.indices[near.indptr[target] : near.indptr[target + 1]]
+        part = columns[:, codes]
+        grams[: len(codes), row, : len(codes)] = (part.T @ part).toarray()
+        sides[row, : len(codes)] = (columns[:, [target]].T @ part).toarray()[0]
+    return grams, sides
 
 
 def descend(grams: Doubles, sides: Doubles, l1: float, l2: float, sweeps: int, tolerance: float) -> Doubles:

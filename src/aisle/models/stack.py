@@ -4,10 +4,10 @@ With r_m(u, i) the place of product i in the list of the n best of member m for 
 
     score(u, i) = Σ_m w_m · (1 - ln r_m(u, i) / ln(n + 1)),   0 for what is not in the list, w >= 0,
 
-so that members on different scales can be joined (stacked generalisation: Wolpert, 1992). Members are fitted before each
-past window and asked for it; costly ones are fitted once, before the earliest. The weights start at the best member
-alone and rise by coordinate ascent on the mean NDCG@10 (Metzler and Croft, 2007); a member that gains nothing keeps
-weight 0 and is not fitted again. Cost: the members, once a window for cheap ones; seconds for the weights.
+so that members on different scales can be joined (stacked generalisation: Wolpert, 1992). Members are fitted before
+each past window and asked for it; costly ones are fitted once, before the earliest. The weights start at the best
+member alone and rise by coordinate ascent on the mean NDCG@10 (Metzler and Croft, 2007); a member that gains nothing
+keeps weight 0 and is not fitted again. Cost: the members, once a window for cheap ones; seconds for the weights.
 """
 
 from __future__ import annotations

@@ -29,7 +29,7 @@ from aisle.data.events import Batch, first_of_basket, sparse_sum
 from aisle.data.nodes import ROOT, Nodes
 from aisle.errors import UsageError
 from aisle.features.nested import NestedGroups
-from aisle.features.pairs import decay, decayed_counts
+from aisle.features.pairs import BLOCK_CELLS, decay, decayed_counts
 from aisle.models.base import Model
 from aisle.types import UNKNOWN, Codes, Doubles, Floats, Ints, Sparse
 
@@ -40,7 +40,7 @@ UNPROVEN = 8.0
 SAMPLE = 2_000
 """Customers asked to choose strengths, at most."""
 BLOCK = 256
-"""… so many at once."""
+"""… so many at once, fewer where there are very many products."""
 LAUNCH_DAYS = 28.0
 """How long a product counts as newly listed."""
 SEEN_DAYS = 91.0
@@ -143,7 +143,7 @@ class TreeShares(Model):
         kappa = self.strength_[0, self.depth_]
         chance = self._down(self._shrunk(below, below, shares[row, :n_nodes], kappa))
         left = kappa / (below + kappa)  # what the customer's own purchases leave to those of others
-        scores = (chance * left).astype(np.float32)[:, above]
+        scores: Floats = (chance * left).astype(np.float32)[:, above]
         scores *= shares[:, n_nodes:].astype(np.float32)[row]
         at = np.repeat(np.arange(len(batch)), np.diff(own.indptr))
         node = above[own.indices]
@@ -277,8 +277,9 @@ class TreeShares(Model):
         fit = np.zeros((len(STRENGTHS), int(self.depth_[-1]) + 1))
         some = np.flatnonzero(np.diff(data.indptr) > 0).astype(np.int32)
         some = some[:: max(1, -(-len(some) // SAMPLE))]
-        for at in range(0, len(some), BLOCK):
-            batch = data.batch(some[at : at + BLOCK])
+        step = int(np.clip(BLOCK_CELLS // len(self.shares_), 16, BLOCK))
+        for at in range(0, len(some), step):
+            batch = data.batch(some[at : at + step])
             group, which = np.unique(self._leaf_groups(batch.features, len(batch), level), return_inverse=True)
             own, times = self._along(decayed_counts(batch, self.half_life_days)), self._along(batch.history)
             times[:, ROOT] = 0.0

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from aisle.data.dataset import Dataset
-from aisle.kernels.topk import sort_keys
+from aisle.kernels.topk import CELLS, sort_keys
 from aisle.types import Bools, Codes, Floats, Ints
 
 
@@ -41,11 +41,13 @@ class Families:
 
     def keep_best(self, scores: Floats) -> Floats:
         """Scores (B, I) with all but the best of each family set to -inf, in place."""
-        mine = scores[:, self.members]
-        keys = sort_keys(mine, self.tie_rank[self.members], len(self.tie_rank))
-        best = np.maximum.reduceat(keys, self.starts, axis=1)
-        mine[keys < np.repeat(best, self.sizes, axis=1)] = -np.inf
-        scores[:, self.members] = mine
+        step = max(1, CELLS // len(self.members))
+        for at in range(0, len(scores), step):
+            mine = scores[at : at + step, self.members]
+            keys = sort_keys(mine, self.tie_rank[self.members], len(self.tie_rank))
+            best = np.maximum.reduceat(keys, self.starts, axis=1)
+            mine[keys < np.repeat(best, self.sizes, axis=1)] = -np.inf
+            scores[at : at + step, self.members] = mine
         return scores
 
     def spread(self, listed: Bools) -> Bools:

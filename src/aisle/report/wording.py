@@ -15,6 +15,7 @@ MODEL_NAMES = {
     "recent_popularity": "Recent bestsellers",
     "seasonal_popularity": "Seasonal bestsellers",
     "group_popularity": "Bestsellers of the group",
+    "tree_shares": "Shares along both trees",
     "personal_frequency": "Own favourites",
     "item_knn": "Similar products (item kNN)",
     "ease": "Product regression (EASE)",
@@ -25,6 +26,7 @@ MODEL_NAMES = {
     "tifu_knn": "Similar baskets (TIFU-KNN)",
     "repeat_hazard": "Due again (repeat hazard)",
     "hybrid_factorization": "Hybrid factorization",
+    "basket_transformer": "Basket transformer",
 }
 SIMPLE = {"popularity", "recent_popularity", "seasonal_popularity", "group_popularity", "personal_frequency", "random"}
 """Registry names taken for simple rules where the certificate does not say."""

@@ -126,8 +126,9 @@ def group_block(batch: Batch, facts: Facts, row: Ints, code: Codes) -> Columns:
 def company_block(batch: Batch, facts: Facts, row: Ints, code: Codes) -> Columns:
     """Company of the product in baskets with the latest baskets, and its kin with the whole history."""
     seen = visits(batch, batch.lines.product)
-    product, faded = seen.thing.astype(np.int32), FADE ** (seen.ago - 1.0)
-    last, late = (seen.ago == 1) * 1.0, (seen.ago <= LATE) * 1.0
+    product = seen.thing.astype(np.int32)
+    faded: Doubles = np.power(FADE, seen.ago - 1.0)
+    last, late = (seen.ago == 1).astype(np.float64), (seen.ago <= LATE).astype(np.float64)
 
     def near(weights: Doubles, to: Sparse) -> Doubles:
         history = sparse_sum(seen.row, product, weights, batch.shape)

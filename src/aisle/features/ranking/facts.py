@@ -109,7 +109,7 @@ class Facts:
         Groups are drawn towards 0 by ``DRAWN`` purchases; 0 for the group -1.
         """
         counts = self.groups[group]
-        dense_row = np.asarray(counts.sum(axis=1)).ravel()
+        dense_row: Doubles = np.asarray(counts.sum(axis=1)).ravel()
         share = np.exp(self.columns["log_share"].astype(np.float64))[code]
         known = of >= 0
         out = np.zeros(len(code))
@@ -206,7 +206,7 @@ def percentile(codes: Codes, values: Doubles) -> Doubles:
     return out
 
 
-def log_share(counts: Doubles) -> Doubles:
+def log_share(counts: Doubles | Ints) -> Doubles:
     """(I,) logarithm of the share of each product, with half a purchase for each."""
     return np.asarray(np.log((counts + 0.5) / (counts.sum() + 0.5 * max(len(counts), 1))))
 

@@ -8,13 +8,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from aisle.data.entities import Features
 from aisle.data.events import Batch
 from aisle.models.nn.basket_net import COUNTS, EVER, BasketNet, Pairs
-from aisle.models.nn.journeys import Comers, Journeys, Own, own
+from aisle.models.nn.journeys import Comers, Journeys, Own, own, spans
 from aisle.models.nn.rows import Rows
 from aisle.models.nn.shelf import SPANS
 from aisle.models.nn.tokens import Stretch, Tokens, question_calendar
-from aisle.types import Floats, Sparse
+from aisle.types import Floats, Ints, Sparse
 
 ROWS = 256
 """Journeys encoded at a time."""
@@ -25,21 +26,29 @@ PLACES = 10
 class Request:
     """B customers, seen as of a moment."""
 
+    rows: Ints
+    """(B,) their rows in the batch that was asked."""
     tokens: Tokens
     calendar: Tensor | None
     mine: Own | None
     """Own products; None where people do not buy again."""
 
     @classmethod
-    def of(cls, batch: Batch, people: Rows, length: int, comers: Comers | None) -> Request:
-        """``people`` (B, F); without ``comers`` own products are products like any other."""
-        journeys = Journeys.of(batch)
-        tokens = Tokens.of(journeys, Stretch.ends(journeys, length), people)
+    def of(cls, batch: Batch, rows: Ints, people: Rows, length: int, comers: Comers | None) -> Request:
+        """Some rows of a batch, all described by ``people``; without ``comers`` own products are like any other."""
+        cells, sizes = spans(batch.indptr[rows], batch.indptr[rows + 1])
+        indptr = np.concatenate(([0], np.cumsum(sizes))).astype(np.int64)
+        customers, lines = batch.customers[rows], batch.lines.take(cells)
+        part = Batch(customers, indptr, lines, Features(), batch.at, batch.n_products, batch.clock)
+        journeys = Journeys.of(part)
+        tokens = Tokens.of(journeys, Stretch.ends(journeys, length), people.take(torch.from_numpy(rows)))
         ends = journeys.ends()
-        return cls(tokens, question_calendar(journeys, ends), own(journeys, ends, comers) if comers else None)
+        return cls(rows, tokens, question_calendar(journeys, ends), own(journeys, ends, comers) if comers else None)
 
     def states(self, net: BasketNet, vectors: Tensor) -> Tensor:
         """(B, D) as they meet ``vectors`` (I, D)."""
+        if not bool(net.awake):
+            return vectors.new_zeros(len(self.rows), net.shape.dim)
         tokens = self.tokens.to(net.device)
         states = net.encode(tokens, vectors[tokens.product])
         ends = tokens.size - 1
@@ -73,13 +82,13 @@ class Judges:
     @torch.no_grad()
     def ndcg(self, net: BasketNet) -> float:
         """Mean NDCG@10 over the judges."""
-        vectors, at, total = net.tower.everything(), 0, 0.0
+        vectors, total = net.tower.everything(), 0.0
         sold = self.sold.to(net.device)
         discount = 1.0 / np.log2(np.arange(PLACES) + 2.0)
         ideal = np.cumsum(discount)
         for request in self.requests:
             scores = request.scores(net, vectors, sold)
-            rows = slice(at, at + len(scores))
+            rows = request.rows
             if self.owned is not None:
                 row, column = (torch.from_numpy(part.astype(np.int64)) for part in self.owned[rows].nonzero())
                 scores[row.to(net.device), column.to(net.device)] = -torch.inf
@@ -88,8 +97,7 @@ class Judges:
             real = np.take_along_axis(wanted.toarray() > 0, top, axis=1)
             best = ideal[np.clip(np.diff(wanted.indptr), 1, PLACES) - 1]
             total += float(((real @ discount[: top.shape[1]]) / best).sum())
-            at += len(scores)
-        return total / max(at, 1)
+        return total / max(self.wanted.shape[0], 1)
 
     def settle(self, net: BasketNet) -> dict[str, int]:
         """Let the judges choose the half-life of own counts and the window of what sells of an untrained network."""
@@ -114,6 +122,9 @@ def start(net: BasketNet, places: dict[str, int]) -> None:
         net.sells.copy_(torch.eye(SPANS)[places["sells"]])
 
 
-def in_blocks(parts: list[Floats]) -> Floats:
-    """One array of all blocks."""
-    return parts[0] if len(parts) == 1 else np.concatenate(parts)
+def together(parts: list[tuple[Ints, Tensor]], size: int) -> Floats:
+    """(B, …) the parts in the order of their rows."""
+    out = np.empty((size, *parts[0][1].shape[1:]), dtype=np.float32)
+    for rows, part in parts:
+        out[rows] = part.float().cpu().numpy()
+    return out

@@ -137,7 +137,8 @@ class BasketNet(nn.Module):
         repeat = 1.0 + pairs.facts[:, :COUNTS] @ self.counts + (vectors @ self.like)[pairs.product]
         repeat = repeat + self.facts(known)[:, 0]
         gate, shift = 2.0 * torch.sigmoid(self.gate(h))[:, 0], self.shift(h)[:, 0]
-        return self.alpha * pairs.explore + gate[pairs.row] * repeat + shift[pairs.row]
+        out: Tensor = self.alpha * pairs.explore + gate[pairs.row] * repeat + shift[pairs.row]
+        return out
 
 
 def _tables(dim: int, times: bool) -> list[nn.Embedding]:

@@ -96,7 +96,7 @@ class Lessons:
 
     @classmethod
     def of(cls, journeys: Journeys, people: Rows, length: int, horizon: int, cuts: int, options: Options) -> Lessons:
-        """``horizon`` ticks of a window, ``cuts`` rows of what sells."""
+        """``horizon`` ticks of a window, ``cuts`` rows of what sells; the last is for moments before all windows."""
         moments = asked(journeys, horizon, options.seed)
         count = len(journeys.time)
         behind = -(-(journeys.at - moments.time) // horizon)
@@ -104,7 +104,7 @@ class Lessons:
         sizes = np.diff(journeys.start)
         worth = np.repeat(np.maximum(sizes, 1) ** (BUSY - 1.0), sizes)
         told = np.full(count, -1, dtype=np.int64)
-        facts = Own(np.zeros(1, np.int64), np.zeros(0, np.int32), np.zeros((0, 0), np.float32))
+        facts = Own(np.zeros(1, np.int64), np.zeros(0, np.int32), np.zeros((0, len(FACTS)), np.float32))
         if options.repeat and count:
             comers, final = Comers.of(journeys)
             some = np.flatnonzero(_latest(journeys))
@@ -121,8 +121,8 @@ class Lessons:
         """All pieces once, in batches of like length, drawn anew."""
         length = torch.from_numpy(self.stretch.size)
         order = torch.randperm(len(self), generator=generator)
-        pools = (pool[length[pool].argsort(stable=True)] for pool in order.split(size * POOL))
-        found = [batch for pool in pools for batch in pool.split(size)]
+        pools = (pool[length[pool].argsort(stable=True)] for pool in torch.split(order, size * POOL))
+        found = [batch for pool in pools for batch in torch.split(pool, size)]
         return [found[place] for place in torch.randperm(len(found), generator=generator).tolist()]
 
     def step(self, rows: Ints) -> Step:
@@ -136,7 +136,7 @@ class Lessons:
         cells, sizes = spans(journeys.start[basket], journeys.start[basket + 1])
         row = np.repeat(np.arange(len(basket)), sizes)
         weight = self.worth[cells]
-        pairs = _listed(row, journeys.product[cells], weight, self._own(basket), journeys.n_products)
+        pairs = _listed(row, journeys.product[cells].astype(np.int64), weight, self._own(basket), journeys.n_products)
         return Step(
             tokens,
             torch.from_numpy(at),

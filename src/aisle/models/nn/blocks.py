@@ -19,12 +19,14 @@ MONTH = 30.0
 class AttentionBias(nn.Module):
     """(B or 1, H, T, T) what is added to attention logits: -inf for the future, else a function of how long ago.
 
-    ``distance[h, i - j] - power_h · log(1 + (t_i - t_j) / τ_h)``; both start at 0: all of the past counts alike.
+    ``distance[h, i - j] - power_h · log(1 + (t_i - t_j) / τ_h)``; the power starts at 0, the table between 0
+    (the first head: all of the past counts alike) and ``-log(1 + i - j)`` (the last one).
     """
 
     def __init__(self, heads: int, length: int) -> None:
         super().__init__()
-        self.distance = nn.Parameter(torch.zeros(heads, min(length + 1, FAR)))
+        far = torch.log1p(torch.arange(float(min(length + 1, FAR))))
+        self.distance = nn.Parameter(-torch.linspace(0.0, 1.0, heads)[:, None] * far)
         self.power = nn.Parameter(torch.zeros(heads))
         self.log_scale = nn.Parameter(torch.linspace(1.0, 2.0, heads) * torch.log(torch.tensor(MONTH)) / 1.5)
 
@@ -59,7 +61,7 @@ class Block(nn.Module):
         """(B, T, D) from the same; ``bias`` as ``AttentionBias`` gives it."""
         x = x + self._gate(0, x) * self._drop(self.out(self._attend(self.first(x), bias)))
         half, gate = self.up(self.second(x)).chunk(2, dim=-1)
-        return x + self._gate(1, x) * self._drop(self.down(F.silu(gate) * half))  # type: ignore[no-any-return]
+        return x + self._gate(1, x) * self._drop(self.down(F.silu(gate) * half))
 
     def _attend(self, x: Tensor, bias: Tensor) -> Tensor:
         size, length, dim = x.shape

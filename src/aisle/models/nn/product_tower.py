@@ -17,7 +17,8 @@ HIDDEN = 32
 class ProductTower(nn.Module):
     """``v_i = g_id · id_i + Σ_l g_l · W_l x_il + g_text · W text_i + MLP(numbers_i)``.
 
-    Products without an id of their own (``has_id`` 0: sold too rarely to learn one) are their content.
+    Products without an id of their own (``has_id`` 0: sold too rarely to learn one) are their content; products without
+    any content (``has_content`` False) keep their id.
     """
 
     indptr: Tensor
@@ -26,6 +27,7 @@ class ProductTower(nn.Module):
     numbers_of: Tensor
     text_of: Tensor
     has_id: Tensor
+    has_content: Tensor
 
     def __init__(self, dim: int, content: Rows, groups: list[int], numbers: Tensor, text: Tensor) -> None:
         """``content`` (I, F) with the block of each column in ``groups``; ``numbers`` (I, N); ``text`` (I, K)."""
@@ -49,6 +51,8 @@ class ProductTower(nn.Module):
         self.register_buffer("numbers_of", numbers)
         self.register_buffer("text_of", text)
         self.register_buffer("has_id", torch.ones(size))
+        told = (content.indptr.diff() > 0) | (text != 0).any(dim=1) | (numbers != 0).any(dim=1)
+        self.register_buffer("has_content", told)
 
     @property
     def content(self) -> Rows:
@@ -56,11 +60,11 @@ class ProductTower(nn.Module):
         return Rows(self.indptr, self.column, self.value, 0 if self.levels is None else self.levels.width)
 
     def forward(self, products: Tensor, keep: Tensor | None = None) -> Tensor:
-        """(M, D) vectors of some products (M,); where ``keep`` (M,) is 0 the id is hidden."""
+        """(M, D) vectors of some products (M,); where ``keep`` (M,) is 0 an id is hidden behind its content."""
         told = self.has_id[products]
         if keep is not None:
-            told = told * keep
-        out = self.id_gate * told[:, None] * self.ids(products)
+            told = torch.where(self.has_content[products], told * keep, told)
+        out: Tensor = self.id_gate * told[:, None] * self.ids(products)
         if self.levels is not None:
             out = out + self.levels(self.content.take(products))
         if self.text is not None:

@@ -55,8 +55,8 @@ class Shelf:
     @classmethod
     def load(cls, value: dict[str, Any]) -> Shelf:
         """Undo ``save``."""
-        forms = (Form.load(value[name]) for name in ("levels", "numbers", "customers"))
-        return cls(*forms, value["product_ids"])
+        levels, numbers, customers = (Form.load(value[name]) for name in ("levels", "numbers", "customers"))
+        return cls(levels, numbers, customers, value["product_ids"])
 
     def save(self) -> dict[str, Any]:
         """As plain JSON values."""
@@ -105,7 +105,8 @@ def paid(data: Dataset) -> Floats:
     pieces, amount = (
         np.bincount(lines.product, weights=part, minlength=data.shape[1]) for part in (lines.quantity, lines.amount)
     )
-    return np.divide(amount, pieces, out=np.full(data.shape[1], np.nan), where=pieces > 0).astype(np.float32)
+    mean = np.divide(amount, pieces, out=np.full(data.shape[1], np.nan), where=pieces > 0)
+    return np.asarray(mean, dtype=np.float32)
 
 
 def price_places(price: Floats, products: Entities) -> Floats:
@@ -124,6 +125,8 @@ def price_places(price: Floats, products: Entities) -> Floats:
 def what_sells(data: Dataset, ticks: int, count: int) -> Floats:
     """(C, 4, I) what sold before ``as_of``, before one window earlier, and so on, as far as there were sales.
 
+    Of more than one moment, at most ``count``, the last row knows nothing: it is for moments before all of these.
+
     Logarithms of smoothed shares of the last window, of the last four, and of all sales, 0 for the best seller; and 1
     for products first sold in the last four windows. Under a sequence clock only one moment, and only ever: places in
     a journey are no dates.
@@ -140,7 +143,7 @@ def what_sells(data: Dataset, ticks: int, count: int) -> Floats:
         known = np.where(data.first_sale < cut, data.first_sale, NEVER)
         fresh = (known != NEVER) & (known >= cut - 4 * ticks)
         found.append(np.concatenate((_logs(sold), fresh[None].astype(np.float32))))
-    return np.stack(found)
+    return np.stack(found if count == 1 else [*found, np.zeros_like(found[0])])
 
 
 def _logs(sold: Floats) -> Floats:

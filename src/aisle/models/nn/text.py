@@ -37,7 +37,8 @@ def text_vectors(names: pl.Series | None, seen: Bools, kind: str, seed: int) -> 
         return np.zeros((len(seen), 0), dtype=np.float32)
     found = ngram_vectors(texts, seen, seed) if kind == "ngrams" else np.asarray(ENCODERS[kind](texts), np.float32)
     length = np.linalg.norm(found, axis=1, keepdims=True)
-    return np.divide(found, length, out=np.zeros_like(found), where=length > 1e-6)
+    out: Floats = np.divide(found, length, out=np.zeros_like(found), where=length > 1e-6)
+    return out
 
 
 def ngram_vectors(texts: Texts, seen: Bools, seed: int) -> Floats:
@@ -60,4 +61,4 @@ def turned(new: Floats, old: Floats, both: tuple[np.ndarray, np.ndarray]) -> Flo
     if not len(here) or not new.shape[1] or not old.shape[1]:
         return np.zeros((len(new), old.shape[1]), dtype=np.float32)
     turn, *_ = np.linalg.lstsq(new[here].astype(np.float64), old[there].astype(np.float64), rcond=1e-3)
-    return (new @ turn).astype(np.float32)
+    return np.asarray(new @ turn, dtype=np.float32)

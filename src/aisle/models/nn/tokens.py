@@ -105,7 +105,10 @@ class Tokens:
     def to(self, device: torch.device) -> Tokens:
         """The same on a device."""
         return Tokens(
-            *(part.to(device) for part in (self.product, self.bag, self.share, self.size)),
+            self.product.to(device),
+            self.bag.to(device),
+            self.share.to(device),
+            self.size.to(device),
             self.width,
             None if self.when is None else self.when.to(device),
             None if self.calendar is None else self.calendar.to(device),

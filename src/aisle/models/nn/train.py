@@ -230,7 +230,7 @@ def _epoch(learner: Learner, size: int, step: Step, schedule: Schedule, make: Ba
     learner.net.train()
     done, total = len(learner.losses), 0.0
     if make is None:
-        batches: Sequence[Tensor] = torch.randperm(size, generator=learner.generator).split(schedule.batch_size)
+        batches: Sequence[Tensor] = torch.split(torch.randperm(size, generator=learner.generator), schedule.batch_size)
     else:
         batches = make(schedule.batch_size, learner.generator)
     # The decay follows the rate epoch by epoch: a sum over batches would depend on their number again.
