@@ -12,14 +12,24 @@ SOURCE = Path(__file__).parents[3]
 
 
 def machine() -> dict[str, Any]:
-    """Processor, cores and Python of this machine."""
+    """Processor, cores, Python and, where there are any, graphics cards of this machine."""
     model = platform.processor() or platform.machine()
     try:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
         model = next((line.split(":")[1].strip() for line in lines if line.startswith("model name")), model)
     except OSError:
         pass
-    return {"cpu": model, "cores": os.cpu_count(), "python": platform.python_version()}
+    found = {"cpu": model, "cores": os.cpu_count(), "python": platform.python_version()}
+    return found | ({"gpu": ", ".join(gpus)} if (gpus := _gpus()) else {})
+
+
+def _gpus() -> list[str]:
+    """Names of the NVIDIA cards that the driver of this machine knows."""
+    found = []
+    for path in sorted(Path("/proc/driver/nvidia/gpus").glob("*/information")):
+        lines = path.read_text(encoding="utf-8").splitlines()
+        found += [line.split(":", 1)[1].strip() for line in lines if line.startswith("Model")]
+    return found
 
 
 def commit() -> str:

@@ -167,7 +167,8 @@ class _Bench:
             "search_cpu_seconds": round(sum(record["search_cpu_seconds"] for record in records.values()), 2),
             "wall_seconds": round(sum(record["wall_seconds"] for record in records.values()), 2),
             "peak_mb": max(record["peak_mb"] for record in records.values()),
-            "command": f"aisle bench accuracy --only {cell.protocol} --models {cell.recipe} --seeds {cell.seed}",
+            "command": f"aisle bench accuracy --only {cell.protocol} --models {cell.recipe} --seeds {cell.seed} "
+            f"--trials {budget.settings} --budget-seconds {budget.cpu_seconds:g} --customers {budget.customers}",
             "commit": commit(),
             "machine": machine() | {"threads": os.environ.get("OMP_NUM_THREADS", "all")},
             "parts": records,

@@ -148,7 +148,7 @@ def _row(now: Protocol, cell: Cell, found: Json) -> str:
 def _footnote(now: Protocol, cells: dict[Cell, Json]) -> str:
     one = next(iter(cells.values()))
     sizes = next(iter(one["parts"].values()))["sizes"]
-    machines = sorted({f"{c['machine']['cpu']}, {c['machine']['threads']} threads" for c in cells.values()})
+    machines = sorted({_machine(c["machine"]) for c in cells.values()})
     budgets = sorted(
         {f"{c['budget']['settings']} settings and {c['budget']['cpu_seconds']:g} CPU s a model" for c in cells.values()}
     )
@@ -159,6 +159,10 @@ def _footnote(now: Protocol, cells: dict[Cell, Json]) -> str:
         f"candidates, {sizes['lines']:,} lines to learn from. Search of at most {'; '.join(budgets)}. "
         f"{'; '.join(machines)}; commit {', '.join(commits)}."
     )
+
+
+def _machine(machine: Json) -> str:
+    return ", ".join([machine["cpu"], f"threads {machine['threads']}", *([machine["gpu"]] if "gpu" in machine else [])])
 
 
 def _place(now: Protocol, recipe: str) -> int:
