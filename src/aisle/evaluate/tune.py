@@ -1,9 +1,9 @@
 """Choosing models and their settings on rolling windows, with the same budget for every model.
 
-Every model is first scored with its defaults on all windows, then climbs: one setting of its ``space`` after another, the
-best value so far kept, until the number of settings or the model's CPU seconds are spent. Models that join others come last and
-are given the others with the settings found for them. Each (model, settings, window) cell goes through a store, so
-that a run that was stopped resumes where it was.
+Every model is first scored with its defaults on all windows, then climbs: one setting of its ``space`` after another,
+the best value so far kept, until the number of settings or the model's CPU seconds are spent. Models that join others
+come last and are given the others with the settings found for them. Each (model, settings, window) cell goes through a
+store, so that a run that was stopped resumes where it was.
 """
 
 from __future__ import annotations
