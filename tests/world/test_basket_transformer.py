@@ -232,3 +232,11 @@ def test_wrong_settings_are_refused(wrong: dict[str, Any], said: str) -> None:
 def test_a_gpu_that_is_not_there_is_refused() -> None:
     with pytest.raises(UsageError, match="no GPU"):
         replace(BasketTransformer(), device="cuda")
+
+
+def test_without_taste_customers_who_bought_the_same_are_alike_still() -> None:
+    model = BasketTransformer(**QUICK | {"epochs": 0}).fit(data())
+    batch = data().batch(np.arange(CUSTOMERS, dtype=np.int32))
+    vectors = model.customer_vectors(batch)[:, 0]
+    assert (vectors[~batch.empty] != 0).any(axis=1).all()
+    assert np.abs(vectors @ model.product_vectors().T).max() < 1e-5, "and no score moves"
