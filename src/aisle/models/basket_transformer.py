@@ -175,7 +175,7 @@ class BasketTransformer(Model):
             more = self._learn(net, self._lessons(data, ticks, sold), sold, trained.epochs, None, final, watch)
         if trained.curve or more.losses:
             self.training_ = trained.to_json() if trained.curve else more.to_json()
-        self.epochs_ = trained.epochs
+            self.epochs_ = trained.epochs
         self._settle(net)
         return self
 
@@ -347,6 +347,8 @@ class BasketTransformer(Model):
         watch: Watch | None,
     ) -> Trained:
         """Learn from all lessons; with ``judges`` they say how long."""
+        if not len(lessons):
+            return Trained(0)
         rules = self._rules(sold)
         if not bool(net.awake):
             for part, values in zip((net.fact_mean, net.fact_scale), lessons.fact_scales, strict=True):
