@@ -16,7 +16,7 @@ from tests.evaluate.shops import random_shop
 
 FAST = ["popularity", "recent_popularity", "personal_frequency", "item_knn"]
 QUICK = Budget(settings=2, cpu_seconds=100.0)
-HERE = [name for name in MODELS if name != "hybrid_factorization"]
+HERE = [name for name in MODELS if name not in ("hybrid_factorization", "basket_transformer")]
 
 
 def test_no_signal_is_claimed_where_there_is_none() -> None:

@@ -20,7 +20,7 @@ from aisle.models.base import Biased, Embeds, LearnsInEpochs
 from aisle.models.basket_transformer import BasketTransformer
 from aisle.models.nn import text
 from aisle.models.nn.train import Epoch
-from aisle.types import Floats
+from aisle.types import DAY, Floats
 
 CYCLE = 12
 QUICK: dict[str, Any] = {"dim": 16, "epochs": 2, "refit": False}
@@ -232,3 +232,21 @@ def test_wrong_settings_are_refused(wrong: dict[str, Any], said: str) -> None:
 def test_a_gpu_that_is_not_there_is_refused() -> None:
     with pytest.raises(UsageError, match="no GPU"):
         replace(BasketTransformer(), device="cuda")
+
+
+def test_without_taste_customers_who_bought_the_same_are_alike_still() -> None:
+    model = BasketTransformer(**QUICK | {"epochs": 0}).fit(data())
+    batch = data().batch(np.arange(CUSTOMERS, dtype=np.int32))
+    vectors = model.customer_vectors(batch)[:, 0]
+    assert (vectors[~batch.empty] != 0).any(axis=1).all()
+    assert np.abs(vectors @ model.product_vectors().T).max() < 1e-5, "and no score moves"
+
+
+@pytest.mark.parametrize("days", [0, 3])
+def test_next_to_nothing_bought_yet(days: int) -> None:
+    start = data().before(int(data().all_events.time.min()) + days * DAY)
+    model = BasketTransformer(**QUICK).fit(start)
+    scores = model.score(data().batch(np.arange(CUSTOMERS, dtype=np.int32)))
+    assert np.isfinite(scores).all()
+    model.fit_partial(start)
+    assert np.isfinite(model.score(data().batch(np.arange(5, dtype=np.int32)))).all()

@@ -60,6 +60,8 @@ SPEEDS = {"bias": 5.0, "facts": 5.0, "gate": 3.0, "shift": 3.0}
 """Parts with few numbers that have far to go: the table of distances, and the repeat head."""
 Device: TypeAlias = Literal["auto", "cpu", "cuda"]
 Precision: TypeAlias = Literal["auto", "float32", "bfloat16"]
+FAINT = 1e-6
+"""Length of customers' vectors where there is no taste."""
 CONTENT = ("indptr", "column", "value")
 
 
@@ -173,7 +175,7 @@ class BasketTransformer(Model):
             more = self._learn(net, self._lessons(data, ticks, sold), sold, trained.epochs, None, final, watch)
         if trained.curve or more.losses:
             self.training_ = trained.to_json() if trained.curve else more.to_json()
-        self.epochs_ = trained.epochs
+            self.epochs_ = trained.epochs
         self._settle(net)
         return self
 
@@ -212,8 +214,14 @@ class BasketTransformer(Model):
         return self._vectors.cpu().numpy().copy()
 
     def customer_vectors(self, batch: Batch) -> Floats:
-        """(B, 1, D) states of the customers of a batch."""
+        """(B, 1, D) states of the customers of a batch.
+
+        Where learning did not help, the score holds no taste: they are then the sums of what was bought, too short to
+        move a score, so that customers who bought the same are alike all the same.
+        """
         self.check_fitted()
+        if not bool(self._net.awake):
+            return np.asarray(FAINT * (batch.history.sign() @ self.product_vectors()), dtype=np.float32)[:, None]
         with torch.no_grad():
             found = [(request.rows, request.states(self._net, self._vectors)) for request in self._requests(batch)]
         return together(found, len(batch))[:, None]
@@ -339,6 +347,8 @@ class BasketTransformer(Model):
         watch: Watch | None,
     ) -> Trained:
         """Learn from all lessons; with ``judges`` they say how long."""
+        if not len(lessons):
+            return Trained(0)
         rules = self._rules(sold)
         if not bool(net.awake):
             for part, values in zip((net.fact_mean, net.fact_scale), lessons.fact_scales, strict=True):
