@@ -58,7 +58,7 @@ def test_the_list_and_the_table_need_no_data(tmp_path: Path, monkeypatch: pytest
     cell = tmp_path / "benchmarks/results/accuracy/gowalla/popularity-s0.json"
     assert "measured" not in asked("--only", "gowalla", "--list")
     cell.parent.mkdir(parents=True)
-    cell.write_text("{}", encoding="utf-8")
+    cell.write_text('{"figures": {"recall@20": {}, "ndcg@20": {}}}', encoding="utf-8")
     assert asked("--only", "gowalla", "--list").count("measured") == 1
 
 

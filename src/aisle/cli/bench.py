@@ -106,7 +106,7 @@ def _show_cells(order: Order) -> None:
     from rich.table import Table
 
     frame = Table("protocol", "model", "seed", "state", title="Cells")
+    missing = order.missing()
     for cell in order.cells():
-        there = cell.path(order.results).exists()
-        frame.add_row(cell.protocol, cell.recipe, str(cell.seed), "measured" if there else "missing")
+        frame.add_row(cell.protocol, cell.recipe, str(cell.seed), "missing" if cell in missing else "measured")
     show(frame)

@@ -15,7 +15,7 @@ from aisle.errors import AisleError, UsageError
 from aisle.evaluate.meter import Meter
 from aisle.evaluate.tune import BUDGETS, Budget
 from aisle.files import Receipts, fingerprint, write_json
-from aisle.jobs.bench.cells import VERSUS, Cell, Json, Values
+from aisle.jobs.bench.cells import VERSUS, Cell, Json, Values, read_json
 from aisle.jobs.bench.machine import commit, machine
 from aisle.jobs.bench.measure import answers, means
 from aisle.jobs.bench.protocols import chosen, protocol
@@ -62,8 +62,12 @@ class Order:
         )
 
     def missing(self) -> tuple[Cell, ...]:
-        """Those to be run."""
-        return tuple(cell for cell in self.cells() if self.force or not cell.path(self.results).exists())
+        """Those to be run: not there, or from before a figure was asked for."""
+        return tuple(cell for cell in self.cells() if self.force or not self._whole(cell))
+
+    def _whole(self, cell: Cell) -> bool:
+        found = cell.read(self.results)
+        return found is not None and set(protocol(cell.protocol).metrics) <= set(found["figures"])
 
 
 @dataclass(frozen=True)
@@ -116,8 +120,9 @@ def bench_accuracy(order: Order, progress: Progress | None = None) -> Done:
 def compare(order: Order, now: Protocol, source: Callable[[str], Split]) -> None:
     """Write what the cells of a protocol prove against each other."""
     bench = _Bench(order, now, source)
-    found = versus(now, order.results, bench.values)
     path = order.results / now.name / VERSUS
+    known = read_json(path) if path.exists() and not order.force else []
+    found = versus(now, order.results, bench.values, known)
     if found:
         write_json(path, found)
 

@@ -55,7 +55,8 @@ class Search:
         return Selection(tuple(trials), (), self.budget)
 
     def _trial(self, name: str, settings: Settings) -> Trial:
-        key = [*self.about, name, settings, self.metric, self.budget.customers, self.seed, code_of(name)]
+        code = [code_of(one) for one in (name, *settings.get(model_class(name).joins, {}))]
+        key = [*self.about, name, settings, self.metric, self.budget.customers, self.seed, code]
         known = self.store.get(key)
         if known is None:
             known = self._run(name, settings)

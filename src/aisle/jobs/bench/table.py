@@ -63,7 +63,7 @@ def verdicts(now: Protocol, results: Path) -> list[Verdict]:
 def _match(match: Match, cells: dict[Cell, Json]) -> Verdict:
     asked = f"{_list(match.figures)} ± {match.within:.1%}"
     figures = _figures(cells, match.recipe)
-    if figures is None:
+    if figures is None or not match.figures.keys() <= figures.keys():
         return Verdict(f"match {match.label}", asked, "", f"not run (`{match.recipe}`)")
     got = {name: figures[name]["mean"] for name in match.figures}
     off = max((abs(got[name] / said - 1), got[name] / said - 1) for name, said in match.figures.items())[1]
@@ -77,7 +77,7 @@ def _beat(beat: Beat, cells: dict[Cell, Json], against: dict[str, Json]) -> Verd
     bar = f"{'level with' if beat.level else 'beat'}: {beat.label}"
     asked = f"{beat.metric} {_asked(beat)}"
     figures = _figures(cells, beat.recipe)
-    if figures is None:
+    if figures is None or beat.metric not in figures:
         return Verdict(bar, asked, "", f"not run (`{beat.recipe}`)")
     figure = figures[beat.metric]
     got = f"{_interval(figure)} `{beat.recipe}`"
