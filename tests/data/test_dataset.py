@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from aisle.data.build import build_entities
 from aisle.data.dataset import Dataset
 from aisle.data.events import Events
 from aisle.data.split import Window, rolling_windows, truth
@@ -377,3 +378,19 @@ def test_other_orders_of_columns_are_other_datasets() -> None:
     tables = tables_of([Line("a", "x", 1), Line("b", "y", 2)])
     swapped = replace(tables, transactions=tables.transactions.select(reversed(tables.transactions.columns)))
     assert events_by_id(Dataset.of(swapped)) == events_by_id(Dataset.of(tables))
+
+
+def test_attributes_with_very_many_values_are_names_but_tags_are_counted_one_by_one() -> None:
+    size = 3_000
+    ids = [f"p{i}" for i in range(size)]
+    table = pl.DataFrame(
+        {
+            "product_id": ids,
+            "label": [f"text {i}" for i in range(size)],
+            "tags": [f"{i % 60}|{i // 60}" for i in range(size)],
+            "parts": [f"{i}|{i + 1}|{i + 2}|{i + 3}|{7 * i}" for i in range(size)],
+        }
+    )
+    found = build_entities(table, "product_id", "category_", pl.Series(ids))
+    assert [level.name for level in found.categories] == ["tags"]
+    assert len(found.categories[0].vocab) == size

@@ -100,3 +100,18 @@ def test_a_shop_that_says_nothing_of_its_products_is_refused() -> None:
 def test_settings_out_of_range_are_refused(wrong: dict[str, float]) -> None:
     with pytest.raises(UsageError, match=next(iter(wrong))):
         ContentKNN(**wrong)  # type: ignore[arg-type]
+
+
+def test_tags_count_one_by_one() -> None:
+    """Films that share one of two tags are alike by it; as whole values they would share nothing."""
+    films = pl.DataFrame(
+        {"product_id": ["a", "b", "c", "d"], "genres": ["war|love", "love|crime", "crime|war", "myth|sea"]}
+    )
+    lines = pl.DataFrame(
+        {"customer_id": ["x"] * 4, "product_id": ["a", "b", "c", "d"], "sequence": [1, 2, 3, 4], "quantity": [1.0] * 4}
+    )
+    data = Dataset.of(CleanTables(lines, films, pl.DataFrame({"customer_id": ["x"]})))
+    near = content_matrix(data.products, np.ones(4, dtype=bool)).toarray()
+    cosines = near @ near.T
+    assert cosines[:3, :3][~np.eye(3, dtype=bool)] == pytest.approx(0.5)
+    assert cosines[3, :3] == pytest.approx(0.0)

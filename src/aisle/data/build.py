@@ -12,11 +12,14 @@ from aisle.data.entities import ALWAYS, Entities, Level
 from aisle.data.events import Events, new_in, order_by, sorted_set
 from aisle.data.hierarchy import levels
 from aisle.data.schema import KINDS
+from aisle.data.tags import pieces, tagged
 from aisle.data.vocab import Vocab
 from aisle.types import DAY, NEVER, UNKNOWN, Clock, Codes, Floats, Ints, Sparse, Times
 
 MAX_CATEGORIES = 1_000
-"""A text attribute with more distinct values than this is a name, not a category."""
+"""A text attribute with more distinct values than this is a name, not a category …"""
+MAX_TAGS = 5_000
+"""… but one that holds tags (``Action|Comedy``) may have so many different ones."""
 SPECIAL = {"name", "valid_from", "no_profile", "in_stock"}
 
 
@@ -57,7 +60,7 @@ def build_entities(table: pl.DataFrame, key: str, level_prefix: str, used: pl.Se
     free = [c for c in rows.columns if c != key and c not in tree and c not in SPECIAL]
     categories = [c for c in free if rows[c].dtype in (pl.String, pl.Categorical, pl.Enum, pl.Boolean)]
     numbers = [c for c in free if rows[c].dtype.is_numeric() or rows[c].dtype.is_temporal()]
-    categories = [c for c in categories if 1 < rows[c].n_unique() <= MAX_CATEGORIES or c in known]
+    categories = [c for c in categories if c in known or _is_category(rows[c])]
     return Entities(
         vocab=vocab,
         tree=tuple(_level(rows[c]) for c in tree),
@@ -69,6 +72,15 @@ def build_entities(table: pl.DataFrame, key: str, level_prefix: str, used: pl.Se
         names=rows["name"].cast(pl.String) if "name" in rows.columns else None,
         valid_from=_ticks(rows, "valid_from", "time", ALWAYS) if "valid_from" in rows.columns else None,
     )
+
+
+def _is_category(values: pl.Series) -> bool:
+    """Whether an attribute tells groups apart, by its values or by the tags in them."""
+    count = values.n_unique()
+    if count <= MAX_CATEGORIES or values.dtype != pl.String:
+        return 1 < count <= MAX_CATEGORIES
+    distinct = values.drop_nulls().unique().to_list()
+    return tagged(distinct) and len(set(pieces(distinct))) <= MAX_TAGS
 
 
 def build_events(

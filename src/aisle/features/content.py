@@ -9,7 +9,8 @@ from sklearn.decomposition import TruncatedSVD
 from sklearn.feature_extraction.text import HashingVectorizer
 from threadpoolctl import threadpool_limits
 
-from aisle.data.entities import Entities
+from aisle.data.entities import Entities, Level
+from aisle.data.tags import pieces, split, tagged
 from aisle.types import Bools, Codes, Doubles, Floats, Sparse
 
 LETTERS = (3, 5)
@@ -26,7 +27,7 @@ def content_matrix(entities: Entities, known: Bools) -> Sparse:
     A value counts √(log(known products / those with it)); each block that a product has weighs the same. How rare a
     value is, and where numbers are cut, is taken from ``known`` products (I,) alone.
     """
-    blocks = [_of_codes(level.codes) for level in (*entities.tree, *entities.categories)]
+    blocks = [_of_level(level) for level in (*entities.tree, *entities.categories)]
     blocks += [_of_codes(_binned(values, known)) for values in entities.numbers.values()]
     if entities.names is not None:
         blocks.append(_of_names(entities.names))
@@ -56,6 +57,20 @@ def unit(vectors: Doubles) -> Doubles:
     """(N, D) rows of length 1; zeros stay zeros."""
     length = np.linalg.norm(vectors, axis=1, keepdims=True)
     return np.asarray(np.divide(vectors, length, out=np.zeros_like(vectors), where=length > 1e-9))
+
+
+def _of_level(level: Level) -> Sparse:
+    """(I, V) 1 at the value of each product, or at each of its tags."""
+    values, some = level.vocab.ids.to_list(), level.codes >= 0
+    if not tagged(values):
+        return _of_codes(level.codes)
+    place = {tag: at for at, tag in enumerate(sorted(set(pieces(values))))}
+    held = [[place[tag] for tag in split(value, True)] for value in values]
+    sizes = np.array([len(tags) for tags in held])
+    rows = np.repeat(np.flatnonzero(some), sizes[level.codes[some]])
+    columns = np.concatenate([np.array(held[code]) for code in level.codes[some]]) if len(rows) else rows
+    ones = np.ones(len(rows), dtype=np.float32)
+    return sp.csr_array((ones, (rows, columns)), shape=(len(level.codes), len(place)))
 
 
 def _of_codes(codes: Codes) -> Sparse:

@@ -15,6 +15,7 @@ import scipy.sparse as sp
 from aisle.data.dataset import Dataset
 from aisle.data.entities import Features, Level
 from aisle.data.events import Events, first_of_basket, sparse_sum
+from aisle.data.tags import tagged
 from aisle.features.pairs import cosine_neighbours, decay, everyone
 from aisle.features.ranking.rhythm import rhythms
 from aisle.types import DAY, NEVER, Clock, Codes, Doubles, Floats, Ints, Sparse, Times
@@ -64,7 +65,8 @@ class Facts:
         first, last = np.full(size, NEVER), np.full(size, -NEVER)
         np.minimum.at(first, lines.product, lines.time)
         np.maximum.at(last, lines.product, lines.time)
-        chosen = (*data.products.tree, *data.products.categories)
+        plain = [level for level in data.products.categories if not tagged(level.vocab.ids.to_list())]
+        chosen = (*data.products.tree, *plain)
         levels = {level.name: level.codes for level in chosen[:MAX_LEVELS] if len(level.vocab)}
         columns = sales_facts(data, lines) | repeat_facts(data) | price_facts(data, levels)
         for name, codes in levels.items():

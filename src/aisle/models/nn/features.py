@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -17,15 +16,12 @@ import polars as pl
 import torch
 
 from aisle.data.entities import Features, Level
+from aisle.data.tags import pieces, split, tagged
 from aisle.models.nn.rows import Rows
 from aisle.types import Floats, Ints
 
 CLIP = 5.0
 """Standard deviations beyond which a number says no more."""
-TAG = "|"
-"""Parts of a value such as ``Action|Comedy`` are tags: one column each."""
-TAGGED = 0.1
-"""Share of values with such a mark from which a level is read as tags."""
 NUMBERS, WORDS = "[numbers]", "[words]"
 """Blocks beside the levels; no attribute is called so."""
 MIN_CARRIERS, MAX_SHARE, MAX_WORDS = 3, 0.5, 2_000
@@ -74,7 +70,7 @@ class Form:
     @property
     def blocks(self) -> dict[str, list[str]]:
         """Block -> names of its columns, in the order of the columns: each level, the numbers, the words."""
-        found = {name: sorted(set(_pieces(values))) for name, values in self.levels.items()}
+        found = {name: sorted(set(pieces(values))) for name, values in self.levels.items()}
         if self.numbers:
             found[NUMBERS] = [*self.numbers, *(f"{name} missing" for name in self.numbers)]
         if self.words:
@@ -113,11 +109,12 @@ class Form:
         """Cells of one level; values that the fit did not see are blank, wherever the codes have moved."""
         values = self.levels[name]
         place = {column: at for at, column in enumerate(columns)}
-        tags = [[place[piece] for piece in _split(value, _tagged(values))] for value in values]
-        sizes = np.array([len(tag) for tag in tags], dtype=np.int64)
+        tags = tagged(values)
+        held = [[place[piece] for piece in split(value, tags)] for value in values]
+        sizes = np.array([len(one) for one in held], dtype=np.int64)
         codes = np.full(size, -1, dtype=np.int64) if level is None else _moved(level, values)
         row = np.flatnonzero(codes >= 0)
-        return _spread(row, codes[row], sizes, np.concatenate([np.array(tag, dtype=np.int64) for tag in tags]))
+        return _spread(row, codes[row], sizes, np.concatenate([np.array(one, dtype=np.int64) for one in held]))
 
     def _numbers(self, numbers: dict[str, Floats], size: int) -> Cells:
         out = np.zeros((size, 2 * len(self.numbers)), dtype=np.float32)
@@ -178,19 +175,6 @@ def _moved(level: Level, values: list[str]) -> Ints:
     place = {value: at for at, value in enumerate(values)}
     table = np.array([*(place.get(value, -1) for value in now), -1], dtype=np.int64)
     return table[np.where((level.codes >= 0) & (level.codes < len(now)), level.codes, len(now))]
-
-
-def _tagged(values: list[str]) -> bool:
-    return sum(TAG in value for value in values) > TAGGED * len(values)
-
-
-def _split(value: str, tagged: bool) -> list[str]:
-    return [piece for piece in (part.strip() for part in value.split(TAG)) if piece] or [value] if tagged else [value]
-
-
-def _pieces(values: list[str]) -> Iterable[str]:
-    tagged = _tagged(values)
-    return (piece for value in values for piece in _split(value, tagged))
 
 
 def _tokens(text: str | None) -> set[str]:
