@@ -14,7 +14,7 @@ from aisle.models import MODELS, model_class
 from tests.evaluate.shops import random_shop
 
 SMALL = Size(customers=1_000, products=500, lines=20_000, asked=1_000)
-LARGE = Size(customers=2_000_000, products=60_000, lines=100_000_000, asked=50_000)
+LARGE = Size(customers=2_000_000, products=100_000, lines=100_000_000, asked=50_000)
 
 
 @pytest.mark.parametrize("name", MODELS)
@@ -45,7 +45,7 @@ def test_what_is_too_large_is_left_out_with_the_figures(monkeypatch: pytest.Monk
     shop = random_shop(0, customers=20)
     quick, full = (line_up(shop, RunConfig(budget=budget)) for budget in ("quick", "full"))
     assert {"popularity", "personal_frequency"} <= set(quick.names)
-    assert "ease" in full.left_out, "60,000 products cubed"
+    assert "ease" in full.left_out, "100,000 products cubed"
     assert set(full.left_out) <= set(quick.left_out)
     assert "CPU seconds before any tuning" in quick.left_out["ease"]
     assert set(quick.names) | set(quick.left_out) == set(MODELS)

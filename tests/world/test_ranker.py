@@ -142,7 +142,12 @@ def test_costly_sources_see_nothing_after_the_earliest_window(monkeypatch: pytes
         return fit(self, given)
 
     monkeypatch.setattr(ease, "fit", spied)
-    Ranker(sources={"ease": {}, "popularity": {}}, target_days=28, windows=3, trees=5).fit(data)
+    model = Ranker(sources={"ease": {}, "popularity": {}}, target_days=28, windows=3, trees=5)
+    model.fit(data)
+    assert moments == [data.as_of - step * 28 * DAY for step in (1, 2, 3, 0)], "few products: anew for each window"
+    moments.clear()
+    monkeypatch.setattr("aisle.models.ranker.MANY_PRODUCTS", 0)
+    model.fit(data)
     assert moments == [data.as_of - 3 * 28 * DAY, data.as_of]
 
 

@@ -33,6 +33,7 @@ def accuracy(
     ] = None,
     trials: Annotated[int | None, typer.Option(help="Settings a model may try. [24]", min=1)] = None,
     customers: Annotated[int | None, typer.Option(help="Customers asked in a search at most. [50000]", min=1)] = None,
+    without: Annotated[str | None, typer.Option(help="Models that S and C leave out, comma-separated.")] = None,
     force: Annotated[bool, typer.Option("--force", help="Run cells again that are there.")] = False,
     show_list: Annotated[bool, typer.Option("--list", help="Say which cells there are and which are missing.")] = False,
     table: Annotated[bool, typer.Option("--table", help="Only write the tables of the page anew.")] = False,
@@ -73,6 +74,7 @@ def accuracy(
         cache=cache,
         budget=budget,
         force=force,
+        without=_names(without),
     )
     if show_list:
         _show_cells(order)

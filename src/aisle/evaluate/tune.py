@@ -26,6 +26,8 @@ from aisle.models import create, model_class
 
 REFERENCE = frozenset({"random"})
 """Models that are scored beside the others but never ship."""
+MEMBERS = 8
+"""Personal models that a model joins at most: more of them cost time and say little that is new."""
 Tick: TypeAlias = Callable[[int, int], None]
 """Called with (done, total)."""
 Settings: TypeAlias = dict[str, Any]
@@ -166,13 +168,14 @@ def tune(
 
 
 def members(found: Selection) -> dict[str, Settings]:
-    """What a model that joins others is given: every single model with its best settings, best model first.
+    """What a model that joins others is given: the best ``MEMBERS`` single models with their best settings, best first.
 
-    Of the models that show everybody the same only the best is among them: they hardly differ.
+    Of the models that show everybody the same only the best is among them, and that one always: they hardly differ.
     """
     names = [n for n in found.best if n not in REFERENCE and not model_class(n).joins]
     popular = found.pick([n for n in names if not model_class(n).personal])
-    kept = [n for n in names if model_class(n).personal or n == popular]
+    personal = sorted((n for n in names if model_class(n).personal), key=lambda n: -_order(found.best[n]))
+    kept = [*personal[:MEMBERS], *([popular] if popular else [])]
     return {n: found.best[n].settings for n in sorted(kept, key=lambda n: -_order(found.best[n]))}
 
 

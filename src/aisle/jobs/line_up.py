@@ -23,19 +23,12 @@ from aisle.models import MODELS, model_class
 
 FITS = 4
 """Windows a model is fitted and asked on with its defaults, the last one included."""
-SECONDS: dict[BudgetName, float] = {"quick": 100.0, "standard": 600.0, "full": 7_200.0}
+SECONDS: dict[BudgetName, float] = {"quick": 100.0, "standard": 600.0, "full": 28_800.0}
 """CPU seconds that the defaults of all models may take together."""
 WORTH = (
-    "personal_frequency",
-    "popularity",
-    "recent_popularity",
-    "seasonal_popularity",
-    "group_popularity",
-    "ease",
-    "repeat_hazard",
-    "item_knn",
-    "tifu_knn",
-    "hybrid_factorization",
+    *("personal_frequency", "popularity", "recent_popularity", "seasonal_popularity", "group_popularity"),
+    *("item_knn", "sequence_knn", "repeat_hazard", "tree_shares", "ease", "graph_filter", "up_cf", "tifu_knn", "slim"),
+    *("ials", "content_knn", "bought_together", "rp3beta", "hybrid_factorization", "basket_transformer"),
 )
 """What has proved itself on real shops comes first; models not named here come after these, in registry order."""
 

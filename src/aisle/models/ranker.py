@@ -31,8 +31,10 @@ from aisle.models.repeat_hazard import window
 from aisle.types import Bools, Codes, Doubles, Floats, Ints
 
 Objective = Literal["binary", "lambdarank", "both"]
-COSTLY = ("ease", "slim", "ials", "graph_filter", "hybrid_factorization", "basket_transformer")
-"""Sources fitted once, before the earliest window."""
+NETWORKS = ("hybrid_factorization", "basket_transformer")
+"""Sources fitted once, before the earliest window …"""
+SOLVERS, MANY_PRODUCTS, MANY_PURCHASES = ("ease", "slim", "ials", "graph_filter"), 8_000, 2_000_000
+"""… and so are these, where more products are sold, or more purchases were made."""
 ALWAYS = ("popularity", "recent_popularity", "personal_frequency", "item_knn", "sequence_knn")
 REPEATS = ("tifu_knn", "up_cf", "repeat_hazard")
 SOLVED = 20_000
@@ -61,7 +63,7 @@ class Ranker(Model):
 
     sources: dict[str, dict[str, Any]] = field(default_factory=dict)
     """Registry name -> settings of every model that proposes; empty = chosen by the size and the kind of the data."""
-    candidates: int = 60
+    candidates: int = 50
     """Products that each source proposes; own products come on top."""
     windows: int = 4
     """Past windows to learn from, at most."""
@@ -69,14 +71,14 @@ class Ranker(Model):
     """Length of the windows in days (baskets); None = from the usual gap between baskets."""
     max_customers: int = 15_000
     """Customers asked in each window, at most."""
-    max_rows: int = 1_500_000
+    max_rows: int = 1_000_000
     """Rows of the training table, about; above it negatives are thinned."""
     folds: int = 1
     """More than 1, where baskets have an order and no times: each of so many groups of customers is asked with what all
     others bought in the window known, as in lists for other customers than those learned from."""
     objective: Objective = "binary"
     """What the trees learn: bought or not, the order in the list, or both and the mean of the two ranks."""
-    learning_rate: float = 0.06
+    learning_rate: float = 0.1
     leaves: int = 31
     trees: int = 500
     """Trees at most; the judges stop earlier."""
@@ -116,7 +118,7 @@ class Ranker(Model):
         ticks = window(data, self.target_days)
         asked = questions(data, ticks, self.windows, self.max_customers, self.seed, "even")
         given: dict[str, Model] = {}
-        costly = {name: s for name, s in sources.items() if name in COSTLY}
+        costly = {name: s for name, s in sources.items() if name in once(data)}
         if asked and costly:
             given = holding.fit_members(costly, data.before(asked[-1].cut))
         self.recall_ = {}
@@ -243,6 +245,12 @@ def chosen(data: Dataset) -> holding.Settings:
         if len(data.purchases) >= MANY_LINES:
             wanted.append("hybrid_factorization")
     return {name: {} for name in wanted if name in MODELS}
+
+
+def once(data: Dataset) -> tuple[str, ...]:
+    """Sources too costly to be fitted anew for every window."""
+    large = int((data.popularity > 0).sum()) > MANY_PRODUCTS or len(data.purchases) > MANY_PURCHASES
+    return (*NETWORKS, *SOLVERS) if large else NETWORKS
 
 
 def came_true(bought: Any, pairs: Pairs) -> Bools:

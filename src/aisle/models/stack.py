@@ -24,7 +24,7 @@ from aisle.kernels.topk import top_k
 from aisle.models import holding
 from aisle.models.base import Array, Model
 from aisle.models.nn.windows import Question, bought_again, questions
-from aisle.models.ranker import COSTLY
+from aisle.models.ranker import once
 from aisle.models.repeat_hazard import window
 from aisle.types import Codes, Doubles, Floats, Ints, Sparse
 
@@ -103,8 +103,8 @@ class Stack(Model):
         members = self.members or usual_members(data)
         ticks = window(data, self.target_days)
         asked = questions(data, ticks, self.windows, self.max_customers, self.seed, "even")
-        once = {name: settings for name, settings in members.items() if name in (*COSTLY, "ranker")}
-        given = holding.fit_members(once, data.before(asked[-1].cut)) if asked else {}
+        costly = {name: settings for name, settings in members.items() if name in (*once(data), "ranker")}
+        given = holding.fit_members(costly, data.before(asked[-1].cut)) if asked else {}
         found = []
         for question in asked:
             past = data.before(question.cut)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -44,6 +44,8 @@ class Order:
     cache: Path = CACHE
     budget: Budget = field(default_factory=lambda: BUDGETS["full"])
     force: bool = False
+    without: tuple[str, ...] = ()
+    """Models that S and C leave out, to save time."""
 
     def __post_init__(self) -> None:
         for recipe in self.models:
@@ -101,7 +103,7 @@ def bench_accuracy(order: Order, progress: Progress | None = None) -> Done:
     written: list[Cell] = []
     failed: dict[Cell, str] = {}
     for name in chosen(order.only):
-        now, todo = protocol(name), [cell for cell in missing if cell.protocol == name]
+        now, todo = replace(protocol(name), without=order.without), [cell for cell in missing if cell.protocol == name]
         source = _Source(now, folder, progress)
         for cell in todo:
             place = f"{len(written) + len(failed) + 1} of {len(missing)}"
@@ -173,7 +175,8 @@ class _Bench:
             "wall_seconds": round(sum(record["wall_seconds"] for record in records.values()), 2),
             "peak_mb": max(record["peak_mb"] for record in records.values()),
             "command": f"aisle bench accuracy --only {cell.protocol} --models {cell.recipe} --seeds {cell.seed} "
-            f"--trials {budget.settings} --budget-seconds {budget.cpu_seconds:g} --customers {budget.customers}",
+            f"--trials {budget.settings} --budget-seconds {budget.cpu_seconds:g} --customers {budget.customers}"
+            + (f" --without {','.join(self.protocol.without)}" if self.protocol.without else ""),
             "commit": commit(),
             "machine": machine() | {"threads": os.environ.get("OMP_NUM_THREADS", "all")},
             "parts": records,

@@ -143,3 +143,5 @@ class Protocol:
     """What runs where nothing else is asked for."""
     models: tuple[str, ...] = ()
     """The line-up of the recipes S and C; empty = all that the full budget pays for."""
+    without: tuple[str, ...] = ()
+    """Models that S and C leave out on request, to save time."""
