@@ -28,7 +28,7 @@ from aisle.models.boosting import Table, Trees
 from aisle.models.candidates import Pairs, Pool
 from aisle.models.nn.windows import Question, bought_again, questions
 from aisle.models.repeat_hazard import window
-from aisle.types import Bools, Codes, Doubles, Floats, Ints
+from aisle.types import Bools, Doubles, Floats, Ints
 
 Objective = Literal["binary", "lambdarank", "both"]
 NETWORKS = ("hybrid_factorization", "basket_transformer")
@@ -173,7 +173,7 @@ class Ranker(Model):
             return
         fold = np.random.default_rng(self.seed).permutation(data.shape[0]) % folds
         events = data.all_events
-        for number in range(folds):
+        for number in np.unique(fold[question.customers]).tolist():  # a small window leaves groups without anybody
             mine = fold[question.customers] == number
             asked = replace(
                 question,
@@ -313,6 +313,3 @@ def places(row: Ints, score: Doubles) -> Doubles:
     out = np.empty(len(order))
     out[order] = mean[run]
     return out
-
-
-__all__ = ["Codes", "Ranker", "chosen"]
