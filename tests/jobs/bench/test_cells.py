@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,15 +16,15 @@ from aisle.data.dataset import Dataset
 from aisle.errors import DataError, UsageError
 from aisle.evaluate.compare import intervals
 from aisle.evaluate.tune import Budget
-from aisle.files import write_json
+from aisle.files import Receipts, write_json
 from aisle.jobs.bench import recipes, run, search
 from aisle.jobs.bench.cells import Cell, cells_of, read_json
 from aisle.jobs.bench.measure import Metric, answers
 from aisle.jobs.bench.protocols import protocol
-from aisle.jobs.bench.recipes import is_classic, parse
+from aisle.jobs.bench.recipes import choose, is_classic, parse
 from aisle.jobs.bench.run import Order, bench_accuracy, data_folder
 from aisle.jobs.line_up import LineUp
-from aisle.models import create
+from aisle.models import MODELS, create
 from tests.jobs.bench import stand_ins
 
 FEW = Budget(settings=3, cpu_seconds=30, customers=1_000)
@@ -164,6 +165,49 @@ def test_a_killed_cell_leaves_its_trials_and_parts_alone(
     assert [p["settings"] for p in again["parts"].values()] == [p["settings"] for p in first["parts"].values()]
 
 
+@pytest.fixture
+def stopped(monkeypatch: pytest.MonkeyPatch) -> Callable[[Order], None]:
+    """Runs an order that is killed after its first part."""
+    part = run._Bench._part
+
+    def first(self: Any, cell: Cell, name: str, *arguments: Any) -> Any:
+        if name != "0":
+            raise KeyboardInterrupt
+        return part(self, cell, name, *arguments)
+
+    def start(order: Order) -> None:
+        with monkeypatch.context() as patch:
+            patch.setattr(run._Bench, "_part", first)
+            with pytest.raises(KeyboardInterrupt):
+                bench_accuracy(order)
+
+    return start
+
+
+def test_a_finished_part_goes_with_its_own_values(order: Order, stopped: Callable[[Order], None]) -> None:
+    one = replace(order, models=("personal_frequency",))
+    (cell,) = bench_accuracy(replace(one, results=order.results / "whole", cache=order.cache / "whole")).written
+    stopped(one)
+    values = cell.values(order.cache, ("0",))
+    assert values is not None
+    other = {name: column + 1 for name, column in values.columns.items()}
+    cell.keep(order.cache, "0", values.customer, other)  # as a search with another budget leaves them
+    bench_accuracy(one)
+    again, first = (read_json(cell.path(place)) for place in (order.results, order.results / "whole"))
+    assert again["figures"] == first["figures"]
+
+
+def test_a_finished_part_of_another_line_up_does_not_count(
+    order: Order, stopped: Callable[[Order], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(recipes, "line_up", lambda data, config: LineUp(("popularity", "personal_frequency"), {}))
+    one = replace(order, models=("S",))
+    stopped(replace(one, without=("personal_frequency",)))
+    bench_accuracy(one)
+    parts = read_json(order.results / "tafeng" / "S-s0.json")["parts"]
+    assert [part["left_out"] for part in parts.values()] == [{}, {}, {}]
+
+
 def test_trials_are_run_again_when_the_code_of_the_model_changes(
     order: Order, fits: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -182,6 +226,35 @@ def test_the_hash_of_a_model_covers_what_it_is_made_from() -> None:
     codes = [search.code_of(name) for name in ("popularity", "item_knn", "hybrid_factorization")]
     assert len(set(codes)) == 3
     assert search.code_of("recent_popularity") == codes[0]  # one file
+
+
+def test_the_hash_of_a_model_covers_modules_that_are_imported_by_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    read, asked = search._spec, []
+
+    def watched(name: str) -> Any:
+        asked.append(name)
+        return read(name)
+
+    monkeypatch.setattr(search, "_spec", watched)
+    search.code_of("stack")
+    assert "aisle.models.holding" in asked  # ``from aisle.models import holding``
+    assert search.code_of("stack")
+
+
+def test_trials_of_a_model_that_chooses_among_all_follow_the_code_of_all(
+    order: Order, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[str] = []
+    monkeypatch.setattr(search, "code_of", lambda name: asked.append(name) or "code")
+    now = protocol("tafeng")
+    split = now.split(now.load(data_folder()), "0")
+    store = Receipts(order.cache)
+    one = search.Search(split=split, metric="ndcg@10", budget=FEW, seed=0, store=store, about=["here"])
+    one._trial("stack", {"members": {"popularity": {}}})
+    assert asked == ["stack", "popularity"]
+    asked.clear()
+    one._trial("stack", {})
+    assert asked == ["stack", *MODELS]
 
 
 # --- comparisons ------------------------------------------------------------------------------------------------------
@@ -290,8 +363,23 @@ def test_seeds_that_change_nothing_are_not_run(order: Order) -> None:
         ("hybrid_factorization", 0),
         ("hybrid_factorization", 1),
     ]
+    assert [cell.seed for cell in replace(order, models=("popularity:published",), seeds=(1, 2)).cells()] == [0]
     with pytest.raises(UsageError, match="seeds"):
         replace(order, seeds=())
+
+
+def test_fixed_settings_are_drawn_with_the_seed_of_the_cell(order: Order) -> None:
+    now = protocol("tafeng")
+    split = now.split(now.load(data_folder()), "0")
+    store = Receipts(order.cache)
+    one = search.Search(split=split, metric="ndcg@10", budget=FEW, seed=3, store=store, about=["here"])
+    assert choose(now, "ranker:plain", split, one, lambda share: None).settings["seed"] == 3
+    assert "seed" not in choose(now, "popularity:plain", split, one, lambda share: None).settings
+
+
+def test_models_left_out_are_models(order: Order) -> None:
+    with pytest.raises(UsageError, match="no model named 'transformer'; known: "):
+        replace(order, without=("transformer",))
 
 
 def test_a_damaged_cell_is_named(tmp_path: Path) -> None:

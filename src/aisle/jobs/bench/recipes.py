@@ -69,7 +69,8 @@ def choose(protocol: Protocol, recipe: str, split: Split, search: Search, tell: 
             raise UsageError(
                 f"{protocol.name} names no {form} settings of {name}; it names {', '.join(protocol.settings) or 'none'}"
             )
-        return Choice(name, dict(protocol.settings[name]), f"{form} settings")
+        seed = {"seed": search.seed} if "seed" in model_class(name).settings() else {}
+        return Choice(name, seed | dict(protocol.settings[name]), f"{form} settings")
     if name in (SINGLE, CHAMPION):
         names, left_out = candidates(protocol, split, joined=name == CHAMPION)
         return _best(search.all(names, tell), search, left_out)

@@ -50,17 +50,18 @@ class Order:
     def __post_init__(self) -> None:
         for recipe in self.models:
             parse(recipe)
+        for name in self.without:
+            model_class(name)  # refuses what is no model
         if not self.seeds or min(self.seeds) < 0:
             raise UsageError(f"seeds are {self.seeds}; give whole numbers from 0, for example 0,1,2")
 
     def cells(self) -> tuple[Cell, ...]:
-        """The cells asked for, whether measured or not."""
+        """The cells asked for, whether measured or not; a recipe that draws nothing has a cell of seed 0 alone."""
         return tuple(
             Cell(name, recipe, seed)
             for name in chosen(self.only)
             for recipe in self.models or protocol(name).recipes
-            for seed in self.seeds
-            if seed == self.seeds[0] or _drawn(recipe)
+            for seed in (self.seeds if _drawn(recipe) else (0,))
         )
 
     def missing(self) -> tuple[Cell, ...]:
@@ -198,9 +199,10 @@ class _Bench:
     def _part(self, cell: Cell, part: str, tell: Tell) -> Json:
         receipts = Receipts(self.order.cache / "parts")
         budget = self.order.budget
-        key = [cell.protocol, cell.recipe, cell.seed, part, fingerprint(repr(budget)), commit()]
+        without = sorted(self.protocol.without)
+        key = [cell.protocol, cell.recipe, cell.seed, part, fingerprint(repr(budget)), without, commit()]
         known = receipts.get(key)
-        if known is not None and not self.order.force and cell.value_file(self.order.cache, part).exists():
+        if known is not None and not self.order.force and self._kept(cell, part, known):
             return known
         start = time.monotonic()
         split = self.source(part)
@@ -224,6 +226,11 @@ class _Bench:
         }
         receipts.put(key, record)
         return record
+
+    def _kept(self, cell: Cell, part: str, record: Json) -> bool:
+        """The values of a part are there, and those of this record: another budget may have left its own since."""
+        values = cell.values(self.order.cache, (part,))
+        return values is not None and means(values.columns) == record["figures"]
 
     def _choice(self, cell: Cell, part: str, split: Split, tell: Tell) -> tuple[Choice, Json | None]:
         """What the recipe decides, and the sizes of the inner split it looked at."""
