@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,8 @@ from aisle.errors import DataError, UsageError
 from aisle.evaluate.compare import intervals
 from aisle.jobs.bench.cells import Cell
 from aisle.jobs.bench.measure import Metric
-from aisle.jobs.bench.recipes import is_classic, parse
+from aisle.jobs.bench.recipes import is_classic, parse, whole
+from aisle.models import create
 
 
 def test_customers_are_drawn_not_rows() -> None:
@@ -41,6 +43,14 @@ def test_recipes_are_understood_or_refused() -> None:
     assert is_classic("item_knn")
     assert not is_classic("hybrid_factorization")
     assert not is_classic("ranker")
+
+
+def test_recorded_settings_hold_the_defaults_of_members_too() -> None:
+    found = whole("stack", {"members": {"ease": {}, "tifu_knn": {"groups": 3}}})
+    assert found["members"] == {"ease": create("ease").params(), "tifu_knn": create("tifu_knn", groups=3).params()}
+    assert json.loads(json.dumps(found)) == found
+    assert create("stack", **found).params() == found
+    assert whole("ranker", {}) == create("ranker").params()
 
 
 def test_figures_are_understood_or_refused() -> None:

@@ -19,7 +19,7 @@ from aisle.jobs.bench.cells import VERSUS, Cell, Json, Values, read_json
 from aisle.jobs.bench.machine import commit, machine
 from aisle.jobs.bench.measure import answers, means
 from aisle.jobs.bench.protocols import chosen, protocol
-from aisle.jobs.bench.recipes import PLAIN, PUBLISHED, Choice, choose, metric_of, parse
+from aisle.jobs.bench.recipes import PLAIN, PUBLISHED, Choice, choose, metric_of, parse, whole
 from aisle.jobs.bench.search import Search, Tell, trial_row
 from aisle.jobs.bench.split import Protocol, Settings, Split
 from aisle.jobs.bench.versus import versus
@@ -224,7 +224,7 @@ class _Bench:
         metric = metric_of(self.protocol, cell.recipe)
         record: Json = {
             "model": choice.model,
-            "settings": choice.settings,
+            "settings": whole(choice.model, choice.settings),
             "found": choice.how,
             "figures": means(columns),
             "sizes": asked.sizes(),
