@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from aisle.errors import DataError, UsageError
-from aisle.evaluate.compare import intervals
+from aisle.evaluate.compare import intervals, paired
 from aisle.jobs.bench.cells import Cell
-from aisle.jobs.bench.measure import Metric
+from aisle.jobs.bench.measure import Metric, against
 from aisle.jobs.bench.recipes import is_classic, parse, whole
 from aisle.models import create
 
@@ -65,3 +65,18 @@ def test_a_damaged_cell_is_named(tmp_path: Path) -> None:
     cell.path(tmp_path).write_text("{", encoding="utf-8")
     with pytest.raises(DataError, match=r"C-s0\.json"):
         cell.read(tmp_path)
+
+
+def test_who_has_several_rows_counts_once_in_a_difference() -> None:
+    rng = np.random.default_rng(0)
+    rival = rng.random(300)
+    ours = rival + 0.1 + rng.normal(size=300)
+    once = against(ours, rival, (1.1,))
+    assert once["difference"] == paired(ours, rival).to_json()
+    assert once["difference to 1.1 times the rival"] == paired(ours, 1.1 * rival).to_json()
+    again = against(np.tile(ours, 5), np.tile(rival, 5), customer=np.tile(np.arange(300, dtype=np.int32), 5))
+    assert again["customers"] == once["customers"] == 300
+    width = {
+        key: found["difference"]["high"] - found["difference"]["low"] for key, found in (("1", once), ("5", again))
+    }
+    assert width["5"] == pytest.approx(width["1"], rel=0.05)
