@@ -109,20 +109,22 @@ def pooled(
     """Figures of all draws together; differences are those to the first model."""
     values: dict[str, list[Doubles]] = {label: [] for label in models}
     seconds: dict[str, list[float]] = {label: [] for label in models}
+    asked: list[Codes] = []
     for question in questions(data, cut):
+        asked.append(question[1])
         for label, (name, settings) in models.items():
             found, took = ndcg(name, settings, question)
             values[label].append(found)
             seconds[label].append(took)
     whole = {label: np.concatenate(parts) for label, parts in values.items()}
-    first = whole[next(iter(models))]
+    first, customer = whole[next(iter(models))], np.concatenate(asked)  # who is asked in several draws counts once
     return {
         label: {
             "ndcg@10": round(float(found.mean()), 4),
             "draws": [round(float(part.mean()), 4) for part in values[label]],
-            "customers": len(found),
+            "rows": len(found),
             "fit_seconds": round(float(np.mean(seconds[label])), 2),
-            "difference": against(found, first),
+            "difference": against(found, first, customer=customer),
         }
         for label, found in whole.items()
     }

@@ -74,15 +74,23 @@ def read(source: Any, *, products: Any = None, customers: Any = None, **settings
 
 
 def fit(
-    data: Dataset, model: str = "personal_frequency", *, checkpoint: str | Path | None = None, **settings: Any
+    data: Dataset,
+    model: str = "personal_frequency",
+    *,
+    checkpoint: str | Path | None = None,
+    cold_by_model: bool = False,
+    **settings: Any,
 ) -> Recommender:
     """A recommender around one model of the line-up, fitted on everything the Dataset shows.
 
     ``checkpoint``, for models that learn in epochs, is a folder that keeps the training: the same call goes on where a
-    stopped one was. Raises UsageError for an unknown model or setting, with those that are known.
+    stopped one was. ``cold_by_model`` asks the model for customers without purchases too, where it can tell them
+    apart, in place of what sells in their group: worth it where ``evaluate`` found it to be (``found.cold_by_model``).
+    Raises UsageError for an unknown model or setting, with those that are known.
     """
     folder = None if checkpoint is None else Path(checkpoint)
-    return Recommender.prepare(_fit(create(model, **settings), data, checkpoint=folder), data)
+    fitted = _fit(create(model, **settings), data, checkpoint=folder)
+    return Recommender.prepare(fitted, data, cold_by_model=cold_by_model)
 
 
 def recommend(

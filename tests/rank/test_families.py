@@ -169,6 +169,7 @@ def test_from_files_to_lists_with_a_circle_and_a_lost_master() -> None:
     assert len(set(lists["product_id"]) & set("abcg")) == 1
     assert set("def") < set(lists["product_id"])
     assert set(aisle.recommend(best, ["c1"], k=7, variants="all")["product_id"]) == set("abcdefg")
+    assert len(aisle.recommend_groups(best, "all", ["c1"], k=7)) < 7
     new = aisle.recommend_new(best, pl.DataFrame({"customer_id": ["n"], "product_id": ["a"]}), k=7).lists
     assert len(set(new["product_id"]) & set("abcg")) == 1
 
@@ -193,6 +194,8 @@ def test_customers_without_purchases_are_asked_of_the_model_where_that_is_chosen
     untold[1:] |= shop().flag("no_profile")
     np.testing.assert_array_equal(lists.filled.all(axis=1), untold)
     np.testing.assert_array_equal(~lists.filled.any(axis=1), ~untold)
+    assert aisle.fit(shop(), "tree_shares", cold_by_model=True).cold_by_model
+    assert not aisle.fit(shop(), "tree_shares").cold_by_model
     save(chosen, tmp_path / "model")
     assert load(tmp_path / "model").cold_by_model
     silent = replace(recommender("item_knn"), cold_by_model=True)

@@ -27,6 +27,13 @@ MODEL_NAMES = {
     "repeat_hazard": "Due again (repeat hazard)",
     "hybrid_factorization": "Hybrid factorization",
     "basket_transformer": "Basket transformer",
+    "bought_together": "Bought together",
+    "content_knn": "Alike by content",
+    "fallback_chain": "What sells in the nearest group",
+    "ranker": "Ranker (all models, boosted trees)",
+    "sequence_knn": "Bought next (sequence kNN)",
+    "stack": "Stack (weighted models)",
+    "up_cf": "Recent baskets of similar customers (UP-CF)",
 }
 SIMPLE = {"popularity", "recent_popularity", "seasonal_popularity", "group_popularity", "personal_frequency", "random"}
 """Registry names taken for simple rules where the certificate does not say."""

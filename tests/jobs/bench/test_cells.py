@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,18 +13,18 @@ import numpy as np
 import pytest
 
 from aisle.data.dataset import Dataset
-from aisle.errors import DataError, UsageError
+from aisle.errors import UsageError
 from aisle.evaluate.compare import intervals
 from aisle.evaluate.tune import Budget
-from aisle.files import write_json
+from aisle.files import Receipts, write_json
 from aisle.jobs.bench import recipes, run, search
 from aisle.jobs.bench.cells import Cell, cells_of, read_json
-from aisle.jobs.bench.measure import Metric, answers
+from aisle.jobs.bench.measure import answers
 from aisle.jobs.bench.protocols import protocol
-from aisle.jobs.bench.recipes import is_classic, parse
+from aisle.jobs.bench.recipes import choose
 from aisle.jobs.bench.run import Order, bench_accuracy, data_folder
 from aisle.jobs.line_up import LineUp
-from aisle.models import create
+from aisle.models import MODELS, create
 from tests.jobs.bench import stand_ins
 
 FEW = Budget(settings=3, cpu_seconds=30, customers=1_000)
@@ -58,7 +59,7 @@ def test_a_cell_says_what_was_found_and_how(order: Order) -> None:
     part = found["parts"]["0"]
     assert len(part["trials"]) == 3
     best = max(part["trials"], key=lambda trial: trial["ndcg@10"])
-    assert part["settings"] == best["settings"]
+    assert part["settings"] == create("personal_frequency", **best["settings"]).params()  # defaults among them
     assert part["sizes"]["asked"] == 2
     assert part["inner"]["asked"] == 1
     assert found["rows"] == 6
@@ -164,6 +165,49 @@ def test_a_killed_cell_leaves_its_trials_and_parts_alone(
     assert [p["settings"] for p in again["parts"].values()] == [p["settings"] for p in first["parts"].values()]
 
 
+@pytest.fixture
+def stopped(monkeypatch: pytest.MonkeyPatch) -> Callable[[Order], None]:
+    """Runs an order that is killed after its first part."""
+    part = run._Bench._part
+
+    def first(self: Any, cell: Cell, name: str, *arguments: Any) -> Any:
+        if name != "0":
+            raise KeyboardInterrupt
+        return part(self, cell, name, *arguments)
+
+    def start(order: Order) -> None:
+        with monkeypatch.context() as patch:
+            patch.setattr(run._Bench, "_part", first)
+            with pytest.raises(KeyboardInterrupt):
+                bench_accuracy(order)
+
+    return start
+
+
+def test_a_finished_part_goes_with_its_own_values(order: Order, stopped: Callable[[Order], None]) -> None:
+    one = replace(order, models=("personal_frequency",))
+    (cell,) = bench_accuracy(replace(one, results=order.results / "whole", cache=order.cache / "whole")).written
+    stopped(one)
+    values = cell.values(order.cache, ("0",))
+    assert values is not None
+    other = {name: column + 1 for name, column in values.columns.items()}
+    cell.keep(order.cache, "0", values.customer, other)  # as a search with another budget leaves them
+    bench_accuracy(one)
+    again, first = (read_json(cell.path(place)) for place in (order.results, order.results / "whole"))
+    assert again["figures"] == first["figures"]
+
+
+def test_a_finished_part_of_another_line_up_does_not_count(
+    order: Order, stopped: Callable[[Order], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(recipes, "line_up", lambda data, config: LineUp(("popularity", "personal_frequency"), {}))
+    one = replace(order, models=("S",))
+    stopped(replace(one, without=("personal_frequency",)))
+    bench_accuracy(one)
+    parts = read_json(order.results / "tafeng" / "S-s0.json")["parts"]
+    assert [part["left_out"] for part in parts.values()] == [{}, {}, {}]
+
+
 def test_trials_are_run_again_when_the_code_of_the_model_changes(
     order: Order, fits: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -184,6 +228,39 @@ def test_the_hash_of_a_model_covers_what_it_is_made_from() -> None:
     assert search.code_of("recent_popularity") == codes[0]  # one file
 
 
+def test_the_hash_of_a_model_covers_modules_that_are_imported_by_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    read, asked = search._spec, []
+
+    def watched(name: str) -> Any:
+        asked.append(name)
+        return read(name)
+
+    monkeypatch.setattr(search, "_spec", watched)
+    search.code_of("stack")
+    assert "aisle.models.holding" in asked  # ``from aisle.models import holding``
+
+
+def test_trials_of_a_model_that_chooses_among_all_follow_the_code_of_all(
+    order: Order, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[str] = []
+
+    def code(name: str) -> str:
+        asked.append(name)
+        return "code"
+
+    monkeypatch.setattr(search, "code_of", code)
+    now = protocol("tafeng")
+    split = now.split(now.load(data_folder()), "0")
+    store = Receipts(order.cache)
+    one = search.Search(split=split, metric="ndcg@10", budget=FEW, seed=0, store=store, about=["here"])
+    one._trial("stack", {"members": {"popularity": {}}})
+    assert asked == ["stack", "popularity"]
+    asked.clear()
+    one._trial("stack", {})
+    assert asked == ["stack", *MODELS]
+
+
 # --- comparisons ------------------------------------------------------------------------------------------------------
 
 
@@ -200,7 +277,7 @@ def test_single_and_champion_come_from_the_inner_split(shop: Order) -> None:
     found = read_json(shop.results / "online_retail_30" / "S-s0.json")
     (part,) = found["parts"].values()
     best = max(part["trials"], key=lambda trial: trial["ndcg@10"])
-    assert (part["model"], part["settings"]) == (best["model"], best["settings"])
+    assert (part["model"], part["settings"]) == (best["model"], create(best["model"], **best["settings"]).params())
     assert {trial["model"] for trial in part["trials"]} == {"popularity", "personal_frequency", "item_knn"}
     assert part["left_out"] == {"slim": "too dear"}
     alone = read_json(shop.results / "online_retail_30" / f"{part['model']}-s0.json")
@@ -238,6 +315,22 @@ def test_values_that_are_lost_are_worked_out_again(shop: Order, fits: list[str])
     assert read_json(path) == [one | {"recomputed": ["C", "personal_frequency"]} for one in before]
 
 
+def test_code_that_gives_other_figures_than_the_cell_is_no_ground_to_compare(shop: Order) -> None:
+    both = replace(shop, models=("C", "personal_frequency"))
+    bench_accuracy(both)
+    cell = Cell("online_retail_30", "personal_frequency", 0)
+    found = cell.read(shop.results)
+    assert found is not None
+    found["figures"]["ndcg@10"]["mean"] *= 1.1
+    cell.write(shop.results, found)
+    shutil.rmtree(shop.cache / "values")
+    done = bench_accuracy(both)
+    (why,) = done.failed.values()
+    assert why.startswith("the recorded settings of online_retail_30 personal_frequency seed 0 give other figures")
+    assert "--force" in why
+    assert not bench_accuracy(replace(both, force=True)).failed
+
+
 def test_a_model_that_cannot_be_fitted_does_not_stop_the_others(order: Order) -> None:
     done = bench_accuracy(replace(order, models=("up_cf:published", "popularity:published")))
     assert [cell.recipe for cell in done.written] == ["popularity:published"]
@@ -248,41 +341,6 @@ def test_a_model_that_cannot_be_fitted_does_not_stop_the_others(order: Order) ->
 # --- small parts ------------------------------------------------------------------------------------------------------
 
 
-def test_customers_are_drawn_not_rows() -> None:
-    values = np.random.default_rng(0).normal(size=(400, 1))
-    thrice = np.tile(values, (3, 1))
-    customer = np.tile(np.arange(400, dtype=np.int32), 3)
-    once, rows, drawn = intervals(values)[0], intervals(thrice)[0], intervals(thrice, customer=customer)[0]
-    assert drawn.mean == pytest.approx(once.mean)
-    assert drawn.high - drawn.low == pytest.approx(once.high - once.low, rel=0.02)
-    assert rows.high - rows.low < 0.7 * (once.high - once.low)
-
-
-def test_a_customer_with_more_rows_weighs_more() -> None:
-    values = np.concatenate([np.ones(30), np.zeros(10), [np.nan] * 5])[:, None]
-    customer = np.concatenate([np.repeat(np.arange(10), 3), np.arange(10, 20), np.arange(5)]).astype(np.int32)
-    found = intervals(values, customer=customer)[0]
-    assert found.mean == 0.75
-    assert found.low < 0.75 < found.high
-
-
-def test_recipes_are_understood_or_refused() -> None:
-    assert parse("C") == ("C", "")
-    assert parse("ease:new") == ("ease", "new")
-    for wrong in ("C:new", "nothing", "ease:old"):
-        with pytest.raises(UsageError, match="no recipe"):
-            parse(wrong)
-    assert is_classic("item_knn")
-    assert not is_classic("hybrid_factorization")
-    assert not is_classic("ranker")
-
-
-def test_figures_are_understood_or_refused() -> None:
-    assert Metric.of("new ndcg@20") == Metric("ndcg", 20, new=True)
-    with pytest.raises(UsageError, match="no figure"):
-        Metric.of("map@10")
-
-
 def test_seeds_that_change_nothing_are_not_run(order: Order) -> None:
     cells = replace(order, models=("popularity:published", "hybrid_factorization"), seeds=(0, 1)).cells()
     assert [(cell.recipe, cell.seed) for cell in cells] == [
@@ -290,13 +348,20 @@ def test_seeds_that_change_nothing_are_not_run(order: Order) -> None:
         ("hybrid_factorization", 0),
         ("hybrid_factorization", 1),
     ]
+    assert [cell.seed for cell in replace(order, models=("popularity:published",), seeds=(1, 2)).cells()] == [0]
     with pytest.raises(UsageError, match="seeds"):
         replace(order, seeds=())
 
 
-def test_a_damaged_cell_is_named(tmp_path: Path) -> None:
-    cell = Cell("tafeng", "C", 0)
-    cell.path(tmp_path).parent.mkdir(parents=True)
-    cell.path(tmp_path).write_text("{", encoding="utf-8")
-    with pytest.raises(DataError, match=r"C-s0\.json"):
-        cell.read(tmp_path)
+def test_fixed_settings_are_drawn_with_the_seed_of_the_cell(order: Order) -> None:
+    now = protocol("tafeng")
+    split = now.split(now.load(data_folder()), "0")
+    store = Receipts(order.cache)
+    one = search.Search(split=split, metric="ndcg@10", budget=FEW, seed=3, store=store, about=["here"])
+    assert choose(now, "ranker:plain", split, one, lambda share: None).settings["seed"] == 3
+    assert "seed" not in choose(now, "popularity:plain", split, one, lambda share: None).settings
+
+
+def test_models_left_out_are_models(order: Order) -> None:
+    with pytest.raises(UsageError, match="no model named 'transformer'; known: "):
+        replace(order, without=("transformer",))

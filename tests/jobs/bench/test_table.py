@@ -72,6 +72,45 @@ def test_beyond_chance_asks_the_whole_interval(tmp_path: Path) -> None:
     assert said["beat: best classic, beyond chance"] == "not compared (`best classic` not run)"
 
 
+def test_a_bar_over_the_best_of_a_kind_is_met_once_all_were_run(tmp_path: Path) -> None:
+    now = protocol("sort_of_real")
+    rivals = [name for name in now.recipes if name != "C"]
+
+    def put(recipe: str, mean: float) -> None:
+        figures = {name: (mean, mean - 0.01, mean + 0.01) for name in now.metrics}
+        write_json(tmp_path / now.name / f"{recipe}-s0.json", cell(recipe, 0, figures))
+
+    def said() -> str:
+        return next(one.said for one in verdicts(now, tmp_path) if one.bar.startswith("beat"))
+
+    def compared(rival: str, low: float | None = 0.01) -> None:
+        entry = {"label": now.beats[0].label, "recipe": "C", "rival": rival, "metric": "ndcg@10", "factor": 1.03}
+        entry |= {"ours": 0.3, "theirs": 0.2, "seeds": {"C": [0], rival: [0]}}
+        entry |= {"difference": {"mean": 0.02, "low": low, "high": low and 0.03}, "met": low is not None}
+        write_json(tmp_path / now.name / "versus.json", [entry])
+
+    put("C", 0.3)
+    assert said() == "not compared (`best classic` not run)"
+    put("popularity", 0.2)
+    assert said() == "not compared with `popularity` yet"
+    compared("popularity")
+    assert said() == f"met so far; not run: {', '.join(f'`{name}`' for name in rivals if name != 'popularity')}"
+    for name in rivals:
+        put(name, 0.2 if name == "popularity" else 0.1)
+    assert said() == "met"
+    compared("popularity", low=None)
+    assert said() == "too few customers to say"
+    put("ease", 0.25)  # a stronger rival than that of the comparison
+    assert said() == "not compared with `ease` yet"
+
+
+def test_a_row_says_what_was_left_out(tmp_path: Path) -> None:
+    found = cell("S", 0, {"recall@20": (0.1, 0.0, 0.2), "ndcg@20": (0.1, 0.0, 0.2)})
+    found["parts"]["all"]["left_out"] = {"slim": "left out on request"}
+    write_json(tmp_path / "gowalla" / "S-s0.json", found)
+    assert "| `S` = ease, without slim | 0.1000" in tables(tmp_path)
+
+
 def test_seeds_are_averaged(tmp_path: Path) -> None:
     for seed, mean in ((0, 0.18), (1, 0.20)):
         figures = {"recall@20": (mean, mean - 0.01, mean + 0.01), "ndcg@20": (0.2, 0.1, 0.3)}

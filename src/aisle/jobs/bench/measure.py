@@ -12,11 +12,11 @@ import numpy as np
 from aisle.data.events import Batch
 from aisle.errors import UsageError
 from aisle.evaluate import metrics
-from aisle.evaluate.compare import paired
+from aisle.evaluate.compare import intervals
 from aisle.jobs.bench.split import Split
 from aisle.kernels.topk import top_k
 from aisle.models.base import Model
-from aisle.types import Bools, Doubles, Floats, Ints, Sparse
+from aisle.types import Bools, Codes, Doubles, Floats, Ints, Sparse
 
 BLOCK = 1_000
 CELLS = 20_000_000
@@ -68,18 +68,21 @@ def means(values: dict[str, Doubles]) -> dict[str, float]:
     return {name: round(float(np.nanmean(column)), 5) for name, column in values.items()}
 
 
-def against(ours: Doubles, rival: Doubles, bars: Sequence[float] = ()) -> dict[str, Any]:
+def against(ours: Doubles, rival: Doubles, bars: Sequence[float] = (), customer: Codes | None = None) -> dict[str, Any]:
     """How two figures (B,) of the same customers compare: ratio of means, and paired intervals of the difference.
 
-    Each bar asks for more: is ``ours`` above ``bar`` times the rival, beyond chance?
+    Each bar asks for more: is ``ours`` above ``bar`` times the rival, beyond chance? Where a customer has several rows,
+    ``customer`` (B,) says whose each is.
     """
     both = ~np.isnan(ours) & ~np.isnan(rival)
     ours, rival = ours[both], rival[both]
+    whose = np.arange(len(ours), dtype=np.int32) if customer is None else customer[both]
+    gaps = intervals(np.stack([ours - bar * rival for bar in (1.0, *bars)], axis=1), customer=whose)
     return {
-        "customers": int(both.sum()),
+        "customers": len(np.unique(whose)),
         "ratio": round(float(ours.mean() / rival.mean()), 4) if rival.any() else None,
-        "difference": paired(ours, rival).to_json(),
-        **{f"difference to {bar} times the rival": paired(ours, bar * rival).to_json() for bar in bars},
+        "difference": gaps[0].to_json(),
+        **{f"difference to {bar} times the rival": gap.to_json() for bar, gap in zip(bars, gaps[1:], strict=True)},
     }
 
 

@@ -19,7 +19,7 @@ from aisle.evaluate.tune import REFERENCE, Selection, Trial
 from aisle.jobs.bench.search import Search, Tell
 from aisle.jobs.bench.split import Protocol, Settings, Split
 from aisle.jobs.line_up import line_up
-from aisle.models import MODELS, model_class
+from aisle.models import MODELS, create, model_class
 from aisle.models.base import LearnsInEpochs
 
 SINGLE, CHAMPION = "S", "C"
@@ -69,7 +69,8 @@ def choose(protocol: Protocol, recipe: str, split: Split, search: Search, tell: 
             raise UsageError(
                 f"{protocol.name} names no {form} settings of {name}; it names {', '.join(protocol.settings) or 'none'}"
             )
-        return Choice(name, dict(protocol.settings[name]), f"{form} settings")
+        seed = {"seed": search.seed} if "seed" in model_class(name).settings() else {}
+        return Choice(name, seed | dict(protocol.settings[name]), f"{form} settings")
     if name in (SINGLE, CHAMPION):
         names, left_out = candidates(protocol, split, joined=name == CHAMPION)
         return _best(search.all(names, tell), search, left_out)
@@ -85,6 +86,16 @@ def candidates(protocol: Protocol, split: Split, *, joined: bool) -> tuple[tuple
     left_out = {n: why for n, why in found.left_out.items() if why != "not asked for"}
     left_out |= {n: "left out on request" for n in names if n in protocol.without}
     return tuple(n for n in names if n not in protocol.without), left_out
+
+
+def whole(name: str, settings: Settings) -> Settings:
+    """All settings of a model, those left at their defaults too, and so of the models that it joins.
+
+    What is recorded must give the same model when defaults have changed.
+    """
+    joins = model_class(name).joins
+    held = {joins: {one: whole(one, given) for one, given in settings.get(joins, {}).items()}} if joins else {}
+    return create(name, **settings).params() | held
 
 
 def is_classic(name: str) -> bool:

@@ -7,6 +7,7 @@ import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
+from importlib.machinery import ModuleSpec
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -55,7 +56,9 @@ class Search:
         return Selection(tuple(trials), (), self.budget)
 
     def _trial(self, name: str, settings: Settings) -> Trial:
-        code = [code_of(one) for one in (name, *settings.get(model_class(name).joins, {}))]
+        joins = model_class(name).joins
+        held = (settings.get(joins) or MODELS) if joins else ()  # told nothing, it chooses among all
+        code = [code_of(one) for one in (name, *held)]
         key = [*self.about, name, settings, self.metric, self.budget.customers, self.seed, code]
         known = self.store.get(key)
         if known is None:
@@ -94,12 +97,21 @@ def code_of(name: str) -> str:
     waiting = [MODELS[name].split(":")[0]]
     while waiting:
         module = waiting.pop()
-        spec = find_spec(module)
-        if module in found or spec is None or spec.origin is None:
+        spec = _spec(module) if module not in found else None
+        if spec is None or spec.origin is None:
             continue
         text = Path(spec.origin).read_text(encoding="utf-8")
         found[module] = hashlib.sha256(text.encode()).hexdigest()
         for node in ast.walk(ast.parse(text)):
             if isinstance(node, ast.ImportFrom) and node.module and node.module.startswith(PARTS):
-                waiting += [node.module] if node.module not in SHARED else []
+                names = [node.module, *(f"{node.module}.{one.name}" for one in node.names)]  # may be modules as well
+                waiting += [one for one in names if one not in SHARED]
     return fingerprint(found)
+
+
+def _spec(name: str) -> ModuleSpec | None:
+    """Where a module is; None for what is no module but a name in one."""
+    try:
+        return find_spec(name)
+    except ModuleNotFoundError:
+        return None

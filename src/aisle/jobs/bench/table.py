@@ -10,6 +10,7 @@ from aisle.files import write_text
 from aisle.jobs.bench.cells import ATTEMPTS, VERSUS, Cell, Json, cells_of, read_json
 from aisle.jobs.bench.protocols import PROTOCOLS, protocol
 from aisle.jobs.bench.split import Beat, Match, Protocol
+from aisle.jobs.bench.versus import question, rivals_missing
 
 START, STOP = "<!-- accuracy -->", "<!-- /accuracy -->"
 PAGE = Path("docs/accuracy.md")
@@ -57,7 +58,7 @@ def verdicts(now: Protocol, results: Path) -> list[Verdict]:
     path = results / now.name / VERSUS
     against: list[Json] = read_json(path) if path.exists() else []
     found = [_match(match, cells) for match in now.matches]
-    return found + [_beat(beat, cells, {one["label"]: one for one in against}) for beat in now.beats]
+    return found + [_beat(beat, now, cells, against) for beat in now.beats]
 
 
 def _match(match: Match, cells: dict[Cell, Json]) -> Verdict:
@@ -73,7 +74,7 @@ def _match(match: Match, cells: dict[Cell, Json]) -> Verdict:
     )
 
 
-def _beat(beat: Beat, cells: dict[Cell, Json], against: dict[str, Json]) -> Verdict:
+def _beat(beat: Beat, now: Protocol, cells: dict[Cell, Json], against: list[Json]) -> Verdict:
     bar = f"{'level with' if beat.level else 'beat'}: {beat.label}"
     asked = f"{beat.metric} {_asked(beat)}"
     figures = _figures(cells, beat.recipe)
@@ -82,12 +83,8 @@ def _beat(beat: Beat, cells: dict[Cell, Json], against: dict[str, Json]) -> Verd
     figure = figures[beat.metric]
     got = f"{_interval(figure)} `{beat.recipe}`"
     if beat.rival:
-        one = against.get(beat.label)
-        if one is None:
-            return Verdict(bar, asked, got, f"not compared (`{beat.rival}` not run)")
-        gap = one["difference"]
-        shown = f"{_signed(gap['mean'])} ({_signed(gap['low'])} to {_signed(gap['high'])}) against `{one['rival']}`"
-        return Verdict(bar, asked, f"{got}; {shown}", "met" if one["met"] else "**not met**")
+        shown, said = _rivalry(beat, now, cells, against)
+        return Verdict(bar, asked, f"{got}; {shown}" if shown else got, said)
     bound, least = (figure["low"], beat.beyond) if beat.beyond is not None else (figure["mean"], beat.least)
     if bound is None or least is None:
         return Verdict(bar, asked, got, "too few customers to say")
@@ -95,6 +92,24 @@ def _beat(beat: Beat, cells: dict[Cell, Json], against: dict[str, Json]) -> Verd
         return Verdict(bar, asked, got, "**not met**: above, but not beyond chance")
     off = f" ({_percent(figure['mean'] / least - 1)})"
     return Verdict(bar, asked, got, "met" if bound >= least else f"**not met**{off}")
+
+
+def _rivalry(beat: Beat, now: Protocol, cells: dict[Cell, Json], against: list[Json]) -> tuple[str, str]:
+    """The difference to the rival, and what follows; of a comparison that was made for other cells, nothing does."""
+    asked = question(beat, cells)
+    if asked is None:
+        return "", f"not compared (`{beat.rival}` not run)"
+    one = next((one for one in against if asked.items() <= one.items()), None)
+    if one is None:
+        return "", f"not compared with `{asked['rival']}` yet"
+    gap = one["difference"]
+    shown = f"{_signed(gap['mean'])} ({_signed(gap['low'])} to {_signed(gap['high'])}) against `{one['rival']}`"
+    if gap["low"] is None:
+        return shown, "too few customers to say"
+    missing = rivals_missing(beat, now, cells)
+    if one["met"] and missing:
+        return shown, f"met so far; not run: {', '.join(f'`{name}`' for name in missing)}"
+    return shown, "met" if one["met"] else "**not met**"
 
 
 def _asked(beat: Beat) -> str:
@@ -139,6 +154,8 @@ def _row(now: Protocol, cell: Cell, found: Json) -> str:
     models = ", ".join(found["models"])
     label = f"`{cell.recipe}`" + (f" = {models}" if cell.recipe in ("S", "C") else "")
     label += f", seed {cell.seed}" if cell.seed else ""
+    left_out = dict.fromkeys(name for record in found["parts"].values() for name in record.get("left_out", ()))
+    label += f", without {', '.join(left_out)}" if left_out else ""
     tried = sum(len(record["trials"]) for record in found["parts"].values())
     how = f"{tried} trials on {found['tuned_on']}" if tried else "fixed settings"
     seconds = f"{found['cpu_seconds']:.0f}, {found['search_cpu_seconds']:.0f}"

@@ -31,23 +31,39 @@ def versus(now: Protocol, results: Path, values_of: ValuesOf, known: Sequence[Js
     """
     every, found = cells_of(results, now.name), []
     for beat in now.beats:
-        cells = {cell: one for cell, one in every.items() if beat.metric in one["figures"]}
-        rival = rival_of(beat, cells) if beat.rival else None
-        if rival is None or not _of(cells, beat.recipe):
+        entry = question(beat, every)
+        if entry is None:
             continue
-        entry: Json = {
-            "label": beat.label,
-            "recipe": beat.recipe,
-            "rival": rival,
-            "metric": beat.metric,
-            "factor": beat.factor,
-            "ours": round(_figure(_of(cells, beat.recipe), beat.metric), 6),
-            "theirs": round(_figure(_of(cells, rival), beat.metric), 6),
-            "seeds": {r: sorted(cell.seed for cell in _of(cells, r)) for r in (beat.recipe, rival)},
-        }
+        cells = {cell: one for cell, one in every.items() if beat.metric in one["figures"]}
         kept = next((one for one in known if entry.items() <= one.items()), None)
-        found.append(kept or entry | _compared(beat, rival, cells, values_of))
+        found.append(kept or entry | _compared(beat, entry["rival"], cells, values_of))
     return found
+
+
+def question(beat: Beat, every: dict[Cell, Json]) -> Json | None:
+    """What an entry compares, and the figures it was made for; None where cells are missing, or no rival is asked."""
+    cells = {cell: one for cell, one in every.items() if beat.metric in one["figures"]}
+    rival = rival_of(beat, cells) if beat.rival else None
+    if rival is None or not _of(cells, beat.recipe):
+        return None
+    return {
+        "label": beat.label,
+        "recipe": beat.recipe,
+        "rival": rival,
+        "metric": beat.metric,
+        "factor": beat.factor,
+        "ours": round(_figure(_of(cells, beat.recipe), beat.metric), 6),
+        "theirs": round(_figure(_of(cells, rival), beat.metric), 6),
+        "seeds": {r: sorted(cell.seed for cell in _of(cells, r)) for r in (beat.recipe, rival)},
+    }
+
+
+def rivals_missing(beat: Beat, now: Protocol, cells: dict[Cell, Json]) -> list[str]:
+    """Recipes of the protocol that might be the best of their kind, and were not run."""
+    if beat.rival not in BEST:
+        return []
+    there = {cell.recipe for cell, one in cells.items() if beat.metric in one["figures"]}
+    return [recipe for recipe in now.recipes if _fits(beat, recipe) and recipe not in there]
 
 
 def _compared(beat: Beat, rival: str, cells: dict[Cell, Json], values_of: ValuesOf) -> Json:
@@ -69,10 +85,14 @@ def rival_of(beat: Beat, cells: dict[Cell, Json]) -> str | None:
     """The recipe to be passed: the one named, or the best of its kind on the test itself, which is the hardest."""
     if beat.rival not in BEST:
         return beat.rival if _of(cells, beat.rival) else None
-    fits = BEST[beat.rival]
-    names = {cell.recipe for cell in cells if parse(cell.recipe)[0] in MODELS and fits(parse(cell.recipe)[0])}
+    names = {cell.recipe for cell in cells if _fits(beat, cell.recipe)}
     figures = {name: _figure(_of(cells, name), beat.metric) for name in sorted(names)}
     return max(figures, key=lambda name: figures[name]) if figures else None
+
+
+def _fits(beat: Beat, recipe: str) -> bool:
+    name, _ = parse(recipe)
+    return name in MODELS and BEST[beat.rival](name)
 
 
 def _of(cells: dict[Cell, Json], recipe: str) -> dict[Cell, Json]:
