@@ -13,6 +13,7 @@ from aisle.features import pairs
 from aisle.models import create
 from aisle.models.item_knn import ItemKNN
 from aisle.models.sequence_knn import SequenceKNN
+from aisle.types import Doubles
 from tests.contract.worlds import CUSTOMERS, PRODUCTS
 from tests.oracle.loops import Array, baskets, check, data, everyone, few, seeds
 from tests.oracle.shops import NOBODY, asked, shop
@@ -167,3 +168,26 @@ def test_blocks_do_not_change_the_neighbours(monkeypatch: pytest.MonkeyPatch) ->
 def test_settings_out_of_range_are_refused(name: str, wrong: dict[str, float]) -> None:
     with pytest.raises(UsageError, match=next(iter(wrong))):
         create(name, **wrong)
+
+
+@few
+@given(work=st.lists(st.integers(1, 20), max_size=30))
+def test_blocks_of_work_hold_every_row_once_and_pass_the_limit_by_less_than_a_row(work: list[int]) -> None:
+    found = pairs.blocks_of_work(np.array(work, dtype=np.float64), 12)
+    assert [row for start, stop in found for row in range(start, stop)] == list(range(len(work)))
+    assert all(sum(work[start : stop - 1]) < 12 for start, stop in found)
+
+
+def test_few_products_of_many_baskets_are_worked_on_one_by_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    wide: list[int] = []
+    whole = pairs.blocks_of_work
+
+    def spied(work: Doubles, limit: int) -> list[tuple[int, int]]:
+        wide.append(len(found := whole(work, limit)))
+        return found
+
+    monkeypatch.setattr(pairs, "blocks_of_work", spied)
+    monkeypatch.setattr(pairs, "BLOCK_CELLS", PRODUCTS**2)  # all products at once, were it not for the baskets between
+    SequenceKNN(neighbours=5).fit(data())
+    ItemKNN(within="basket").fit(data())
+    assert wide[0] > wide[1] == 1

@@ -12,6 +12,7 @@ import pytest
 import scipy.sparse as sp
 from hypothesis import given
 from sklearn.linear_model import LogisticRegression
+from threadpoolctl import threadpool_limits
 
 from aisle.data.dataset import Dataset
 from aisle.data.schema import CleanTables
@@ -229,3 +230,11 @@ def test_windows_follow_the_usual_gap_within_a_week_and_a_quarter_of_the_history
     assert window(replace(dataset, clock="sequence"), None) == 1
     young = dataset.before(int(dataset.purchases.time.min()) + 8 * DAY)
     assert window(young, None) <= 2 * DAY
+
+
+def test_the_number_of_threads_does_not_change_the_curves() -> None:
+    found = []
+    for threads in (1, 2):
+        with threadpool_limits(threads):
+            found.append(RepeatHazard().fit(rhythm_shop()).weights_)
+    np.testing.assert_array_equal(*found)

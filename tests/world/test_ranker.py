@@ -252,6 +252,14 @@ def test_folds_show_the_others_of_the_window_and_never_ones_own_answers(monkeypa
     assert len(seen) == 2 * 3 + 1
 
 
+def test_folds_without_anybody_are_passed_over() -> None:
+    data = in_order()
+    few = np.isin(data.all_events.customer, np.flatnonzero(np.diff(data.indptr))[:3])
+    data = replace(data, all_events=data.all_events.take(few))
+    model = Ranker(sources={"popularity": {}}, windows=1, folds=8, trees=2).fit(data)
+    assert np.isfinite(model.score(everyone(data))).any()
+
+
 def test_folds_need_baskets_without_times() -> None:
     with pytest.raises(UsageError, match="folds is 2"):
         Ranker(sources=SIMPLE, folds=2).fit(world())

@@ -75,8 +75,8 @@ class Budget:
 
 
 BUDGETS: dict[str, Budget] = {
-    "quick": Budget(settings=1, cpu_seconds=15.0, customers=5_000),
-    "standard": Budget(settings=6, cpu_seconds=40.0, customers=10_000),
+    "quick": Budget(settings=1, cpu_seconds=5.0, customers=5_000),
+    "standard": Budget(settings=6, cpu_seconds=15.0, customers=10_000),
     "full": Budget(settings=24, cpu_seconds=1_200.0, customers=50_000),
 }
 """Budgets of the command line."""

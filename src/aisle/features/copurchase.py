@@ -14,12 +14,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, fields
-from itertools import pairwise
 from typing import Literal, TypeAlias, get_args
 
 import numpy as np
 
 from aisle.errors import UsageError
+from aisle.features.pairs import blocks_of_work
 from aisle.types import Bools, Codes, Doubles, Ints, Sparse
 
 MAX_WORK = 4_000_000
@@ -113,7 +113,7 @@ def shared(x: Sparse, asked: Ints, min_support: int) -> Iterator[tuple[Ints, Int
     """
     across = x.T.tocsr()[asked]
     work = np.asarray(across @ np.diff(x.indptr).astype(np.float64), dtype=np.float64)
-    for start, stop in _blocks(work):
+    for start, stop in blocks_of_work(work, MAX_WORK):
         both = (across[start:stop] @ x).tocoo()
         i, j, count = asked[start + both.row], both.col.astype(np.int64), both.data.astype(np.int64)
         keep = (i != j) & (count >= min_support)
@@ -132,10 +132,3 @@ def _measured(i: Ints, j: Ints, both: Ints, sizes: Doubles, total: int) -> Assoc
         leverage=share - expected / max(total, 1) ** 2,
         cosine=both / np.sqrt(expected),
     )
-
-
-def _blocks(work: Doubles) -> list[tuple[int, int]]:
-    """Spans of products whose work adds up to at most the limit (or a single product)."""
-    block = ((np.cumsum(work) - work) // MAX_WORK).astype(np.int64)
-    edges = np.append(np.flatnonzero(np.diff(block, prepend=-1) > 0), len(work))
-    return list(pairwise(edges.tolist()))

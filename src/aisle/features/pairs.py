@@ -7,6 +7,7 @@ and one request in ``score``. Every row is worked out alone, so an answer never 
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import pairwise
 from typing import TypeAlias
 
 import numpy as np
@@ -141,14 +142,17 @@ def strongest(left: Sparse, right: Sparse, k: int, weigh: Weigh | None = None, t
 
     M is ``through`` (N, N), or the identity. ``weigh`` turns a dense block of that product (R, C), whose rows and
     columns stand for the products ``rows`` (R,) and ``columns`` (C,), into what is compared and kept. The diagonal is
-    left out, ties go to the smaller code. Works on blocks of rows: memory O(block x I + k x I).
+    left out, ties go to the smaller code. Works on blocks of rows: memory O(block x I + k x I), or that of the densest
+    row of ``leftᵀ M``.
     """
     shape, sources, targets = (left.shape[1], right.shape[1]), bought_products(left), bought_products(right)
     across, right = left.T.tocsr()[sources], right[:, targets]
-    step = max(1, BLOCK_CELLS // max(len(targets), 1))
+    work = np.full(len(sources), max(len(targets), 1), dtype=np.float64)
+    if through is not None:  # few products of many baskets: leftᵀ M is what fills the memory
+        work = np.maximum(work, across.sign() @ np.diff(through.indptr).astype(np.float64))
     rows, cols, values = [sources[:0]], [sources[:0]], [np.zeros(0, dtype=np.float32)]
-    for at in range(0, len(sources), step):
-        part, from_ = across[at : at + step], sources[at : at + step]
+    for start, stop in blocks_of_work(work, BLOCK_CELLS):
+        part, from_ = across[start:stop], sources[start:stop]
         block = ((part if through is None else part @ through) @ right).toarray()
         block = block if weigh is None else weigh(block, from_, targets)
         block[(block <= 0) | (from_[:, None] == targets)] = -np.inf
@@ -163,3 +167,10 @@ def strongest(left: Sparse, right: Sparse, k: int, weigh: Weigh | None = None, t
 def bought_products(x: Sparse) -> Codes:
     """(A,) codes of the columns of x (U, I) that hold anything."""
     return np.flatnonzero(np.bincount(x.indices, minlength=x.shape[1])).astype(np.int32)
+
+
+def blocks_of_work(work: Doubles, limit: int) -> list[tuple[int, int]]:
+    """Neighbouring rows whose work (N,) adds up to about the limit, a single row where it is more: start and stop."""
+    block = ((np.cumsum(work) - work) // limit).astype(np.int64)
+    edges = np.append(np.flatnonzero(np.diff(block, prepend=-1) > 0), len(work))
+    return list(pairwise(edges.tolist()))

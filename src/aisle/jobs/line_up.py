@@ -23,7 +23,7 @@ from aisle.models import MODELS, model_class
 
 FITS = 4
 """Windows a model is fitted and asked on with its defaults, the last one included."""
-SECONDS: dict[BudgetName, float] = {"quick": 100.0, "standard": 600.0, "full": 28_800.0}
+SECONDS: dict[BudgetName, float] = {"quick": 60.0, "standard": 240.0, "full": 28_800.0}
 """CPU seconds that the defaults of all models may take together."""
 WORTH = (
     *("personal_frequency", "popularity", "recent_popularity", "seasonal_popularity", "group_popularity"),

@@ -28,7 +28,7 @@ from aisle.models.boosting import Table, Trees
 from aisle.models.candidates import Pairs, Pool
 from aisle.models.nn.windows import Question, bought_again, questions
 from aisle.models.repeat_hazard import window
-from aisle.types import Bools, Codes, Doubles, Floats, Ints
+from aisle.types import Bools, Doubles, Floats, Ints
 
 Objective = Literal["binary", "lambdarank", "both"]
 NETWORKS = ("hybrid_factorization", "basket_transformer")
@@ -41,6 +41,7 @@ SOLVED = 20_000
 """Closed-form regression up to so many products, graph filters beyond."""
 MANY_LINES = 20_000
 """Purchases from which a network is worth its training."""
+FOLDS = 4
 JUDGES = 0.1
 """Share of customers who decide when to stop."""
 FEW = 20
@@ -56,7 +57,6 @@ class Ranker(Model):
     name: ClassVar[str] = "ranker"
     joins: ClassVar[str] = "sources"
     space: ClassVar[dict[str, tuple[Any, ...]]] = {
-        "folds": (1, 4),
         "leaves": (31, 63),
         "objective": ("binary", "both"),
     }
@@ -73,9 +73,9 @@ class Ranker(Model):
     """Customers asked in each window, at most."""
     max_rows: int = 1_000_000
     """Rows of the training table, about; above it negatives are thinned."""
-    folds: int = 1
+    folds: int | None = None
     """More than 1, where baskets have an order and no times: each of so many groups of customers is asked with what all
-    others bought in the window known, as in lists for other customers than those learned from."""
+    others bought in the window known, since a window is no moment there; None = 4 there, 1 under a real clock."""
     objective: Objective = "binary"
     """What the trees learn: bought or not, the order in the list, or both and the mean of the two ranks."""
     learning_rate: float = 0.1
@@ -103,7 +103,7 @@ class Ranker(Model):
         if self.objective not in get_args(Objective):
             raise UsageError(f"objective is {self.objective!r}; give {', '.join(get_args(Objective))}")
         for setting in ("candidates", "windows", "max_customers", "max_rows", "folds", "trees", "min_rows", "threads"):
-            if getattr(self, setting) < 1:
+            if (value := getattr(self, setting)) is not None and value < 1:
                 raise UsageError(f"{setting} is {getattr(self, setting)}; it must be at least 1")
         if self.leaves < 2 or not self.learning_rate > 0:
             raise UsageError(f"leaves and learning_rate are {self.leaves}, {self.learning_rate}; give >= 2 and > 0")
@@ -112,7 +112,8 @@ class Ranker(Model):
 
     def fit(self, data: Dataset) -> Self:
         """Ask past windows, learn from their answers, and fit all sources to everything."""
-        if self.folds > 1 and data.clock == "time":
+        folds = self.folds or (FOLDS if data.clock == "sequence" else 1)
+        if folds > 1 and data.clock == "time":
             raise UsageError(f"folds is {self.folds}; only baskets in order without times allow more than 1")
         sources = self.sources or chosen(data)
         ticks = window(data, self.target_days)
@@ -126,9 +127,9 @@ class Ranker(Model):
         random = np.random.default_rng(self.seed)
         judges = random.random(data.shape[0]) < JUDGES
         for question in asked:
-            for known, some in self._sides(data, question, ticks):
+            for known, some in self._sides(data, question, ticks, folds):
                 pool, past = Pool.at(known, sources, self.candidates, given), known.before(question.cut)
-                tables.append(self._ask(pool, past, some, judges, random, len(asked) * self.folds))
+                tables.append(self._ask(pool, past, some, judges, random, len(asked) * folds))
                 if len(tables) == 1:
                     self.recall_ = recalled(pool, past, some)
         self.pool_ = Pool.at(data, sources, self.candidates)
@@ -165,14 +166,14 @@ class Ranker(Model):
         self.pool_ = Pool(held, facts, arrays["tie_rank_"], self.candidates)
         return self
 
-    def _sides(self, data: Dataset, question: Question, ticks: int) -> Iterator[tuple[Dataset, Question]]:
+    def _sides(self, data: Dataset, question: Question, ticks: int, folds: int) -> Iterator[tuple[Dataset, Question]]:
         """What is known when a window is asked, and who is asked: all at once, or fold by fold."""
-        if self.folds == 1:
+        if folds == 1:
             yield data.before(question.cut), question
             return
-        fold = np.random.default_rng(self.seed).permutation(data.shape[0]) % self.folds
+        fold = np.random.default_rng(self.seed).permutation(data.shape[0]) % folds
         events = data.all_events
-        for number in range(self.folds):
+        for number in np.unique(fold[question.customers]).tolist():  # a small window leaves groups without anybody
             mine = fold[question.customers] == number
             asked = replace(
                 question,
@@ -312,6 +313,3 @@ def places(row: Ints, score: Doubles) -> Doubles:
     out = np.empty(len(order))
     out[order] = mean[run]
     return out
-
-
-__all__ = ["Codes", "Ranker", "chosen"]

@@ -23,6 +23,7 @@ from typing import Any, ClassVar, Self
 
 import numpy as np
 import scipy.sparse as sp
+from threadpoolctl import threadpool_limits
 
 from aisle.data.dataset import Dataset
 from aisle.data.events import Batch
@@ -131,7 +132,8 @@ class RepeatHazard(Model):
             designs.append(self._design(batch, own)[kept])
             answers.append(_came_true(question.bought, own)[kept])
         x: Sparse = sp.csr_array(sp.vstack(designs, format="csr"))
-        self.weights_ = logistic(x, np.concatenate(answers), PRIOR, self.ridge)
+        with threadpool_limits(limits=1):  # threads would add up in an order of their own
+            self.weights_ = logistic(x, np.concatenate(answers), PRIOR, self.ridge)
         self._look(data)
         self.window_days_ = ticks / data.unit
         self.first_time_ = _first_times(data, asked, sales_before(data, data.as_of, ticks)[-1])

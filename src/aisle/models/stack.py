@@ -85,7 +85,7 @@ class Stack(Model):
     weights_: dict[str, float] = field(init=False, repr=False)
     """Weight of every member; 0 = not needed."""
     judged_: dict[str, float] = field(init=False, repr=False)
-    """NDCG@10 on the past windows: each member alone, and ``stack``."""
+    """NDCG@10 on the past windows: each member alone, and ``stack``, flattered by weights chosen on them."""
     held_: dict[str, Model] = field(init=False, repr=False)
     """Members with a weight above 0, fitted."""
     tie_rank_: Codes = field(init=False, repr=False)

@@ -172,7 +172,7 @@ def repeat_facts(data: Dataset) -> dict[str, Floats]:
 
 
 def price_facts(data: Dataset, levels: dict[str, Codes]) -> dict[str, Floats]:
-    """Mean log price paid, now beside usual, and its percentile overall and in the deepest level; +inf = unknown."""
+    """Mean log price paid, now beside usual, and its percentile overall and in the last level; +inf = unknown."""
     lines, size = data.purchases, data.shape[1]
     price = log_price(lines)
     known = np.isfinite(price)

@@ -164,7 +164,7 @@ FACTS = (
     "others come back",
 )
 """What is known of a pair. ``overdue`` is the age in usual gaps, a logarithm; ``others come back`` is the smoothed
-share of other buyers of the product who bought it twice."""
+share of other buyers of the product who bought it twice, in all that is learned from."""
 
 
 def own(journeys: Journeys, moments: Moments, comers: Comers, final: Ints | None = None) -> Own:
