@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -11,6 +12,7 @@ from aisle.cli.screen import progress, show
 from aisle.errors import ResourceError, UsageError
 
 if TYPE_CHECKING:
+    from aisle.evaluate.tune import Budget
     from aisle.jobs.bench.run import Order
 
 bench = typer.Typer(no_args_is_help=True, help="Measure the models on published splits.")
@@ -43,8 +45,8 @@ def accuracy(
     """Run every cell (protocol, model, seed) that is missing, compare, and write the tables of docs/accuracy.md.
 
     The data sets lie in the folder AISLE_DATA. S is the best single model of the line-up, C what a full run ships.
-    MODEL:published and :plain take fixed settings, MODEL:new is tuned on products new
-    to the customer. A stopped run goes on where it was.
+    MODEL:published and :plain take fixed settings, MODEL:new is tuned on products new to the customer. A stopped run
+    goes on where it was.
 
     Examples:
 
@@ -56,41 +58,47 @@ def accuracy(
 
       aisle bench accuracy --table
     """
-    from aisle.evaluate.tune import BUDGETS, Budget
-    from aisle.jobs.bench.run import Order, bench_accuracy
+    from aisle.jobs.bench.run import Order
     from aisle.jobs.bench.table import write_page
 
-    full = BUDGETS["full"]
-    budget = Budget(
-        settings=trials or full.settings,
-        cpu_seconds=budget_seconds or full.cpu_seconds,
-        customers=customers or full.customers,
-    )
     order = Order(
         only=_names(only),
         models=_names(models),
         seeds=_seeds(seeds),
         results=results,
         cache=cache,
-        budget=budget,
+        budget=_budget(trials, budget_seconds, customers),
         force=force,
         without=_names(without),
     )
     if show_list:
         _show_cells(order)
         return
-    failed = 0
-    if not table:
-        done = bench_accuracy(order, progress(quiet))
-        typer.echo(f"{len(done.written)} cells written to {results}, {len(order.cells())} asked for")
-        for cell, why in done.failed.items():
-            typer.echo(f"{cell.protocol} {cell.recipe} seed {cell.seed} failed: {why}", err=True)
-        failed = len(done.failed)
+    failed = 0 if table else _measured(order, quiet)
     if table or page.exists():
         write_page(page, results)
         typer.echo(f"tables written to {page}")
     if failed:
-        raise ResourceError(f"{failed} cells could not be measured; the others are written")
+        raise ResourceError(f"{failed} cells could not be measured or compared; the others are written")
+
+
+def _budget(trials: int | None, cpu_seconds: float | None, customers: int | None) -> Budget:
+    """What was given, else what a full run spends."""
+    from aisle.evaluate.tune import BUDGETS
+
+    given = {"settings": trials, "cpu_seconds": cpu_seconds, "customers": customers}
+    return replace(BUDGETS["full"], **{name: value for name, value in given.items() if value is not None})  # type: ignore[arg-type]
+
+
+def _measured(order: Order, quiet: bool) -> int:
+    """Run an order and say what became of it; gives the number of failures."""
+    from aisle.jobs.bench.run import bench_accuracy
+
+    done = bench_accuracy(order, progress(quiet))
+    typer.echo(f"{len(done.written)} cells written to {order.results}, {len(order.cells())} asked for")
+    for cell, why in done.failed.items():
+        typer.echo(f"{cell.protocol} {cell.recipe} seed {cell.seed} failed: {why}", err=True)
+    return len(done.failed)
 
 
 def _names(text: str | None) -> tuple[str, ...]:
