@@ -143,8 +143,6 @@ class BasketTransformer(Model):
             raise UsageError(f"target_days is {self.target_days}; it must be above 0, or none")
         if self.dim % self.heads:
             raise UsageError(f"dim {self.dim} does not split into {self.heads} heads; make it a multiple of heads")
-        if self.device == "cuda" and not torch.cuda.is_available():
-            raise UsageError("device is 'cuda', but there is no GPU that torch can use; set it to 'auto' or 'cpu'")
 
     def fit(self, data: Dataset, *, checkpoint: Path | None = None, watch: Watch | None = None) -> Self:
         """Learn from all baskets before ``data.as_of``; forgets any earlier fit.
@@ -264,6 +262,8 @@ class BasketTransformer(Model):
 
     def _see(self, data: Dataset, before: Shelf | None = None) -> int:
         """Remember what the shop looks like today; clock ticks of a window."""
+        if self.device == "cuda" and not torch.cuda.is_available():
+            raise UsageError("device is 'cuda', but there is no GPU that torch can use; set it to 'auto' or 'cpu'")
         ticks = windows.window_ticks(data, self.target_days)
         self._shelf = Shelf.of(data, self.content, before)
         self.shelf_ = self._shelf.save()
@@ -323,8 +323,8 @@ class BasketTransformer(Model):
 
     @property
     def _device(self) -> torch.device:
-        chosen = ("cuda" if torch.cuda.is_available() else "cpu") if self.device == "auto" else self.device
-        return torch.device(chosen)
+        there = torch.cuda.is_available()  # what a GPU has learnt a CPU can read
+        return torch.device("cuda" if there and self.device != "cpu" else "cpu")
 
     def _rules(self, sold: Tensor) -> Rules:
         """How answers become a loss, given (C, 4, I) what sells."""
