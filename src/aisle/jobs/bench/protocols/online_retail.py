@@ -47,6 +47,7 @@ def _protocol(days: int) -> Protocol:
         ),
         recipes=(
             *("popularity", "recent_popularity", "personal_frequency", "item_knn", "tifu_knn", "up_cf"),
+            *("sequence_knn", "rp3beta", "graph_filter", "slim", "ials", "tree_shares"),
             *("repeat_hazard", "ease", "ease:new", "C"),
         ),
     )

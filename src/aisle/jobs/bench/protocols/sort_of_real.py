@@ -37,6 +37,7 @@ SORT_OF_REAL = Protocol(
     beats=(Beat(label="3 % above the best classic", recipe="C", metric="ndcg@10", rival="best classic", factor=1.03),),
     recipes=(
         *("popularity", "recent_popularity", "personal_frequency", "item_knn", "tifu_knn", "up_cf"),
+        *("sequence_knn", "rp3beta", "graph_filter", "slim", "ials", "tree_shares"),
         *("repeat_hazard", "ease", "C"),
     ),
 )
