@@ -134,6 +134,7 @@ def test_a_model_that_joins_others_comes_last_and_gets_them_as_tuned(
     assert found.best["joined"].ndcg == found.best[next(iter(parts))].ndcg
     assert found.trials[-1].name == "joined"
     assert found.tried("joined") == 2
+    assert found.best["joined"].settings["target_days"] == 30, "the windows of the shop"
 
 
 def test_progress_rises_to_its_total(shop: Dataset, windows: tuple[Window, ...]) -> None:

@@ -118,6 +118,7 @@ class Joined(Model):
 
     parts: dict[str, dict[str, Any]] = field(default_factory=dict)
     depth: int = 1
+    target_days: int | None = None
 
     best_: Model = field(init=False, repr=False)
 

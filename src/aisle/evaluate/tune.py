@@ -158,13 +158,22 @@ def tune(
     exams = [Exam.of(dataset, window, limit=budget.customers, seed=seed) for window in windows]
     cells = _Cells(exams, budget, seed, MemoryStore() if store is None else store)
     trials: list[Trial] = []
+    days = round((windows[-1].end - windows[-1].cut) / dataset.unit) if windows else None
     for done, name in enumerate(sorted(names, key=lambda name: bool(model_class(name).joins))):
-        joins = model_class(name).joins
-        given = {joins: members(Selection(tuple(trials), tuple(windows), budget))} if joins else {}
+        given = given_to(name, Selection(tuple(trials), tuple(windows), budget), days)
         tell = partial(_report, progress, len(names), done)
         trials += climb(name, partial(_trial, name, cells), budget, seed=seed, given=given, report=tell)
         _report(progress, len(names), done + 1)
     return Selection(tuple(trials), tuple(windows), budget)
+
+
+def given_to(name: str, found: Selection, days: int | None) -> Settings:
+    """What a model that joins others is given: those found, and the length of the windows it is asked about."""
+    cls = model_class(name)
+    if not cls.joins:
+        return {}
+    length: Settings = {"target_days": days} if days is not None and "target_days" in cls.settings() else {}
+    return {cls.joins: members(found)} | length
 
 
 def members(found: Selection) -> dict[str, Settings]:

@@ -15,7 +15,7 @@ from typing import Any
 from aisle.errors import AisleError
 from aisle.evaluate.meter import Meter
 from aisle.evaluate.protocol import mean
-from aisle.evaluate.tune import Budget, Selection, Trial, climb, members
+from aisle.evaluate.tune import Budget, Selection, Trial, climb, given_to
 from aisle.files import Receipts, fingerprint
 from aisle.jobs.bench.measure import answers
 from aisle.jobs.bench.split import Settings, Split
@@ -49,8 +49,7 @@ class Search:
         """The trials of several models; those that join others come last and are given what was found for them."""
         trials: list[Trial] = []
         for done, name in enumerate(sorted(names, key=lambda name: bool(model_class(name).joins))):
-            joins = model_class(name).joins
-            given = {joins: members(Selection(tuple(trials), (), self.budget))} if joins else {}
+            given = given_to(name, Selection(tuple(trials), (), self.budget), self.split.days)
             at = done / len(names)
             trials += self.single(name, lambda share, at=at: tell(at + share / len(names)), given)  # type: ignore[misc]
         return Selection(tuple(trials), (), self.budget)

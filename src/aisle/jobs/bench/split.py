@@ -38,6 +38,8 @@ class Split:
     """Where the histories of the asked customers are, if not in ``data``; same codes."""
     plain: Dataset | None = None
     """What the published rows learned from, where ``data`` holds more."""
+    days: int | None = None
+    """Length of the window that is asked about, where purchases have dates."""
     ideal_all: bool = False
     """The ideal list of NDCG holds everything wanted, not the first k alone."""
 

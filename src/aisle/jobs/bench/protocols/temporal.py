@@ -18,5 +18,6 @@ def last_days(data: Dataset, days: int) -> Split:
     """The last days of the file."""
     length = days * data.unit
     cut = data.end - length
-    outer = window_split(data, Window(cut, data.end), repeats=True)
-    return replace(outer, inner=lambda: window_split(data, Window(cut - length, cut), repeats=True))
+    inside, outside = Window(cut - length, cut), Window(cut, data.end)
+    outer = replace(window_split(data, outside, repeats=True), days=days)
+    return replace(outer, inner=lambda: replace(window_split(data, inside, repeats=True), days=days))
