@@ -237,4 +237,4 @@ def test_the_number_of_threads_does_not_change_the_curves() -> None:
     for threads in (1, 2):
         with threadpool_limits(threads):
             found.append(RepeatHazard().fit(rhythm_shop()).weights_)
-    np.testing.assert_array_equal(*found)
+    np.testing.assert_array_equal(found[0], found[1])
