@@ -21,6 +21,8 @@ Times: TypeAlias = npt.NDArray[np.int64]
 Bools: TypeAlias = npt.NDArray[np.bool_]
 Sparse: TypeAlias = "sp.csr_array[np.float32]"
 """A SciPy CSR array; rows are always customers unless a docstring says otherwise."""
+CSR_PARTS = ("data", "indices", "indptr", "shape")
+"""What such an array is stored as."""
 
 Clock: TypeAlias = Literal["time", "sequence"]
 Repeats: TypeAlias = Literal["mixed", "new", "only"]

@@ -19,6 +19,7 @@ from aisle.data.schema import CleanTables
 from aisle.data.split import Window, truth
 from aisle.evaluate.protocol import Exam, headline
 from aisle.features.repeats import SHORTEST_GAP, repeats
+from aisle.models.nn.windows import gap_ticks
 from aisle.models.personal_frequency import PersonalFrequency
 from aisle.models.repeat_hazard import (
     CLASSES,
@@ -32,7 +33,6 @@ from aisle.models.repeat_hazard import (
     REGULAR,
     RepeatHazard,
     logistic,
-    window,
 )
 from aisle.types import DAY, Sparse
 from tests.contract.worlds import CUT, PRODUCTS
@@ -225,11 +225,11 @@ def test_a_shop_too_young_to_learn_from_gets_own_counts_and_then_what_sells() ->
 
 def test_windows_follow_the_usual_gap_within_a_week_and_a_quarter_of_the_history() -> None:
     dataset = rhythm_shop()
-    assert window(dataset, 11) == 11 * DAY
-    assert window(dataset, None) == 8 * DAY  # the median gap of this shop
-    assert window(replace(dataset, clock="sequence"), None) == 1
+    assert gap_ticks(dataset, 11) == 11 * DAY
+    assert gap_ticks(dataset, None) == 8 * DAY  # the median gap of this shop
+    assert gap_ticks(replace(dataset, clock="sequence"), None) == 1
     young = dataset.before(int(dataset.purchases.time.min()) + 8 * DAY)
-    assert window(young, None) <= 2 * DAY
+    assert gap_ticks(young, None) <= 2 * DAY
 
 
 def test_the_number_of_threads_does_not_change_the_curves() -> None:

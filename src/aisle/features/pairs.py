@@ -16,7 +16,7 @@ import scipy.sparse as sp
 from aisle.data.dataset import Dataset
 from aisle.data.events import Batch, first_of_basket, sparse_sum
 from aisle.kernels.topk import top_k
-from aisle.types import Codes, Doubles, Floats, Ints, Sparse
+from aisle.types import Bools, Codes, Doubles, Floats, Ints, Sparse
 
 BLOCK_CELLS = 4_000_000
 """Dense cells worked on at once; about 100 MB with the sort keys of ``top_k``."""
@@ -76,6 +76,13 @@ def basket_places(batch: Batch) -> tuple[Ints, Ints]:
     number = np.bincount(baskets // width, minlength=len(batch)).astype(np.int64)
     before = np.cumsum(number) - number
     return which - before[batch.row], number
+
+
+def holds(x: Sparse, row: Ints, code: Ints | Codes) -> Bools:
+    """(P,) whether x (B, I) has a cell at each pair of a row (P,) and a column (P,)."""
+    width = np.int64(x.shape[1])
+    rows = np.repeat(np.arange(x.shape[0]), np.diff(x.indptr))
+    return np.isin(row * width + code, rows * width + x.indices)
 
 
 def add_sparse(scores: Floats, extra: Sparse, weight: float) -> Floats:

@@ -16,6 +16,7 @@ from aisle.files import write_json
 from aisle.jobs.check import data_summary
 from aisle.jobs.ingest import build_dataset, clean_source
 from aisle.jobs.line_up import line_up
+from aisle.models import MODELS
 from aisle.progress import Progress
 
 
@@ -53,7 +54,7 @@ def assess_dataset(
         )
     certificate = certify(found, report).to_json()
     certificate["protocol"]["budget"] = config.budget
-    certificate["protocol"]["left_out"] = list(tried.left_out)
+    certificate["protocol"]["left_out"] = [name for name in MODELS if name not in tried.names]
     certificate["protocol"]["left_out_because"] = tried.left_out
     return Assessment(found.ship, dict(found.settings), certificate, found.newcomers.by_model)
 

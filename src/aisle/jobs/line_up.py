@@ -71,13 +71,13 @@ class LineUp:
 
     names: tuple[str, ...]
     left_out: dict[str, str]
-    """Model -> why the budget does not pay for it."""
+    """Model -> why the budget does not pay for it; none where models were asked for."""
 
 
 def line_up(data: Dataset, config: RunConfig) -> LineUp:
     """The models asked for, else all that the budget pays for."""
     if config.models:
-        return LineUp(config.models, {name: "not asked for" for name in MODELS if name not in config.models})
+        return LineUp(config.models, {})
     size = Size.of(data, BUDGETS[config.budget].customers)
     left, names, left_out = SECONDS[config.budget], set(REFERENCE), {}
     for name in _by_worth(MODELS):
@@ -101,8 +101,7 @@ def seconds(name: str, size: Size) -> float:
 
 def _by_worth(names: Sequence[str] | dict[str, str]) -> list[str]:
     """Models that join others last, else by worth."""
-    place = {name: at for at, name in enumerate((*WORTH, *names))}
-    place = {name: WORTH.index(name) if name in WORTH else place[name] for name in names}
+    place = {name: at for at, name in enumerate(dict.fromkeys((*WORTH, *names)))}
     return sorted((n for n in names if n not in REFERENCE), key=lambda n: (bool(model_class(n).joins), place[n]))
 
 

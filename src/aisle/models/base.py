@@ -24,13 +24,12 @@ from aisle.data.dataset import Dataset
 from aisle.data.events import Batch
 from aisle.errors import NotFittedError, UsageError
 from aisle.features.pairs import add_sparse, decayed_counts
-from aisle.types import Floats
+from aisle.types import CSR_PARTS, Floats
 
 if TYPE_CHECKING:  # torch is imported by the models that learn with it alone
     from aisle.models.nn.train import Watch
 
 Array: TypeAlias = "np.ndarray[Any, np.dtype[Any]]"
-CSR_PARTS = ("data", "indices", "indptr", "shape")
 
 
 @dataclass(kw_only=True, eq=False)

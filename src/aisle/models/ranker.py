@@ -21,13 +21,13 @@ import numpy as np
 from aisle.data.dataset import Dataset
 from aisle.data.events import Batch
 from aisle.errors import UsageError
+from aisle.features.pairs import holds
 from aisle.features.ranking import Facts
 from aisle.models import MODELS, boosting, holding
 from aisle.models.base import Array, Model
 from aisle.models.boosting import Table, Trees
 from aisle.models.candidates import Pairs, Pool
-from aisle.models.nn.windows import Question, bought_again, questions
-from aisle.models.repeat_hazard import window
+from aisle.models.nn.windows import Question, bought_again, gap_ticks, questions
 from aisle.types import Bools, Doubles, Floats, Ints
 
 Objective = Literal["binary", "lambdarank", "both"]
@@ -116,7 +116,7 @@ class Ranker(Model):
         if folds > 1 and data.clock == "time":
             raise UsageError(f"folds is {self.folds}; only baskets in order without times allow more than 1")
         sources = self.sources or chosen(data)
-        ticks = window(data, self.target_days)
+        ticks = gap_ticks(data, self.target_days)
         asked = questions(data, ticks, self.windows, self.max_customers, self.seed, "even")
         given: dict[str, Model] = {}
         costly = {name: s for name, s in sources.items() if name in once(data)}
@@ -196,7 +196,7 @@ class Ranker(Model):
             pairs = pool.pairs(piece)
             if place == 0:
                 rate = min(1.0, budget * len(piece) / max(len(pairs) * len(batch), 1))
-            bought = came_true(question.bought[rows], pairs)
+            bought = holds(question.bought[rows], pairs.row, pairs.code)
             kept = np.flatnonzero(bought | (random.random(len(pairs)) < rate))
             some = pairs.take(kept)
             _, values = pool.table(piece, some)
@@ -254,13 +254,6 @@ def once(data: Dataset) -> tuple[str, ...]:
     return (*NETWORKS, *SOLVERS) if large else NETWORKS
 
 
-def came_true(bought: Any, pairs: Pairs) -> Bools:
-    """(P,) whether the pair was bought in the window; ``bought`` (B, I)."""
-    width = np.int64(bought.shape[1])
-    rows = np.repeat(np.arange(bought.shape[0]), np.diff(bought.indptr))
-    return np.isin(pairs.row * width + pairs.code, rows * width + bought.indices)
-
-
 def recalled(pool: Pool, past: Dataset, question: Question) -> dict[str, Any]:
     """Candidate recall of a window, mean over its customers with a past: overall, by source, and by it alone."""
     batch = past.batch(question.customers)
@@ -268,7 +261,7 @@ def recalled(pool: Pool, past: Dataset, question: Question) -> dict[str, Any]:
     for rows, piece in pool.parts(batch):
         wanted = np.diff(question.bought[rows].indptr)
         pairs = pool.pairs(piece)
-        right = np.flatnonzero(came_true(question.bought[rows], pairs))
+        right = np.flatnonzero(holds(question.bought[rows], pairs.row, pairs.code))
         proposed = pairs.proposed[right]
         alone = proposed & (proposed.sum(axis=1) == 1)[:, None]
         weight = 1 / wanted[pairs.row[right]]

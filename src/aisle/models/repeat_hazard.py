@@ -28,11 +28,10 @@ from threadpoolctl import threadpool_limits
 from aisle.data.dataset import Dataset
 from aisle.data.events import Batch
 from aisle.errors import UsageError
-from aisle.features.customers import usual_gap
-from aisle.features.pairs import basket_places, decayed_counts, everyone
+from aisle.features.pairs import basket_places, decayed_counts, everyone, holds
 from aisle.features.repeats import Repeats, repeats
 from aisle.models.base import Model, without_empty
-from aisle.models.nn.windows import Question, questions, sales_before
+from aisle.models.nn.windows import Question, gap_ticks, questions, sales_before
 from aisle.types import UNKNOWN, Bools, Codes, Doubles, Floats, Ints, Sparse, Times
 
 HALF_LIVES = (28.0, 91.0, 182.0)
@@ -120,7 +119,7 @@ class RepeatHazard(Model):
 
     def fit(self, data: Dataset) -> Self:
         """Ask the past windows what came true, and learn the curves from the answers."""
-        ticks = window(data, self.target_days)
+        ticks = gap_ticks(data, self.target_days)
         asked = questions(data, ticks, self.windows, self.max_customers, self.seed, "even")
         designs: list[Sparse] = [sp.csr_array(np.zeros((0, len(PRIOR)), dtype=np.float32))]
         answers: list[Bools] = [np.zeros(0, dtype=bool)]
@@ -130,7 +129,7 @@ class RepeatHazard(Model):
             own = repeats(batch := data.before(question.cut).batch(question.customers))
             kept = _some(len(own), self.max_pairs // len(asked), rng)
             designs.append(self._design(batch, own)[kept])
-            answers.append(_came_true(question.bought, own)[kept])
+            answers.append(holds(question.bought, own.row, own.product)[kept])
         x: Sparse = sp.csr_array(sp.vstack(designs, format="csr"))
         with threadpool_limits(limits=1):  # threads would add up in an order of their own
             self.weights_ = logistic(x, np.concatenate(answers), PRIOR, self.ridge)
@@ -248,17 +247,6 @@ def _drawn(gap: Doubles, times: Doubles, usual: Doubles) -> Doubles:
     return np.asarray((gap * (times - 1) + OWN_GAP * usual) / (times - 1 + OWN_GAP))
 
 
-def window(data: Dataset, target_days: int | None) -> int:
-    """Clock ticks of the windows: as asked, else the usual gap between baskets, a week to a quarter of the history."""
-    if target_days is not None:
-        return target_days * data.unit
-    if data.clock == "sequence":
-        return 1
-    times = data.purchases.time
-    span = int(times.max() - times.min()) if len(times) else 0
-    return int(max(min(max(usual_gap(data), 7 * data.unit), span / 4), data.unit))
-
-
 def logistic(x: Sparse, y: Bools, prior: Doubles, ridge: float) -> Doubles:
     """(W,) weights of least ``Σ log loss + ridge/2 · |w - prior|²`` for x (N, W), y (N,), by damped Newton steps."""
     weights, across = prior.copy(), x.T.tocsr()
@@ -301,13 +289,6 @@ def _switched(place: Ints, height: Doubles, on: Bools) -> tuple[Ints, Doubles]:
 def _some(size: int, limit: int, rng: np.random.Generator) -> Ints:
     """All of ``size`` rows, or a random sample of ``limit`` of them, in order."""
     return np.arange(size) if size <= limit else np.sort(rng.choice(size, limit, replace=False))
-
-
-def _came_true(bought: Sparse, own: Repeats) -> Bools:
-    """(P,) whether the pair was bought in the window; ``bought`` (B, I)."""
-    width = bought.shape[1]
-    rows = np.repeat(np.arange(bought.shape[0]), np.diff(bought.indptr))
-    return np.isin(own.row * width + own.product, rows * width + bought.indices)
 
 
 def _first_times(data: Dataset, asked: list[Question], sold: Floats) -> Floats:

@@ -20,12 +20,12 @@ import numpy as np
 from aisle.data.dataset import Dataset
 from aisle.data.events import Batch, sorted_set
 from aisle.errors import UsageError
+from aisle.features.pairs import holds
 from aisle.kernels.topk import top_k
 from aisle.models import holding
 from aisle.models.base import Array, Model
-from aisle.models.nn.windows import Question, bought_again, questions
+from aisle.models.nn.windows import Question, bought_again, gap_ticks, questions
 from aisle.models.ranker import once
-from aisle.models.repeat_hazard import window
 from aisle.types import Codes, Doubles, Floats, Ints, Sparse
 
 K = 10
@@ -101,7 +101,7 @@ class Stack(Model):
     def fit(self, data: Dataset) -> Self:
         """Learn the weights on past windows, and fit the members that have one to everything."""
         members = self.members or usual_members(data)
-        ticks = window(data, self.target_days)
+        ticks = gap_ticks(data, self.target_days)
         asked = questions(data, ticks, self.windows, self.max_customers, self.seed, "even")
         costly = {name: settings for name, settings in members.items() if name in (*once(data), "ranker")}
         given = holding.fit_members(costly, data.before(asked[-1].cut)) if asked else {}
@@ -152,10 +152,8 @@ class Stack(Model):
             order = np.lexsort((past.tie_rank[code], row))
             parts.append((row[order] + rows.start, code[order], heights[order]))
         row, code, heights = (np.concatenate(part) for part in zip(*parts, strict=True))
-        bought = question.bought
-        width = np.int64(bought.shape[1])
-        true = np.repeat(np.arange(len(batch)), np.diff(bought.indptr)) * width + bought.indices
-        return Lists(row, heights, np.isin(row * width + code, true).astype(np.float64), _ideal(bought, batch))
+        right = holds(question.bought, row, code).astype(np.float64)
+        return Lists(row, heights, right, _ideal(question.bought, batch))
 
     def _heights(self, held: dict[str, Model], batch: Batch, tie_rank: Codes) -> tuple[Ints, Codes, Doubles]:
         """Row (P,), product (P,) and heights (P, M) of all that a member lists; no row without purchases."""

@@ -18,7 +18,7 @@ from aisle.data.events import Events, first_of_basket, sparse_sum
 from aisle.data.tags import tagged
 from aisle.features.pairs import cosine_neighbours, decay, everyone
 from aisle.features.ranking.rhythm import rhythms
-from aisle.types import DAY, NEVER, Clock, Codes, Doubles, Floats, Ints, Sparse, Times
+from aisle.types import CSR_PARTS, DAY, NEVER, Clock, Codes, Doubles, Floats, Ints, Sparse, Times
 
 HALF_LIVES: dict[Clock, tuple[float, ...]] = {"time": (7.0, 28.0, 91.0), "sequence": (1.0, 3.0, 10.0)}
 """Days (baskets) over which sales of a product fade."""
@@ -35,7 +35,7 @@ MAX_LEVELS, MAX_CODES = 6, 2_000
 """Attributes used, at most, and groups of one."""
 LAST_SALE, FIRST_SALE = "last_sale", "first_sale"
 COMPANY_OF, KIN_OF = "company", "kin"
-FRONT, PARTS = "facts:", ("data", "indices", "indptr", "shape")
+FRONT = "facts:"
 Array: TypeAlias = "np.ndarray[Any, np.dtype[Any]]"
 
 
@@ -84,7 +84,7 @@ class Facts:
         matrices = {COMPANY_OF: self.company, KIN_OF: self.kin}
         matrices |= {f"groups:{name}": matrix for name, matrix in self.groups.items()}
         for name, matrix in matrices.items():
-            arrays |= {f"{FRONT}{name}.{part}": np.asarray(getattr(matrix, part)) for part in PARTS}
+            arrays |= {f"{FRONT}{name}.{part}": np.asarray(getattr(matrix, part)) for part in CSR_PARTS}
         return arrays, names
 
     @classmethod
@@ -92,7 +92,7 @@ class Facts:
         """Undo ``state``."""
 
         def matrix(name: str) -> Sparse:
-            data, indices, indptr, shape = (arrays[f"{FRONT}{name}.{part}"] for part in PARTS)
+            data, indices, indptr, shape = (arrays[f"{FRONT}{name}.{part}"] for part in CSR_PARTS)
             return sp.csr_array((data, indices, indptr), shape=(int(shape[0]), int(shape[1])))
 
         return cls(

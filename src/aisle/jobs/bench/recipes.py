@@ -83,8 +83,7 @@ def candidates(protocol: Protocol, split: Split, *, joined: bool) -> tuple[tuple
     asked = tuple(name for name in protocol.models if name in MODELS)
     found = line_up(split.data, RunConfig(budget="full", models=asked))
     names = [n for n in found.names if n not in REFERENCE and (joined or not model_class(n).joins)]
-    left_out = {n: why for n, why in found.left_out.items() if why != "not asked for"}
-    left_out |= {n: "left out on request" for n in names if n in protocol.without}
+    left_out = found.left_out | {n: "left out on request" for n in names if n in protocol.without}
     return tuple(n for n in names if n not in protocol.without), left_out
 
 

@@ -23,7 +23,7 @@ from aisle.models import MODELS, create, model_class
 
 Tell = Callable[[float], None]
 """Called with the share done."""
-PARTS = ("aisle.models", "aisle.features", "aisle.kernels")
+PARTS = ("aisle.models", "aisle.features", "aisle.kernels", "aisle.data")
 SHARED = ("aisle.models", "aisle.models.base")
 """Of every model: a change there changes no score."""
 

@@ -63,6 +63,17 @@ def window_ticks(data: Dataset, target_days: int | None) -> int:
     return int(max(min(max(wish, 7 * data.unit), 91 * data.unit, span / SHARE), data.unit))
 
 
+def gap_ticks(data: Dataset, target_days: int | None) -> int:
+    """Length of the windows: as asked, else one usual gap, between a week and a quarter of the span."""
+    if target_days is not None:
+        return target_days * data.unit
+    if data.clock == "sequence":
+        return 1
+    times = data.purchases.time
+    span = int(times.max() - times.min()) if len(times) else 0
+    return int(max(min(max(usual_gap(data), 7 * data.unit), span / 4), data.unit))
+
+
 def questions(data: Dataset, ticks: int, count: int, limit: int, seed: int, weighing: Weighing) -> list[Question]:
     """Up to ``count`` windows, latest first, of at most ``limit`` customers each; only those with an earlier sale."""
     random = np.random.default_rng(seed)
