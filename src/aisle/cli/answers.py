@@ -105,7 +105,9 @@ def together(
     from aisle.bundle import load
 
     found = rules(load(bundle), ids or None, k=k, by=by, min_support=min_support)  # type: ignore[arg-type]
-    show_frame(f"Bought together with {', '.join(ids) if ids else 'each product'}", found)
+    wide = ["product_id", "with_id", "baskets", "confidence", "lift", by]  # as much as a screen is wide enough for
+    seen = found.select(name for name in dict.fromkeys(wide) if name in found.columns)
+    show_frame(f"Bought together with {', '.join(ids) if ids else 'each product'}", seen)
     for lost in [one for one in ids or [] if one not in set(found["product_id"])]:
         typer.echo(f"{lost}: no rules (in fewer than {min_support} baskets with any other product on sale)", err=True)
 
@@ -125,6 +127,7 @@ def due(
     from aisle.jobs.due import due as due_job
 
     found = due_job(load(bundle), customers, k=k)
-    show_frame(f"Due for {', '.join(customers)}", found)
+    dated = ("last_date", "due_date") if found["due_date"].null_count() < len(found) else ("due_in",)
+    show_frame(f"Due for {', '.join(customers)}", found.select("customer_id", "product_id", "chance", "times", *dated))
     for lost in [one for one in customers if one not in set(found["customer_id"])]:
         typer.echo(f"{lost}: nothing due (opted out of profiling, or no own product on sale)", err=True)

@@ -20,11 +20,11 @@ def show(renderable: Any) -> None:
 
 
 def show_frame(title: str, frame: Any) -> None:
-    """Print a Polars frame as a table."""
+    """Print a Polars frame as a table; on a narrow screen cells break, so that no id is cut."""
     from rich.markup import escape
-    from rich.table import Table
+    from rich.table import Column, Table
 
-    table = Table(*frame.columns, title=escape(title))
+    table = Table(*(Column(name, overflow="fold") for name in frame.columns), title=escape(title))
     for row in frame.iter_rows():
         table.add_row(*(f"{cell:.4g}" if isinstance(cell, float) else escape(str(cell)) for cell in row))
     show(table)
