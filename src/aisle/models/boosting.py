@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, Literal
 
 import lightgbm as lgb
@@ -90,14 +91,20 @@ def predict(text: str, values: Floats, threads: int) -> Doubles:
     """(N,) raw scores of a table (N, F); each row alone."""
     if not len(values):
         return np.zeros(0)
-    found = lgb.Booster(model_str=text).predict(values, raw_score=True, num_threads=threads)
+    found = _booster(text).predict(values, raw_score=True, num_threads=threads)
     return np.asarray(found, dtype=np.float64)
 
 
 def gains(text: str) -> Doubles:
     """(F,) share of each feature in what all splits gained."""
-    found = lgb.Booster(model_str=text).feature_importance("gain").astype(np.float64)
+    found = _booster(text).feature_importance("gain").astype(np.float64)
     return np.asarray(found / max(float(found.sum()), 1e-12))
+
+
+@lru_cache(maxsize=4)
+def _booster(text: str) -> Any:
+    """The trees of a text: reading them takes longer than asking them about a small block."""
+    return lgb.Booster(model_str=text)
 
 
 def _dataset(table: Table, rows: Bools, settings: dict[str, Any], like: Any = None) -> Any:
