@@ -13,7 +13,8 @@ from torch import Tensor
 from aisle.models.basket_transformer import BasketTransformer
 from aisle.models.nn import losses
 from aisle.models.nn.basket_net import BasketNet, Pairs, Shape, build
-from aisle.models.nn.basket_tasks import Lessons, Options, Rules, Step, full_softmax, loss_of
+from aisle.models.nn.basket_tasks import Lessons, Options, Rules, Step, loss_of
+from aisle.models.nn.full_softmax import Listed, full_softmax
 from aisle.models.nn.histories import HALF_LIVES
 from aisle.models.nn.journeys import FACTS
 from aisle.models.nn.product_tower import ProductTower
@@ -218,7 +219,7 @@ def test_blocks_of_the_full_softmax_change_neither_value_nor_gradient(cells: int
     step = lessons().step(np.arange(6))
     h, vectors = torch.randn(len(step.at), 8, requires_grad=True), torch.randn(PRODUCTS, 8, requires_grad=True)
     prior, listed = torch.randn(3, PRODUCTS, requires_grad=True), torch.randn(len(step.row), requires_grad=True)
-    found = full_softmax(h, vectors, prior, step, listed, cells)
+    found = full_softmax(h, vectors, prior, step.cut, listed, Listed(step.row, step.product, step.weight), cells)
     scores = (h @ vectors.T + prior[step.cut]).index_put((step.row, step.product), listed)
     expected = -(torch.log_softmax(scores, dim=1)[step.row, step.product] * step.weight).sum()
     torch.testing.assert_close(found, expected)

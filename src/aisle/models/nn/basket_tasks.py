@@ -13,10 +13,10 @@ from functools import cached_property
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.checkpoint import checkpoint
 
 from aisle.models.nn import losses
 from aisle.models.nn.basket_net import BasketNet, Pairs
+from aisle.models.nn.full_softmax import Listed, full_softmax
 from aisle.models.nn.journeys import FACTS, Comers, Journeys, Moments, Own, asked, own, spans
 from aisle.models.nn.losses import Loss, Sample
 from aisle.models.nn.rows import Rows
@@ -29,8 +29,6 @@ BUSY = 0.5
 LATEST = 8
 """Moments of each journey, the latest, at which own products are known, while they are at most ``MOST_PAIRS``."""
 MOST_PAIRS = 3_000_000
-CELLS = 16_000_000
-"""Scores held at once by the full softmax."""
 POOL = 50
 """Batches whose pieces are sorted by length together."""
 
@@ -222,7 +220,7 @@ def loss_of(net: BasketNet, step: Step, sold: Tensor, rules: Rules, generator: t
         pairs = Pairs(step.row[step.mine], local[step.mine], step.facts, listed[step.mine])
         listed = listed.index_put((step.mine,), net.again(h, vectors, pairs))
     if drawn is None or log_q is None:
-        return full_softmax(h, vectors, prior, step, listed)
+        return full_softmax(h, vectors, prior, step.cut, listed, Listed(step.row, step.product, step.weight))
     rivals = h @ vectors[place[drawn]].T + prior[:, place[drawn]][step.cut]
     return _sampled(rules.loss, rivals, drawn, log_q, step, listed, size)
 
@@ -246,32 +244,6 @@ def _sampled(loss: Loss, rivals: Tensor, drawn: Tensor, log_q: Tensor, step: Ste
     real = step.weight > 0
     sample = Sample(listed[real], step.row[real], step.weight[real], rivals, hit, size, log_q)
     return losses.SAMPLED[loss](sample)
-
-
-def full_softmax(h: Tensor, vectors: Tensor, prior: Tensor, step: Step, listed: Tensor, cells: int = CELLS) -> Tensor:
-    """Cross-entropy over all products, at most ``cells`` scores at a time: further blocks are computed twice instead.
-
-    ``listed`` (P,) scores of the step's pairs take the place of the explore scores there.
-    """
-    block = max(1, cells // len(vectors))
-    starts = range(0, len(h), block)
-    total = h.new_zeros(())
-    for start in starts:
-        low, high = torch.searchsorted(step.row, torch.tensor([start, start + block], device=h.device)).tolist()
-        some = slice(start, start + block)
-        inputs = (h[some], vectors, prior, step.cut[some], listed[low:high])
-        where = (step.row[low:high] - start, step.product[low:high], step.weight[low:high])
-        if len(starts) == 1:
-            total = total + _block(*inputs, *where)
-        else:
-            total = total + checkpoint(_block, *inputs, *where, use_reentrant=False)
-    return total
-
-
-def _block(*parts: Tensor) -> Tensor:
-    h, vectors, prior, cut, listed, row, product, weight = parts
-    scores = (h @ vectors.T + prior[cut]).index_put((row, product), listed)
-    return losses.softmax(scores, row, product, weight)
 
 
 def _narrow(bfloat16: bool, device: torch.device) -> AbstractContextManager[object]:
