@@ -60,9 +60,20 @@ def test_defaults_come_first_then_one_setting_at_a_time_beside_the_best() -> Non
 
 
 def test_points_come_once_and_rounds_end() -> None:
-    found = climbed(lambda s: 0.0)
+    found = climbed(lambda s: -(s["noise"] < 1.0) - s["shift"])
     assert found == [{"seed": 4}, {"seed": 4, "noise": 0.5}, {"seed": 4, "noise": 0.0}, {"seed": 4, "shift": 1}]
     assert climbed(lambda s: 0.0, "own") == [{}]
+
+
+def test_a_setting_that_changes_nothing_waits_for_the_next_round() -> None:
+    """A half-life where there are no dates must not use up the trials of settings that matter."""
+    found = climbed(lambda s: float(s["shift"]))
+    assert found == [
+        {"seed": 4},
+        {"seed": 4, "noise": 0.5},
+        {"seed": 4, "shift": 1},
+        {"seed": 4, "noise": 0.5, "shift": 1},
+    ]
 
 
 def test_the_best_setting_is_found(shop: Dataset, windows: tuple[Window, ...]) -> None:
