@@ -117,7 +117,7 @@ def recommend(
     return like(lists_at(recommender, ids, level, k, rules), customer_ids)
 
 
-def recommend_groups(
+def recommend_groups(  # noqa: PLR0913  (options by name, those of the command line)
     recommender: Recommender,
     by: str,
     customer_ids: Any = None,
@@ -126,18 +126,21 @@ def recommend_groups(
     level: str = PRODUCT,
     repeats: Repeats = "mixed",
     only_products: Sequence[str] | None = None,
+    variants: Variants = "one",
     shrinkage: float = SHRINKAGE,
 ) -> Any:
     """One list a group of customers, of products or of categories; ids limit whose lists count, None = everybody.
 
     ``by`` is a level of the customer tree (``group_1`` …), ``store``, ``channel``, ``segment``, an attribute, or
-    ``all``. Gives ``group, members, rank``, then ``product_id, share`` or ``category, share, products``. Groups with
-    few members are shrunk towards their sisters: ``shrinkage`` members with purchases weigh as much as those.
+    ``all``. Gives ``group, members, rank``, then ``product_id, share`` or ``category, share, products``. What is added
+    up are the lists of the members, with one variant of each product in a list or all of them, as in ``recommend``.
+    Groups with few members are shrunk towards their sisters: ``shrinkage`` members with purchases weigh as much as
+    those.
     """
     _check_k(k)
     vocab = recommender.dataset.customers.vocab
     ids = vocab.ids if customer_ids is None else pl.Series(_ids(customer_ids), dtype=pl.String)
-    rules = recommender.rules(repeats=repeats, only=_only(recommender, only_products))
+    rules = recommender.rules(repeats=repeats, only=_only(recommender, only_products), variants=variants)
     frame = group_lists(recommender, vocab.codes(ids), by, level, k, rules, shrinkage=shrinkage)
     return like(frame, customer_ids)
 

@@ -62,6 +62,21 @@ def test_the_list_and_the_table_need_no_data(tmp_path: Path, monkeypatch: pytest
     assert asked("--only", "gowalla", "--list").count("measured") == 1
 
 
+def test_cells_that_are_kept_though_more_is_asked_for_are_told_in_a_line(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AISLE_DATA", str(folder))
+    monkeypatch.chdir(tmp_path)
+    cells = ("--only", "gowalla,s3rec_beauty", "--models", "popularity", "--quiet")
+    small = ("--trials", "8", "--budget-seconds", "300", "--customers", "2500")
+    assert "kept" not in asked(*cells, *small)
+    assert "kept" not in asked(*cells, *small)
+    said = "measured with 8 settings / 300 s / 2,500 customers"
+    assert f"kept: 2 cells {said}; --force to measure again\n0 cells written" in asked(*cells)
+    assert asked(*cells, "--list").count(said) == 2
+    assert "2 cells written" in asked(*cells, "--force")
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [

@@ -170,6 +170,8 @@ def test_from_files_to_lists_with_a_circle_and_a_lost_master() -> None:
     assert set("def") < set(lists["product_id"])
     assert set(aisle.recommend(best, ["c1"], k=7, variants="all")["product_id"]) == set("abcdefg")
     assert len(aisle.recommend_groups(best, "all", ["c1"], k=7)) < 7
+    alone = aisle.recommend_groups(best, "all", ["c1"], k=7, variants="all")  # a group of one is that customer
+    assert alone["product_id"].to_list() == aisle.recommend(best, ["c1"], k=7, variants="all")["product_id"].to_list()
     new = aisle.recommend_new(best, pl.DataFrame({"customer_id": ["n"], "product_id": ["a"]}), k=7).lists
     assert len(set(new["product_id"]) & set("abcg")) == 1
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -94,6 +95,8 @@ def _measured(order: Order, quiet: bool) -> int:
     """Run an order and say what became of it; gives the number of failures."""
     from aisle.jobs.bench.run import bench_accuracy
 
+    for what, count in Counter(order.kept().values()).items():
+        typer.echo(f"kept: {count} {'cell' if count == 1 else 'cells'} measured with {what}; --force to measure again")
     done = bench_accuracy(order, progress(quiet))
     typer.echo(f"{len(done.written)} cells written to {order.results}, {len(order.cells())} asked for")
     for cell, why in done.failed.items():
@@ -116,7 +119,8 @@ def _show_cells(order: Order) -> None:
     from rich.table import Table
 
     frame = Table("protocol", "model", "seed", "state", title="Cells")
-    missing = order.missing()
+    missing, kept = order.missing(), order.kept()
     for cell in order.cells():
-        frame.add_row(cell.protocol, cell.recipe, str(cell.seed), "missing" if cell in missing else "measured")
+        state = f"measured with {kept[cell]}" if cell in kept else "measured"
+        frame.add_row(cell.protocol, cell.recipe, str(cell.seed), "missing" if cell in missing else state)
     show(frame)

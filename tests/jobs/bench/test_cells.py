@@ -120,6 +120,29 @@ def test_only_what_is_missing_runs(order: Order, fits: list[str]) -> None:
     assert len(fits) == 6
 
 
+def test_a_cell_measured_with_less_is_kept_and_named(shop: Order) -> None:
+    one = replace(shop, models=("C", "popularity"), without=("item_knn",), budget=replace(FEW, cpu_seconds=0.5))
+    bench_accuracy(one)
+    single, joined = one.cells()[1], one.cells()[0]
+    assert one.kept() == {}
+    assert replace(one, budget=replace(FEW, settings=2, cpu_seconds=0.4), without=("item_knn", "ease")).kept() == {}
+    said = "3 settings / 0.5 s / 1,000 customers"
+    assert replace(one, budget=replace(one.budget, settings=4)).kept() == {single: said, joined: said}
+    assert replace(one, budget=replace(one.budget, cpu_seconds=1.0)).kept() == {single: said, joined: said}
+    more = replace(one, budget=replace(one.budget, customers=1_001))
+    assert more.kept() == {single: said, joined: said}
+    assert replace(one, without=()).kept() == {joined: f"{said}, without item_knn"}
+    assert more.missing() == ()
+    assert replace(more, force=True).kept() == {}
+    assert replace(more, models=("ease",)).kept() == {}  # not there
+
+
+def test_fixed_settings_are_no_smaller_budget(order: Order) -> None:
+    one = replace(order, models=("popularity:published",))
+    bench_accuracy(one)
+    assert replace(one, budget=replace(FEW, settings=99)).kept() == {}
+
+
 def test_a_cell_without_a_figure_of_the_protocol_is_missing(order: Order) -> None:
     one = replace(order, models=("popularity:published",))
     bench_accuracy(one)
@@ -206,6 +229,58 @@ def test_a_finished_part_of_another_line_up_does_not_count(
     bench_accuracy(one)
     parts = read_json(order.results / "tafeng" / "S-s0.json")["parts"]
     assert [part["left_out"] for part in parts.values()] == [{}, {}, {}]
+
+
+def test_a_finished_part_outlives_a_commit_that_touches_none_of_its_code(
+    order: Order, stopped: Callable[[Order], None], fits: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one = replace(order, models=("popularity:published",))
+    stopped(one)
+    fits.clear()
+    monkeypatch.setattr(run, "commit", lambda: "other")
+    bench_accuracy(one)
+    assert len(fits) == 2  # the second and the third part
+
+
+@pytest.mark.parametrize(
+    ("module", "again"),
+    [
+        ("aisle.models.popularity", True),
+        ("aisle.jobs.bench.protocols.tafeng", True),
+        ("aisle.jobs.bench.measure", True),
+        ("aisle.evaluate.tune", True),
+        ("aisle.models.ease", False),
+        ("aisle.jobs.bench.protocols.gowalla", False),
+        ("aisle.jobs.bench.table", False),
+    ],
+)
+def test_a_finished_part_follows_the_code_it_comes_from(
+    module: str,
+    again: bool,
+    order: Order,
+    stopped: Callable[[Order], None],
+    fits: list[str],
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+) -> None:
+    one = replace(order, models=("popularity:published",))
+    stopped(one)
+    fits.clear()
+    real = search._spec
+
+    def edited(name: str) -> Any:
+        spec = real(name)
+        if name == module:
+            assert spec is not None
+            assert spec.origin is not None
+            changed = tmp_path / "changed.py"
+            changed.write_text(Path(spec.origin).read_text(encoding="utf-8") + "# edited", encoding="utf-8")
+            spec.origin = str(changed)
+        return spec
+
+    monkeypatch.setattr(search, "_spec", edited)
+    bench_accuracy(one)
+    assert len(fits) == (3 if again else 2)
 
 
 def test_trials_are_run_again_when_the_code_of_the_model_changes(

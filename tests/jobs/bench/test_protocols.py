@@ -14,6 +14,7 @@ from aisle.jobs.bench.measure import answers
 from aisle.jobs.bench.protocols import PROTOCOLS, chosen, protocol
 from aisle.jobs.bench.split import Split
 from aisle.models import create
+from aisle.types import DAY
 from tests.jobs.bench import stand_ins
 
 
@@ -248,3 +249,23 @@ def test_hidden_customers_are_asked_with_an_empty_history(name: str, folder: Pat
     if name.endswith("movielens"):
         assert len(split.customers) == round(0.15 * known)
         assert split.wanted[split.customers].sum() == data.counts[split.customers].sign().sum()
+
+
+@pytest.mark.parametrize("kind", ["products", "customers"])
+@pytest.mark.parametrize("shop", ["sort_of_real", "movielens"])
+def test_the_draw_inside_hides_others_from_what_is_left(kind: str, shop: str, folder: Path) -> None:
+    now = protocol(f"cold_{kind}_{shop}")
+    split = now.split(now.load(folder), "1")
+    assert split.inner is not None
+    inner = split.inner()
+    for one in (split, inner):
+        assert len(one.customers)
+    if kind == "products":
+        assert split.candidates is not None
+        assert inner.candidates is not None
+        assert not (split.candidates & inner.candidates).any()
+        assert not split.candidates[inner.data.all_events.product].any()
+    else:
+        assert not np.isin(split.customers, inner.customers).any()
+        assert not np.isin(inner.data.all_events.customer, [*split.customers, *inner.customers]).any()
+    assert split.data.as_of - inner.data.as_of == (28 * DAY if shop == "sort_of_real" else 0)

@@ -32,7 +32,7 @@ def cell(recipe: str, seed: int, figures: dict[str, tuple[float, float, float]])
         "search_cpu_seconds": 2.0,
         "peak_mb": 900.0,
         "machine": {"cpu": "a chip", "threads": "1"},
-        "budget": {"settings": 3, "cpu_seconds": 9.0},
+        "budget": {"settings": 3, "cpu_seconds": 9.0, "customers": 2_500},
         "commit": "abc",
     }
 
@@ -56,7 +56,7 @@ def test_a_match_is_relative(tmp_path: Path) -> None:
         write_json(tmp_path / "gowalla" / "graph_filter-published-s0.json", cell("graph_filter:published", 0, figures))
         return verdicts(protocol("gowalla"), tmp_path)[0].said
 
-    assert said(0.1850) == "matches, +0.0% at most off"
+    assert said(0.1850) == "matches (largest difference 0.0%)"
     assert said(0.1842).startswith("matches")
     assert said(0.1830).startswith("**below**")
     assert said(0.1870).startswith("above")
@@ -104,11 +104,61 @@ def test_a_bar_over_the_best_of_a_kind_is_met_once_all_were_run(tmp_path: Path) 
     assert said() == "not compared with `ease` yet"
 
 
-def test_a_row_says_what_was_left_out(tmp_path: Path) -> None:
+def test_what_was_left_out_is_told_with_the_reason(tmp_path: Path) -> None:
     found = cell("S", 0, {"recall@20": (0.1, 0.0, 0.2), "ndcg@20": (0.1, 0.0, 0.2)})
-    found["parts"]["all"]["left_out"] = {"slim": "left out on request"}
+    why = {"slim": "left out on request", "ials": "too dear", "ease": "left out on request"}
+    found["parts"]["all"]["left_out"] = why
     write_json(tmp_path / "gowalla" / "S-s0.json", found)
-    assert "| `S` = ease, without slim | 0.1000" in tables(tmp_path)
+    text = tables(tmp_path)
+    assert "| `S` = ease, 3 models left out | 0.1000" in text
+    assert "- Not tried by `S`: slim, ease (left out on request); ials (too dear).\n" in text
+
+
+def test_each_budget_is_told_with_the_rows_that_had_it(tmp_path: Path) -> None:
+    figures = {"recall@20": (0.1, 0.0, 0.2), "ndcg@20": (0.1, 0.0, 0.2)}
+    larger = {"settings": 1, "cpu_seconds": 90.0, "customers": 50_000}
+    for name, budget in (("S", larger), ("ease", None), ("slim", None), ("ease:published", larger)):
+        found = cell(name, 0, figures)
+        found["budget"] = budget or found["budget"]
+        found["parts"]["all"]["trials"] = [] if name.endswith("published") else [{"ndcg@20": 0.1}]
+        write_json(tmp_path / "gowalla" / f"{name.replace(':', '-')}-s0.json", found)
+    text = tables(tmp_path)
+    assert "- Asked: 7 customers. Learned from 99 lines; may be listed: 9 of 10 products.\n" in text
+    given = "CPU s a model, judged by at most"
+    assert f"- Search for `S`: at most 1 setting and 90 {given} 50,000 customers.\n" in text
+    assert f"- Search for `ease`, `slim`: at most 3 settings and 9 {given} 2,500 customers.\n" in text
+    assert text.count("- Search for") == 2  # fixed settings cost none
+    assert "| `slim` | 0.1000 (0.0000 to 0.2000) | 0.1000 (0.0000 to 0.2000) | 1 trial on ndcg@20 |" in text
+    assert "- Ran on a chip, 1 thread; commit abc." in text
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "met", "said"),
+    [
+        (0.001, 0.02, True, "met: above"),
+        (-0.05, 0.02, True, "met: level (\N{MINUS SIGN}25.0% to +10.0% of the rival)"),
+        (-0.05, 0.0, True, "met: level (\N{MINUS SIGN}25.0% to 0.0% of the rival)"),
+        (-0.05, -0.01, False, "**not met**"),
+    ],
+)
+def test_level_is_told_with_the_width_of_the_difference(
+    low: float, high: float, met: bool, said: str, tmp_path: Path
+) -> None:
+    now = protocol("cold_products_sort_of_real")
+    for recipe, mean in (("S", 0.21), ("tree_shares:plain", 0.2)):
+        found = cell(recipe, 0, {name: (mean, 0.1, 0.3) for name in now.metrics})
+        write_json(tmp_path / now.name / f"{recipe.replace(':', '-')}-s0.json", found)
+    entry: dict[str, Any] = {"label": now.beats[0].label, "recipe": "S", "rival": "tree_shares:plain"}
+    entry |= {
+        "metric": "ndcg@10",
+        "factor": 1.0,
+        "ours": 0.21,
+        "theirs": 0.2,
+        "seeds": {"S": [0], "tree_shares:plain": [0]},
+    }
+    entry |= {"difference": {"mean": 0.01, "low": low, "high": high}, "met": met}
+    write_json(tmp_path / now.name / "versus.json", [entry])
+    assert [one.said for one in verdicts(now, tmp_path)] == [said]
 
 
 def test_seeds_are_averaged(tmp_path: Path) -> None:

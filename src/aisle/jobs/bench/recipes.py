@@ -17,6 +17,7 @@ from aisle.config import RunConfig
 from aisle.errors import ResourceError, UsageError
 from aisle.evaluate.tune import REFERENCE, Selection, Trial
 from aisle.jobs.bench.search import Search, Tell
+from aisle.jobs.bench.spent import ON_REQUEST
 from aisle.jobs.bench.split import Protocol, Settings, Split
 from aisle.jobs.line_up import line_up
 from aisle.models import MODELS, create, model_class
@@ -83,8 +84,16 @@ def candidates(protocol: Protocol, split: Split, *, joined: bool) -> tuple[tuple
     asked = tuple(name for name in protocol.models if name in MODELS)
     found = line_up(split.data, RunConfig(budget="full", models=asked))
     names = [n for n in found.names if n not in REFERENCE and (joined or not model_class(n).joins)]
-    left_out = found.left_out | {n: "left out on request" for n in names if n in protocol.without}
+    left_out = found.left_out | {n: ON_REQUEST for n in names if n in protocol.without}
     return tuple(n for n in names if n not in protocol.without), left_out
+
+
+def tried(protocol: Protocol, recipe: str, split: Split) -> tuple[str, ...]:
+    """The models that a recipe may fit on a split; one that joins others, asked for alone, chooses among all."""
+    name, _ = parse(recipe)
+    if name in (SINGLE, CHAMPION):
+        return candidates(protocol, split, joined=name == CHAMPION)[0]
+    return (name, *MODELS) if model_class(name).joins else (name,)
 
 
 def whole(name: str, settings: Settings) -> Settings:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -15,12 +15,14 @@ from aisle.errors import AisleError, DataError, UsageError
 from aisle.evaluate.meter import Meter
 from aisle.evaluate.tune import BUDGETS, Budget
 from aisle.files import Receipts, fingerprint, write_json
+from aisle.jobs.bench import recipes
 from aisle.jobs.bench.cells import VERSUS, Cell, Json, Values, read_json
 from aisle.jobs.bench.machine import commit, machine
 from aisle.jobs.bench.measure import answers, means
-from aisle.jobs.bench.protocols import chosen, protocol
-from aisle.jobs.bench.recipes import PLAIN, PUBLISHED, Choice, choose, metric_of, parse, whole
-from aisle.jobs.bench.search import Search, Tell, trial_row
+from aisle.jobs.bench.protocols import chosen, module_of, protocol
+from aisle.jobs.bench.recipes import PLAIN, PUBLISHED, Choice, choose, metric_of, parse, tried, whole
+from aisle.jobs.bench.search import PARTS, Search, Tell, model_module, source_of, trial_row
+from aisle.jobs.bench.spent import less
 from aisle.jobs.bench.split import Protocol, Settings, Split
 from aisle.jobs.bench.versus import versus
 from aisle.models import MODELS, create, model_class
@@ -31,6 +33,8 @@ RESULTS = Path("benchmarks/results/accuracy")
 CACHE = Path(".bench")
 COMPARISONS = "comparisons"
 """Stands for a recipe where those of a protocol failed."""
+CODE = (*PARTS, "aisle.jobs", "aisle.evaluate")
+"""Packages whose code may change the figures of a part."""
 NEAR = 0.01
 """Relative difference of a model that is fitted again, on another machine perhaps."""
 
@@ -69,12 +73,22 @@ class Order:
         )
 
     def missing(self) -> tuple[Cell, ...]:
-        """Those to be run: not there, or from before a figure was asked for."""
-        return tuple(cell for cell in self.cells() if self.force or not self._whole(cell))
+        """Those to be run: not there, or from before a figure was asked for.
 
-    def _whole(self, cell: Cell) -> bool:
+        A cell that was measured with less counts as there: ``kept`` names those.
+        """
+        return tuple(cell for cell in self.cells() if self.force or self._whole(cell) is None)
+
+    def kept(self) -> dict[Cell, str]:
+        """Cells that are not run though they were measured with less than this order, and with what."""
+        there = {} if self.force else {cell: self._whole(cell) for cell in self.cells()}
+        said = {cell: less(found, self.budget, self.without) for cell, found in there.items() if found}
+        return {cell: what for cell, what in said.items() if what}
+
+    def _whole(self, cell: Cell) -> Json | None:
+        """What was measured, where that is every figure of the protocol."""
         found = cell.read(self.results)
-        return found is not None and set(protocol(cell.protocol).metrics) <= set(found["figures"])
+        return found if found is not None and set(protocol(cell.protocol).metrics) <= set(found["figures"]) else None
 
 
 @dataclass(frozen=True)
@@ -210,14 +224,13 @@ class _Bench:
 
     def _part(self, cell: Cell, part: str, tell: Tell) -> Json:
         receipts = Receipts(self.order.cache / "parts")
-        budget = self.order.budget
-        without = sorted(self.protocol.without)
-        key = [cell.protocol, cell.recipe, cell.seed, part, fingerprint(repr(budget)), without, commit()]
+        start = time.monotonic()
+        split = self.source(part)
+        names, budget = tried(self.protocol, cell.recipe, split), fingerprint(repr(self.order.budget))
+        key = [cell.protocol, cell.recipe, cell.seed, part, split.sizes(), budget, names, _code(cell, names)]
         known = receipts.get(key)
         if known is not None and not self.order.force and self._kept(cell, part, known):
             return known
-        start = time.monotonic()
-        split = self.source(part)
         choice, inner = self._choice(cell, part, split, tell)
         columns, asked, cost = self._fitted(cell, split, choice.model, choice.settings)
         cell.keep(self.order.cache, part, asked.customers, columns)
@@ -273,6 +286,11 @@ class _Bench:
             fitted = create(model, **settings).fit(split.data)
             columns = answers(fitted, split, self.protocol.metrics)
         return columns, split, meter
+
+
+def _code(cell: Cell, names: Sequence[str]) -> str:
+    """A hash of the source that the figures of a cell come from: reading, split, choice, measure, and these models."""
+    return source_of([module_of(cell.protocol), recipes.__name__, *map(model_module, names)], CODE)
 
 
 def _telling(tick: Tick) -> Tell:

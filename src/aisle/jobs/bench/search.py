@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ast
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from importlib.machinery import ModuleSpec
@@ -92,8 +92,18 @@ def trial_row(trial: Trial, metric: str) -> dict[str, Any]:
 
 def code_of(name: str) -> str:
     """A hash of the source of a model and of the models, features and kernels it is made from."""
+    return source_of([model_module(name)], PARTS)
+
+
+def model_module(name: str) -> str:
+    """The module of a model."""
+    return MODELS[name].split(":")[0]
+
+
+def source_of(modules: Iterable[str], inside: tuple[str, ...]) -> str:
+    """A hash of the source of modules and of all they import from the packages ``inside``."""
     found: dict[str, str] = {}
-    waiting = [MODELS[name].split(":")[0]]
+    waiting = list(modules)
     while waiting:
         module = waiting.pop()
         spec = _spec(module) if module not in found else None
@@ -102,7 +112,7 @@ def code_of(name: str) -> str:
         text = Path(spec.origin).read_text(encoding="utf-8")
         found[module] = hashlib.sha256(text.encode()).hexdigest()
         for node in ast.walk(ast.parse(text)):
-            if isinstance(node, ast.ImportFrom) and node.module and node.module.startswith(PARTS):
+            if isinstance(node, ast.ImportFrom) and node.module and node.module.startswith(inside):
                 names = [node.module, *(f"{node.module}.{one.name}" for one in node.names)]  # may be modules as well
                 waiting += [one for one in names if one not in SHARED]
     return fingerprint(found)

@@ -9,6 +9,7 @@ from aisle.errors import UsageError
 from aisle.files import write_text
 from aisle.jobs.bench.cells import ATTEMPTS, VERSUS, Cell, Json, cells_of, read_json
 from aisle.jobs.bench.protocols import PROTOCOLS, protocol
+from aisle.jobs.bench.spent import left_out, searched
 from aisle.jobs.bench.split import Beat, Match, Protocol
 from aisle.jobs.bench.versus import question, rivals_missing
 
@@ -65,17 +66,16 @@ def _match(match: Match, cells: dict[Cell, Json]) -> Verdict:
     asked = f"{_list(match.figures)} ± {match.within:.1%}"
     figures = _figures(cells, match.recipe)
     if figures is None or not match.figures.keys() <= figures.keys():
-        return Verdict(f"match {match.label}", asked, "", f"not run (`{match.recipe}`)")
+        return Verdict(f"match: {match.label}", asked, "", f"not run (`{match.recipe}`)")
     got = {name: figures[name]["mean"] for name in match.figures}
     off = max((abs(got[name] / said - 1), got[name] / said - 1) for name, said in match.figures.items())[1]
     said = "matches" if abs(off) <= match.within else "above" if off > 0 else "**below**"
-    return Verdict(
-        f"match {match.label}", asked, f"{_list(got)} `{match.recipe}`", f"{said}, {_percent(off)} at most off"
-    )
+    said += f" (largest difference {_percent(off)})"
+    return Verdict(f"match: {match.label}", asked, f"{_list(got)} `{match.recipe}`", said)
 
 
 def _beat(beat: Beat, now: Protocol, cells: dict[Cell, Json], against: list[Json]) -> Verdict:
-    bar = f"{'level with' if beat.level else 'beat'}: {beat.label}"
+    bar = f"{'level' if beat.level else 'beat'}: {beat.label}"
     asked = f"{beat.metric} {_asked(beat)}"
     figures = _figures(cells, beat.recipe)
     if figures is None or beat.metric not in figures:
@@ -109,16 +109,27 @@ def _rivalry(beat: Beat, now: Protocol, cells: dict[Cell, Json], against: list[J
     missing = rivals_missing(beat, now, cells)
     if one["met"] and missing:
         return shown, f"met so far; not run: {', '.join(f'`{name}`' for name in missing)}"
-    return shown, "met" if one["met"] else "**not met**"
+    return shown, _met(beat, one) if one["met"] else "**not met**"
+
+
+def _met(beat: Beat, one: Json) -> str:
+    """How a bar over a rival was met; of no more than level the interval is told, for few customers make it wide."""
+    low, high, size = one["difference"]["low"], one["difference"]["high"], beat.factor * one["theirs"]
+    if not beat.level:
+        return "met"
+    if low > 0:
+        return "met: above"
+    return f"met: level ({_percent(low / size)} to {_percent(high / size)} of the rival)" if size else "met: level"
 
 
 def _asked(beat: Beat) -> str:
     if beat.beyond is not None:
-        return f"beyond {_score(beat.beyond)}, whole interval"
+        return f"above {_score(beat.beyond)}, beyond chance"
     if beat.least is not None:
         return f"≥ {_score(beat.least)}"
     times = f"{beat.factor:g} × " if beat.factor != 1 else ""
-    return f"{'not below' if beat.level else 'above'} {times}{beat.rival}, {'' if beat.level else 'whole '}interval"
+    how = ("not below", "up to chance") if beat.level else ("above", "beyond chance")
+    return f"{how[0]} {times}{beat.rival}, {how[1]}"
 
 
 def _summary(known: list[Protocol], results: Path) -> str:
@@ -151,35 +162,64 @@ def _section(now: Protocol, results: Path) -> str:
 
 def _row(now: Protocol, cell: Cell, found: Json) -> str:
     figures = [_interval(found["figures"][name]) if name in found["figures"] else "–" for name in now.metrics]
-    models = ", ".join(found["models"])
+    models = " or ".join(found["models"])  # a part has one
     label = f"`{cell.recipe}`" + (f" = {models}" if cell.recipe in ("S", "C") else "")
     label += f", seed {cell.seed}" if cell.seed else ""
-    left_out = dict.fromkeys(name for record in found["parts"].values() for name in record.get("left_out", ()))
-    label += f", without {', '.join(left_out)}" if left_out else ""
+    label += f", {_some(missed, 'model')} left out" if (missed := len(left_out(found))) else ""
     tried = sum(len(record["trials"]) for record in found["parts"].values())
-    how = f"{tried} trials on {found['tuned_on']}" if tried else "fixed settings"
+    how = f"{_some(tried, 'trial')} on {found['tuned_on']}" if tried else "fixed settings"
     seconds = f"{found['cpu_seconds']:.0f}, {found['search_cpu_seconds']:.0f}"
     return f"| {label} | {' | '.join(figures)} | {how} | {seconds} | {found['peak_mb'] / 1000:.1f} GB |"
 
 
 def _footnote(now: Protocol, cells: dict[Cell, Json]) -> str:
+    """Who was asked, what each search was given, who was left out, and where it ran, a line each."""
     one = next(iter(cells.values()))
     sizes = next(iter(one["parts"].values()))["sizes"]
+    several = len(now.parts) > 1
+    listed = f"all {sizes['products']:,} products"
+    if sizes["candidates"] < sizes["products"]:
+        listed = f"{sizes['candidates']:,} of {sizes['products']:,} products"
+    lines = [
+        f"Asked: {one['customers']:,} customers{f' in {len(now.parts)} parts' if several else ''}. "
+        f"{'In the first part: l' if several else 'L'}earned from {sizes['lines']:,} lines; may be listed: {listed}."
+    ]
+    for what, names in _grouped({cell: _budget(c) for cell, c in cells.items() if searched(c)}).items():
+        lines.append(f"Search for {names}{', in each part' if several else ''}: {what}.")
+    missed = {cell: left_out(c) for cell, c in cells.items()}
+    for what, names in _grouped({cell: _left_out(found) for cell, found in missed.items() if found}).items():
+        lines.append(f"Not tried by {names}: {what}.")
     machines = sorted({_machine(c["machine"]) for c in cells.values()})
-    budgets = sorted(
-        {f"{c['budget']['settings']} settings and {c['budget']['cpu_seconds']:g} CPU s a model" for c in cells.values()}
-    )
     commits = sorted({c["commit"] for c in cells.values()})
-    parts = f" in {len(now.parts)} parts" if len(now.parts) > 1 else ""
+    lines.append(f"Ran on {'; '.join(machines)}; {'commits' if len(commits) > 1 else 'commit'} {', '.join(commits)}.")
+    return "\n".join(f"- {line}" for line in lines)
+
+
+def _grouped(said: dict[Cell, str]) -> dict[str, str]:
+    """What is said of cells -> the recipes of which it is said."""
+    names: dict[str, dict[str, None]] = {}
+    for cell, what in said.items():
+        names.setdefault(what, {})[f"`{cell.recipe}`"] = None
+    return {what: ", ".join(found) for what, found in sorted(names.items())}
+
+
+def _budget(found: Json) -> str:
+    given = found["budget"]
     return (
-        f"{one['customers']:,} customers asked{parts}, {sizes['products']:,} products, {sizes['candidates']:,} of them "
-        f"candidates, {sizes['lines']:,} lines to learn from. Search of at most {'; '.join(budgets)}. "
-        f"{'; '.join(machines)}; commit {', '.join(commits)}."
+        f"at most {_some(given['settings'], 'setting')} and {given['cpu_seconds']:g} CPU s a model, "
+        f"judged by at most {given['customers']:,} customers"
     )
+
+
+def _left_out(why: dict[str, str]) -> str:
+    """Names by reason."""
+    names = {reason: [name for name, said in why.items() if said == reason] for reason in dict.fromkeys(why.values())}
+    return "; ".join(f"{', '.join(some)} ({reason})" for reason, some in names.items())
 
 
 def _machine(machine: Json) -> str:
-    return ", ".join([machine["cpu"], f"threads {machine['threads']}", *([machine["gpu"]] if "gpu" in machine else [])])
+    threads = "1 thread" if machine["threads"] == "1" else f"{machine['threads']} threads"
+    return ", ".join([machine["cpu"], threads, *([machine["gpu"]] if "gpu" in machine else [])])
 
 
 def _place(now: Protocol, recipe: str) -> int:
@@ -219,8 +259,17 @@ def _score(value: float | None) -> str:
 
 
 def _signed(value: float | None) -> str:
-    return "–" if value is None else f"{value:+.4f}".replace("-", MINUS)
+    return "–" if value is None else _with_sign(f"{value:+.4f}")
 
 
 def _percent(value: float) -> str:
-    return f"{value:+.1%}".replace("-", MINUS)
+    return _with_sign(f"{value:+.1%}")
+
+
+def _with_sign(text: str) -> str:
+    """A true minus; what is rounded to nothing has no sign."""
+    return text.replace("-", MINUS) if any(digit in text for digit in "123456789") else text[1:]
+
+
+def _some(count: int, what: str) -> str:
+    return f"{count} {what}{'' if count == 1 else 's'}"

@@ -14,10 +14,9 @@ import polars as pl
 from sklearn.feature_extraction.text import HashingVectorizer, TfidfTransformer
 from sklearn.utils.extmath import randomized_svd
 
+from aisle.features.content import HASHED, LETTERS
 from aisle.types import Bools, Floats
 
-GRAMS = (3, 5)
-BUCKETS = 2**16
 MOST_WIDE = 64
 """Numbers a text at most."""
 Texts: TypeAlias = Sequence[str]
@@ -43,7 +42,7 @@ def text_vectors(names: pl.Series | None, seen: Bools, kind: str, seed: int) -> 
 
 def ngram_vectors(texts: Texts, seen: Bools, seed: int) -> Floats:
     """(N, K) coordinates along the leading directions of the texts that are ``seen``."""
-    grams = HashingVectorizer(analyzer="char_wb", ngram_range=GRAMS, n_features=BUCKETS, alternate_sign=False)
+    grams = HashingVectorizer(analyzer="char_wb", ngram_range=LETTERS, n_features=HASHED, alternate_sign=False)
     counts = grams.transform(texts)
     weigh = TfidfTransformer(sublinear_tf=True).fit(counts[seen])
     weighed = weigh.transform(counts)

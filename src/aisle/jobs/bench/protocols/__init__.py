@@ -27,10 +27,14 @@ PROTOCOLS: dict[str, str] = {
 
 def protocol(name: str) -> Protocol:
     """The protocol of a name."""
-    module, said = PROTOCOLS[name].split(":")
-    found = getattr(import_module(f"{__name__}.{module}"), said)
+    found = getattr(import_module(module_of(name)), PROTOCOLS[name].split(":")[1])
     assert isinstance(found, Protocol)
     return found
+
+
+def module_of(name: str) -> str:
+    """The module of a protocol."""
+    return f"{__name__}.{PROTOCOLS[name].split(':')[0]}"
 
 
 def chosen(names: tuple[str, ...]) -> tuple[str, ...]:

@@ -5,8 +5,7 @@ They are asked with an empty history; attributes and groups stay. Products known
 * Sort-of-Real: truth are their purchases in the last four weeks; their lines before are gone.
 * MovieLens-1M (no dates): truth are all their films; everybody else is learned from.
 
-Inside, to tune on: the same with other customers, hidden from what is left; with dates in the window before. A customer
-asked in several draws counts once in the pooled intervals.
+Inside, to tune on: the same with other customers. What is hidden from what is in ``cold.py``.
 """
 
 from __future__ import annotations
@@ -14,12 +13,11 @@ from __future__ import annotations
 import numpy as np
 
 from aisle.data.dataset import Dataset
-from aisle.data.split import Window, truth
 from aisle.jobs.bench.protocols import movielens_1m, sort_of_real
-from aisle.jobs.bench.protocols.cold_products import DRAWS, INNER
+from aisle.jobs.bench.protocols.cold import DRAWS, draws
 from aisle.jobs.bench.protocols.read import without
 from aisle.jobs.bench.split import Beat, Protocol, Split
-from aisle.types import DAY, Bools, Codes, Sparse
+from aisle.types import Bools, Codes, Sparse
 
 SHARE = 0.15
 MODELS = (
@@ -37,31 +35,11 @@ def draw(data: Dataset, seed: int) -> Bools:
     return hidden
 
 
-def split_dated(data: Dataset, part: str) -> Split:
-    """A draw of a shop with dates: the last four weeks."""
-    return _dated(data, data.end, int(part), inside=True)
-
-
-def split_undated(data: Dataset, part: str) -> Split:
-    """A draw of data without dates: everything hidden."""
-    return _undated(data, int(part), inside=True)
-
-
-def _dated(data: Dataset, end: int, seed: int, inside: bool = False) -> Split:
-    cut = end - sort_of_real.DAYS * DAY
-    hidden = draw(data.before(cut), seed)
-    wanted = truth(data, Window(cut, end)).bought
-    left = without(data, _lines(data, hidden)).before(cut)
-    inner = (lambda: _dated(left, cut, seed + INNER)) if inside else None
-    return Split(left, wanted, _asked(wanted, hidden), repeats=True, candidates=left.known, inner=inner)
-
-
-def _undated(data: Dataset, seed: int, inside: bool = False) -> Split:
-    hidden = draw(data, seed)
-    left = without(data, _lines(data, hidden))
-    wanted: Sparse = data.counts.sign().tocsr()
-    inner = (lambda: _undated(left, seed + INNER)) if inside else None
-    return Split(left, wanted, _asked(wanted, hidden), repeats=True, candidates=left.known, inner=inner)
+def hide(past: Dataset, bought: Sparse, seed: int) -> Split:
+    """The split of a draw: its customers have no history, and alone are asked."""
+    hidden = draw(past, seed)
+    left = without(past, _lines(past, hidden))
+    return Split(left, bought, _asked(bought, hidden), repeats=True, candidates=left.known)
 
 
 def _lines(data: Dataset, hidden: Bools) -> Bools:
@@ -79,7 +57,7 @@ SORT_OF_REAL = Protocol(
     name="cold_customers_sort_of_real",
     title="Cold customers, Sort-of-Real",
     load=sort_of_real.load,
-    split=split_dated,
+    split=draws(hide, sort_of_real.DAYS),
     parts=DRAWS,
     metrics=("ndcg@10", "recall@10"),
     tuned_on="ndcg@10",
@@ -101,7 +79,7 @@ MOVIELENS = Protocol(
     name="cold_customers_movielens",
     title="Cold customers, MovieLens-1M",
     load=movielens_1m.load,
-    split=split_undated,
+    split=draws(hide),
     parts=DRAWS,
     metrics=("ndcg@10", "recall@10"),
     tuned_on="ndcg@10",

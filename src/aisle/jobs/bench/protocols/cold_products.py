@@ -6,8 +6,7 @@ customers who bought one of them. What is left to know of them: place in the tre
 * Sort-of-Real: truth are purchases in the last four weeks; all lines of the hidden products are gone.
 * MovieLens-1M (no dates): truth are all hidden films of a customer; what is left of the histories is learned from.
 
-Inside, to tune on: the same with other products, hidden from what is left; with dates in the window before. A customer
-asked in several draws counts once in the pooled intervals.
+Inside, to tune on: the same with other products. What is hidden from what is in ``cold.py``.
 """
 
 from __future__ import annotations
@@ -17,16 +16,13 @@ from dataclasses import replace
 import numpy as np
 
 from aisle.data.dataset import Dataset
-from aisle.data.split import Window, truth
 from aisle.jobs.bench.protocols import movielens_1m, sort_of_real
+from aisle.jobs.bench.protocols.cold import DRAWS, draws
 from aisle.jobs.bench.protocols.read import without
 from aisle.jobs.bench.split import Beat, Protocol, Split
-from aisle.types import DAY, Bools, Codes, Sparse
+from aisle.types import Bools, Codes, Sparse
 
 SHARE, TOP = 0.10, 0.02
-INNER = 1_000
-"""Added to the seed of a draw for the one inside it."""
-DRAWS = ("0", "1", "2", "3", "4")
 MODELS = ("popularity", "tree_shares", "hybrid_factorization", "basket_transformer", "content_knn")
 """The line-up: models that know more of a product than its sales."""
 
@@ -43,32 +39,13 @@ def draw(data: Dataset, seed: int) -> Bools:
     return hidden
 
 
-def split_dated(data: Dataset, part: str) -> Split:
-    """A draw of a shop with dates: the last four weeks."""
-    return _dated(data, data.end, int(part), inside=True)
-
-
-def split_undated(data: Dataset, part: str) -> Split:
-    """A draw of data without dates: everything hidden."""
-    return _undated(data, int(part), inside=True)
-
-
-def _dated(data: Dataset, end: int, seed: int, inside: bool = False) -> Split:
-    cut = end - sort_of_real.DAYS * DAY
-    hidden = draw(data.before(cut), seed)
-    wanted = _of(truth(data, Window(cut, end)).bought, hidden)
-    left = without(data, hidden[data.all_events.product])
-    inner = (lambda: _dated(left, cut, seed + INNER)) if inside else None
-    past = replace(left.before(cut), end=cut)  # so that products never sold are known, as in a run of that day
-    return Split(past, wanted, _some(wanted), repeats=True, candidates=hidden, inner=inner)
-
-
-def _undated(data: Dataset, seed: int, inside: bool = False) -> Split:
-    hidden = draw(data, seed)
-    wanted = _of(data.counts.sign().tocsr(), hidden)
-    left = without(data, hidden[data.all_events.product])
-    inner = (lambda: _undated(left, seed + INNER)) if inside else None
-    return Split(left, wanted, _some(wanted), repeats=True, candidates=hidden, inner=inner)
+def hide(past: Dataset, bought: Sparse, seed: int) -> Split:
+    """The split of a draw: its products were never sold, and alone are ranked."""
+    hidden = draw(past, seed)
+    wanted = _of(bought, hidden)
+    left = without(past, hidden[past.all_events.product])
+    left = replace(left, end=left.as_of)  # so that products never sold are known, as in a run of that day
+    return Split(left, wanted, _some(wanted), repeats=True, candidates=hidden)
 
 
 def _of(bought: Sparse, hidden: Bools) -> Sparse:
@@ -90,7 +67,7 @@ SORT_OF_REAL = Protocol(
     name="cold_products_sort_of_real",
     title="Cold products, Sort-of-Real",
     load=sort_of_real.load,
-    split=split_dated,
+    split=draws(hide, sort_of_real.DAYS),
     parts=DRAWS,
     metrics=("ndcg@10", "recall@10"),
     tuned_on="ndcg@10",
@@ -111,7 +88,7 @@ MOVIELENS = Protocol(
     name="cold_products_movielens",
     title="Cold products, MovieLens-1M",
     load=movielens_1m.load,
-    split=split_undated,
+    split=draws(hide),
     parts=DRAWS,
     metrics=("ndcg@10", "recall@10"),
     tuned_on="ndcg@10",
