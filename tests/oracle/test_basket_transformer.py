@@ -14,7 +14,7 @@ from aisle.models.basket_transformer import BasketTransformer
 from aisle.models.nn import losses
 from aisle.models.nn.basket_net import BasketNet, Pairs, Shape, build
 from aisle.models.nn.basket_tasks import Lessons, Options, Rules, Step, loss_of
-from aisle.models.nn.full_softmax import Listed, full_softmax
+from aisle.models.nn.full_softmax import How, Listed, full_softmax
 from aisle.models.nn.histories import HALF_LIVES
 from aisle.models.nn.journeys import FACTS
 from aisle.models.nn.product_tower import ProductTower
@@ -219,13 +219,26 @@ def test_blocks_of_the_full_softmax_change_neither_value_nor_gradient(cells: int
     step = lessons().step(np.arange(6))
     h, vectors = torch.randn(len(step.at), 8, requires_grad=True), torch.randn(PRODUCTS, 8, requires_grad=True)
     prior, listed = torch.randn(3, PRODUCTS, requires_grad=True), torch.randn(len(step.row), requires_grad=True)
-    found = full_softmax(h, vectors, prior, step.cut, listed, Listed(step.row, step.product, step.weight), cells)
+    found = full_softmax(h, vectors, prior, step.cut, listed, Listed(step.row, step.product, step.weight), How(cells))
     scores = (h @ vectors.T + prior[step.cut]).index_put((step.row, step.product), listed)
     expected = -(torch.log_softmax(scores, dim=1)[step.row, step.product] * step.weight).sum()
     torch.testing.assert_close(found, expected)
     inputs = (h, vectors, prior, listed)
     for one, other in zip(torch.autograd.grad(found, inputs), torch.autograd.grad(expected, inputs), strict=True):
         torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-6)
+
+
+def test_gradients_in_bfloat16_are_those_in_full_but_for_rounding() -> None:
+    step = lessons().step(np.arange(6))
+    h, vectors = torch.randn(len(step.at), 8, requires_grad=True), torch.randn(PRODUCTS, 8, requires_grad=True)
+    prior, listed = torch.randn(3, PRODUCTS, requires_grad=True), torch.randn(len(step.row), requires_grad=True)
+    inputs, pairs = (h, vectors, prior, listed), Listed(step.row, step.product, step.weight)
+    exact, rough = (full_softmax(h, vectors, prior, step.cut, listed, pairs, How(bfloat16=b)) for b in (False, True))
+    assert exact.item() == rough.item()
+    grads = torch.autograd.grad(exact, inputs), torch.autograd.grad(rough, inputs)
+    assert not torch.equal(grads[0][1], grads[1][1])
+    for one, other in zip(*grads, strict=True):
+        torch.testing.assert_close(one, other, rtol=0.0, atol=0.02 * float(one.abs().max()))
 
 
 def test_gbce_meets_own_products_with_the_score_they_have() -> None:

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from aisle.models.nn import losses
 from aisle.models.nn.basket_net import BasketNet, Pairs
-from aisle.models.nn.full_softmax import Listed, full_softmax
+from aisle.models.nn.full_softmax import How, Listed, full_softmax
 from aisle.models.nn.journeys import FACTS, Comers, Journeys, Moments, Own, asked, own, spans
 from aisle.models.nn.losses import Loss, Sample
 from aisle.models.nn.rows import Rows
@@ -217,10 +217,11 @@ def loss_of(net: BasketNet, step: Step, sold: Tensor, rules: Rules, generator: t
     local = place[step.product]
     listed = (h[step.row] * vectors[local]).sum(dim=1) + prior[step.cut[step.row], local]
     if len(step.mine):
-        pairs = Pairs(step.row[step.mine], local[step.mine], step.facts, listed[step.mine])
-        listed = listed.index_put((step.mine,), net.again(h, vectors, pairs))
+        mine = Pairs(step.row[step.mine], local[step.mine], step.facts, listed[step.mine])
+        listed = listed.index_put((step.mine,), net.again(h, vectors, mine))
     if drawn is None or log_q is None:
-        return full_softmax(h, vectors, prior, step.cut, listed, Listed(step.row, step.product, step.weight))
+        pairs = Listed(step.row, step.product, step.weight)
+        return full_softmax(h, vectors, prior, step.cut, listed, pairs, How(bfloat16=rules.bfloat16))
     rivals = h @ vectors[place[drawn]].T + prior[:, place[drawn]][step.cut]
     return _sampled(rules.loss, rivals, drawn, log_q, step, listed, size)
 

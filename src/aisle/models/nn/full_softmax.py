@@ -29,16 +29,26 @@ class Listed(NamedTuple):
     """(P,) weight as an answer, 0 for those that are none."""
 
 
+class How(NamedTuple):
+    """In what blocks, and how exactly."""
+
+    cells: int | None = None
+    """Scores held at once; None = as fits the device."""
+    bfloat16: bool = False
+    """Multiply gradients in bfloat16; scores and loss stay in full."""
+
+
 def full_softmax(
-    h: Tensor, vectors: Tensor, prior: Tensor, cut: Tensor, score: Tensor, pairs: Listed, cells: int | None = None
+    h: Tensor, vectors: Tensor, prior: Tensor, cut: Tensor, score: Tensor, pairs: Listed, how: How
 ) -> Tensor:
     """``Σ_p weight_p · (log Σ_j exp s_j - s_p)``, a number with a gradient.
 
     Moment q scores product i by ``⟨h_q, v_i⟩ + prior[cut_q, i]``, and the listed pairs by ``score`` instead. ``h``
-    (Q, D), ``vectors`` (M, D), ``prior`` (C, M), ``cut`` (Q,), ``score`` (P,). ``cells`` scores are held at once.
+    (Q, D), ``vectors`` (M, D), ``prior`` (C, M), ``cut`` (Q,), ``score`` (P,).
     """
-    cells = CELLS.get(h.device.type, CELLS["cpu"]) if cells is None else cells
-    loss: Tensor = _FullSoftmax.apply(h, vectors, prior, score, cut, *pairs, max(1, cells // len(vectors)))  # type: ignore[no-untyped-call]
+    cells = CELLS.get(h.device.type, CELLS["cpu"]) if how.cells is None else how.cells
+    block = max(1, cells // len(vectors))
+    loss: Tensor = _FullSoftmax.apply(h, vectors, prior, score, cut, *pairs, block, how.bfloat16)  # type: ignore[no-untyped-call]
     return loss
 
 
@@ -47,8 +57,10 @@ class _FullSoftmax(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: FunctionCtx, *given: Tensor) -> Tensor:
-        """See ``full_softmax``; the last argument is the number of moments in a block."""
-        h, vectors, prior, score, cut, row, product, weight, block = given
+        """See ``full_softmax``; the last arguments are the number of moments in a block, and whether in bfloat16."""
+        h, vectors, prior, score, cut, row, product, weight, block, bfloat16 = given
+        narrow = torch.bfloat16 if bfloat16 else h.dtype
+        taste = vectors.to(narrow)
         left = torch.cat((h, torch.nn.functional.one_hot(cut, len(prior)).to(h.dtype)), dim=1)  # (Q, D + C)
         right = torch.cat((vectors, prior.T), dim=1)  # (M, D + C)
         rate = h.new_zeros(len(h)).index_add_(0, row, weight)  # (Q,)
@@ -66,8 +78,9 @@ class _FullSoftmax(torch.autograd.Function):
             share.exp_().mul_(rate[some, None])
             d_score[low:high] = share[at] - weight[low:high]
             share[at] = 0.0  # these scores do not come from the vectors
-            torch.mm(share, vectors, out=d_h[some])
-            d_right.addmm_(share.T, left[some])
+            share = share.to(narrow)
+            d_h[some] = share @ taste
+            d_right += share.T @ left[some].to(narrow)
         width = h.shape[1]
         ctx.save_for_backward(d_h, d_right[:, :width], d_right[:, width:].T, d_score)
         return loss
@@ -77,4 +90,4 @@ class _FullSoftmax(torch.autograd.Function):
     def backward(ctx: FunctionCtx, out: Tensor) -> tuple[Tensor | None, ...]:
         """The gradients are there: scale them."""
         found: tuple[Tensor, ...] = ctx.saved_tensors  # type: ignore[attr-defined]
-        return (*(out * part for part in found), None, None, None, None, None)
+        return (*(out * part for part in found), None, None, None, None, None, None)
