@@ -45,13 +45,14 @@ from aisle.models.nn.sampling import Negatives, Sampler
 from aisle.models.nn.shelf import Shelf, what_sells
 from aisle.models.nn.text import ENCODERS, text_vectors
 from aisle.models.nn.train import Rate, Schedule, Trained, Watch, later, train
-from aisle.types import Floats
+from aisle.types import Floats, Ints
 
 LOSSES = ("auto", "softmax", "sampled_softmax", "gbce")
 VALIDATE, JUDGED_CELLS = 8_000, 200_000_000
 """At most this many customers of the latest window decide when to stop, and so many scores of theirs (but 1,000)."""
-STEPS = 16
-"""Steps an epoch at least, down to batches of 16."""
+BATCHES = ((200, 32), (16, 16))
+"""Steps an epoch, and the batch down to which batches shrink to make so many."""
+LENGTHS = (50, 200)
 CUTS = 24
 """Earlier moments at which what sells is known."""
 BLIND_EPOCHS = 10
@@ -77,8 +78,9 @@ class BasketTransformer(Model):
     """Width of the vectors."""
     layers: int = 2
     heads: int = 2
-    length: int = 50
-    """Latest baskets that are tokens; older ones still count for the repeat head."""
+    length: int | None = None
+    """Latest baskets that are tokens, None = as many as nine in ten customers have, within ``LENGTHS``; older ones
+    still count for the repeat head."""
     dropout: float = 0.3
     gated: bool = True
     """Residual branches scaled by what comes in."""
@@ -121,6 +123,8 @@ class BasketTransformer(Model):
 
     shelf_: dict[str, Any] = field(init=False, repr=False)
     """What products and customers looked like at fit."""
+    length_: int = field(init=False, repr=False)
+    """Latest baskets that are tokens."""
     repeat_: bool = field(init=False, repr=False)
     """Whether people buy again, so that own products have a head of their own."""
 
@@ -134,13 +138,14 @@ class BasketTransformer(Model):
         for setting in ("dropout", "id_dropout", "weight_decay", "warm_up"):
             if not 0 <= getattr(self, setting) < 1:
                 raise UsageError(f"{setting} is {getattr(self, setting)}; allowed: 0 <= {setting} < 1")
-        for setting in ("dim", "heads", "length", "learning_rate", "n_negatives", "patience", "batch"):
+        for setting in ("dim", "heads", "learning_rate", "n_negatives", "patience", "batch"):
             if not getattr(self, setting) > 0:
                 raise UsageError(f"{setting} is {getattr(self, setting)}; it must be above 0")
         if min(self.layers, self.rare, self.epochs, self.full_softmax) < 0:
             raise UsageError("layers, rare, epochs and full_softmax must be 0 or more")
-        if self.target_days is not None and self.target_days <= 0:
-            raise UsageError(f"target_days is {self.target_days}; it must be above 0, or none")
+        for setting in ("length", "target_days"):
+            if getattr(self, setting) is not None and getattr(self, setting) <= 0:
+                raise UsageError(f"{setting} is {getattr(self, setting)}; it must be above 0, or none")
         if self.dim % self.heads:
             raise UsageError(f"dim {self.dim} does not split into {self.heads} heads; make it a multiple of heads")
 
@@ -184,9 +189,9 @@ class BasketTransformer(Model):
         """
         if not hasattr(self, "shelf_"):
             return self.fit(data, watch=watch)
-        old, shelf, repeat = self._net, self._shelf, self.repeat_
+        old, shelf, fixed = self._net, self._shelf, (self.repeat_, self.length_)
         ticks = self._see(data, shelf)
-        self.repeat_ = repeat
+        self.repeat_, self.length_ = fixed
         net, sold = self._fresh(data, ticks)
         carry_over(old, net, shelf.labels, self._shelf.labels)
         trained = self._learn(net, self._lessons(data, ticks, sold), sold, epochs, None, None, watch)
@@ -269,7 +274,9 @@ class BasketTransformer(Model):
         self.shelf_ = self._shelf.save()
         self.clock_, self.target_days_ = data.clock, ticks / data.unit
         self.repeat_ = self.repeat and windows.bought_again(data)
-        comers, _ = Comers.of(Journeys.of(everyone(data)))
+        journeys = Journeys.of(everyone(data))
+        self.length_ = self.length or _usual(journeys.baskets)
+        comers, _ = Comers.of(journeys)
         self.buyers_, self.twice_ = comers.buyers, comers.twice
         self.sold_ = what_sells(data, ticks, 1)
         return ticks
@@ -288,7 +295,7 @@ class BasketTransformer(Model):
 
     def _build(self, rows: Rows, numbers: Tensor, text: Tensor) -> BasketNet:
         times = self.clock_ == "time"
-        shape = Shape(self.dim, self.layers, self.heads, self.length, self.dropout, self.gated, times)
+        shape = Shape(self.dim, self.layers, self.heads, self.length_, self.dropout, self.gated, times)
         groups = self._shelf.levels.groups, self._shelf.customers.groups
         return build(shape, rows, groups, numbers, text, self.seed)
 
@@ -296,7 +303,7 @@ class BasketTransformer(Model):
         batch = everyone(data)
         people = self._shelf.people(batch.features, len(batch))
         options = Options(repeat=self.repeat_, seed=self.seed)
-        return Lessons.of(Journeys.of(batch), people, self.length, ticks, len(sold), options)
+        return Lessons.of(Journeys.of(batch), people, self.length_, ticks, len(sold), options)
 
     def _judges(self, past: Dataset, question: windows.Question, ticks: int) -> Judges:
         batch = past.batch(question.customers)
@@ -312,7 +319,7 @@ class BasketTransformer(Model):
         people = self._shelf.people(batch.features, len(batch))
         order = np.argsort(np.diff(batch.indptr), kind="stable")
         blocks = np.split(order, range(ROWS, len(order), ROWS))
-        return [Request.of(batch, rows, people, self.length, comers) for rows in blocks]
+        return [Request.of(batch, rows, people, self.length_, comers) for rows in blocks]
 
     def _settle(self, net: BasketNet) -> None:
         """Product vectors are the same for everybody: compute them once."""
@@ -361,7 +368,7 @@ class BasketTransformer(Model):
 
         schedule = Schedule(
             epochs=epochs,
-            batch_size=int(np.clip(len(lessons) // STEPS, 16, self.batch)),
+            batch_size=min(self.batch, *(max(len(lessons) // steps, least) for steps, least in BATCHES)),
             learning_rate=self.learning_rate,
             weight_decay=self.weight_decay,
             patience=self.patience,
@@ -382,3 +389,9 @@ class BasketTransformer(Model):
             checkpoint=checkpoint,
             watch=watch,
         )
+
+
+def _usual(baskets: Ints) -> int:
+    """A length that holds the whole journey of nine in ten customers with purchases, within ``LENGTHS``."""
+    some = baskets[baskets > 0]
+    return int(np.clip(np.quantile(some, 0.9), *LENGTHS)) if len(some) else LENGTHS[0]
