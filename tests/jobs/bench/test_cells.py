@@ -17,6 +17,7 @@ from aisle.errors import UsageError
 from aisle.evaluate.compare import intervals
 from aisle.evaluate.tune import Budget
 from aisle.files import Receipts, write_json
+from aisle.jobs.bench import fits as fits_module
 from aisle.jobs.bench import recipes, run, search
 from aisle.jobs.bench.cells import Cell, cells_of, read_json
 from aisle.jobs.bench.measure import answers
@@ -45,7 +46,7 @@ def fits(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         made.append(name)
         return create(name, **settings)
 
-    for module in (run, search):
+    for module in (fits_module, search):
         monkeypatch.setattr(module, "create", counted)
     return made
 
@@ -97,7 +98,7 @@ def test_the_form_of_a_recipe_says_what_is_learned_from_and_tuned_on(
         monkeypatch.setattr(model, "fit", fit)
         return model
 
-    monkeypatch.setattr(run, "create", watched)
+    monkeypatch.setattr(fits_module, "create", watched)
     bench_accuracy(replace(order, models=("popularity:published", "popularity:plain")))
     now = protocol("tafeng")
     split = now.split(now.load(data_folder()), "0")
@@ -118,6 +119,20 @@ def test_only_what_is_missing_runs(order: Order, fits: list[str]) -> None:
     assert fits == []
     assert len(bench_accuracy(replace(both, force=True)).written) == 2
     assert len(fits) == 6
+
+
+def test_the_same_fit_is_measured_once(order: Order, fits: list[str]) -> None:
+    """S picks what a single model found: its figures are there. --force looks nothing up."""
+    one = replace(order, only=("sort_of_real",), without=tuple(n for n in MODELS if n not in ("popularity", "ease")))
+    bench_accuracy(replace(one, models=("ease", "popularity")))
+    fits.clear()
+    bench_accuracy(replace(one, models=("S",)))
+    assert fits == []
+    found = read_json(Cell("sort_of_real", "S", 0).path(order.results))
+    same = read_json(Cell("sort_of_real", found["models"][0], 0).path(order.results))
+    assert (found["figures"], found["cpu_seconds"]) == (same["figures"], same["cpu_seconds"])
+    bench_accuracy(replace(one, models=("ease",), force=True))
+    assert fits == ["ease"]
 
 
 def test_a_cell_measured_with_less_is_kept_and_named(shop: Order) -> None:
@@ -168,7 +183,7 @@ def test_a_killed_cell_leaves_its_trials_and_parts_alone(
         fits.append("")
         return create(*arguments, **settings)
 
-    for module in (run, search):
+    for module in (fits_module, search):
         monkeypatch.setattr(module, "create", stop)
     with pytest.raises(KeyboardInterrupt):
         bench_accuracy(one)
@@ -178,7 +193,7 @@ def test_a_killed_cell_leaves_its_trials_and_parts_alone(
         fits.append(name)
         return create(name, **settings)
 
-    for module in (run, search):
+    for module in (fits_module, search):
         monkeypatch.setattr(module, "create", counted)
     bench_accuracy(one)
     assert len(fits) == fresh  # nothing was done twice
@@ -288,13 +303,14 @@ def test_trials_are_run_again_when_the_code_of_the_model_changes(
 ) -> None:
     one = replace(order, models=("personal_frequency",))
     bench_accuracy(one)
+    fresh = len(fits)
     fits.clear()
     bench_accuracy(replace(one, force=True))
     assert len(fits) == 3  # trials are kept: each part is fitted once
     fits.clear()
     monkeypatch.setattr(search, "code_of", lambda name: "other")
     bench_accuracy(replace(one, force=True))
-    assert len(fits) == 12
+    assert len(fits) == fresh > 3
 
 
 def test_the_hash_of_a_model_covers_what_it_is_made_from() -> None:

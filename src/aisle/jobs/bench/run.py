@@ -12,22 +12,21 @@ from typing import Any
 import numpy as np
 
 from aisle.errors import AisleError, DataError, UsageError
-from aisle.evaluate.meter import Meter
 from aisle.evaluate.tune import BUDGETS, Budget
 from aisle.files import Receipts, fingerprint, write_json
 from aisle.jobs.bench import recipes
 from aisle.jobs.bench.cells import VERSUS, Cell, Json, Values, read_json
+from aisle.jobs.bench.fits import Fit, Fits
 from aisle.jobs.bench.machine import commit, machine
-from aisle.jobs.bench.measure import answers, means
+from aisle.jobs.bench.measure import means
 from aisle.jobs.bench.protocols import chosen, module_of, protocol
 from aisle.jobs.bench.recipes import PLAIN, PUBLISHED, Choice, choose, metric_of, parse, tried, whole
-from aisle.jobs.bench.search import PARTS, Search, Tell, model_module, source_of, trial_row
+from aisle.jobs.bench.search import PARTS, Search, Tell, model_module, source_of, trial_row, with_joined
 from aisle.jobs.bench.spent import less
 from aisle.jobs.bench.split import Protocol, Settings, Split
 from aisle.jobs.bench.versus import versus
-from aisle.models import MODELS, create, model_class
+from aisle.models import MODELS, model_class
 from aisle.progress import Progress, Tick
-from aisle.types import Doubles
 
 RESULTS = Path("benchmarks/results/accuracy")
 CACHE = Path(".bench")
@@ -211,8 +210,8 @@ class _Bench:
             return known, False
         for part in self.protocol.parts:
             record = found["parts"][part]
-            columns, split, _ = self._fitted(cell, self.source(part), record["model"], record["settings"])
-            cell.keep(self.order.cache, part, split.customers, columns)
+            fit, split = self._fitted(cell, part, self.source(part), record["model"], record["settings"])
+            cell.keep(self.order.cache, part, split.customers, fit.columns)
         again = cell.values(self.order.cache, self.protocol.parts)
         assert again is not None  # each part has just been kept
         if not _same(again, found, NEAR):
@@ -232,20 +231,20 @@ class _Bench:
         if known is not None and not self.order.force and self._kept(cell, part, known):
             return known
         choice, inner = self._choice(cell, part, split, tell)
-        columns, asked, cost = self._fitted(cell, split, choice.model, choice.settings)
-        cell.keep(self.order.cache, part, asked.customers, columns)
+        fit, asked = self._fitted(cell, part, split, choice.model, choice.settings)
+        cell.keep(self.order.cache, part, asked.customers, fit.columns)
         metric = metric_of(self.protocol, cell.recipe)
         record: Json = {
             "model": choice.model,
             "settings": whole(choice.model, choice.settings),
             "found": choice.how,
-            "figures": means(columns),
+            "figures": means(fit.columns),
             "sizes": asked.sizes(),
             "inner": inner,
-            "cpu_seconds": round(cost.seconds, 3),
+            "cpu_seconds": round(fit.seconds, 3),
             "search_cpu_seconds": round(choice.seconds, 3),
             "wall_seconds": round(time.monotonic() - start, 2),
-            "peak_mb": round(max([cost.peak_mb, *(trial.peak_mb for trial in choice.trials)]), 1),
+            "peak_mb": round(max([fit.peak_mb, *(trial.peak_mb for trial in choice.trials)]), 1),
             "trials": [trial_row(trial, metric) for trial in choice.trials],
             "left_out": choice.left_out,
         }
@@ -276,16 +275,13 @@ class _Bench:
         choice = choose(self.protocol, cell.recipe, split, search, tell)
         return choice, None if inside is split else inside.sizes()
 
-    def _fitted(
-        self, cell: Cell, split: Split, model: str, settings: Settings
-    ) -> tuple[dict[str, Doubles], Split, Meter]:
+    def _fitted(self, cell: Cell, part: str, split: Split, model: str, settings: Settings) -> tuple[Fit, Split]:
         """Fit on the whole training data, ask once."""
         if parse(cell.recipe)[1] == PUBLISHED:
             split = split.as_published()
-        with Meter() as meter:
-            fitted = create(model, **settings).fit(split.data)
-            columns = answers(fitted, split, self.protocol.metrics)
-        return columns, split, meter
+        fits = Fits(self.order.cache / "fits", self.order.force)
+        about = [cell.protocol, part, _code(cell, with_joined(model, settings))]
+        return fits.fit(about, split, self.protocol.metrics, model, settings), split
 
 
 def _code(cell: Cell, names: Sequence[str]) -> str:

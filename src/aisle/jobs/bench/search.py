@@ -55,9 +55,7 @@ class Search:
         return Selection(tuple(trials), (), self.budget)
 
     def _trial(self, name: str, settings: Settings) -> Trial:
-        joins = model_class(name).joins
-        held = (settings.get(joins) or MODELS) if joins else ()  # told nothing, it chooses among all
-        code = [code_of(one) for one in (name, *held)]
+        code = [code_of(one) for one in with_joined(name, settings)]
         key = [*self.about, name, settings, self.metric, self.budget.customers, self.seed, code]
         known = self.store.get(key)
         if known is None:
@@ -93,6 +91,12 @@ def trial_row(trial: Trial, metric: str) -> dict[str, Any]:
 def code_of(name: str) -> str:
     """A hash of the source of a model and of the models, features and kernels it is made from."""
     return source_of([model_module(name)], PARTS)
+
+
+def with_joined(name: str, settings: Settings) -> tuple[str, ...]:
+    """A model and those that it joins with these settings."""
+    joins = model_class(name).joins
+    return (name, *((settings.get(joins) or MODELS) if joins else ()))  # told nothing, it chooses among all
 
 
 def model_module(name: str) -> str:
