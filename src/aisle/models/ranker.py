@@ -24,11 +24,11 @@ from aisle.errors import UsageError
 from aisle.features.pairs import holds
 from aisle.features.ranking import Facts
 from aisle.models import MODELS, boosting, holding
-from aisle.models.base import Array, Model
+from aisle.models.base import Array, Model, PastFits
 from aisle.models.boosting import Table, Trees
 from aisle.models.candidates import Pairs, Pool
 from aisle.models.nn.windows import Question, bought_again, gap_ticks, questions
-from aisle.types import Bools, Doubles, Floats, Ints
+from aisle.types import Bools, Clock, Doubles, Floats, Ints
 
 Objective = Literal["binary", "lambdarank", "both"]
 NETWORKS = ("hybrid_factorization", "basket_transformer")
@@ -110,6 +110,15 @@ class Ranker(Model):
         if self.target_days is not None and self.target_days < 1:
             raise UsageError(f"target_days is {self.target_days}; it must be at least 1, or None")
 
+    @classmethod
+    def past_fits(cls, customers: int, products: int, lines: int, clock: Clock) -> dict[str, PastFits]:
+        """As every model's: cheap sources for each window and fold, costly ones once."""
+        usual, folds = cls(), FOLDS if clock == "sequence" else 1
+        asked = min(customers, usual.max_customers)
+        often, seldom = PastFits(usual.windows * folds, -(-asked // folds)), PastFits(1, asked)
+        some = sources_at(products, lines, again=True, levels=True)
+        return {name: seldom if name in costly(products, lines) else often for name in some}
+
     def fit(self, data: Dataset) -> Self:
         """Ask past windows, learn from their answers, and fit all sources to everything."""
         folds = self.folds or (FOLDS if data.clock == "sequence" else 1)
@@ -119,9 +128,9 @@ class Ranker(Model):
         ticks = gap_ticks(data, self.target_days)
         asked = questions(data, ticks, self.windows, self.max_customers, self.seed, "even")
         given: dict[str, Model] = {}
-        costly = {name: s for name, s in sources.items() if name in once(data)}
-        if asked and costly:
-            given = holding.fit_members(costly, data.before(asked[-1].cut))
+        dear = {name: s for name, s in sources.items() if name in once(data)}
+        if asked and dear:
+            given = holding.fit_members(dear, data.before(asked[-1].cut))
         self.recall_ = {}
         tables: list[Table] = []
         random = np.random.default_rng(self.seed)
@@ -236,22 +245,26 @@ class Ranker(Model):
 
 def chosen(data: Dataset) -> holding.Settings:
     """Sources worth their time for the size and the kind of the data, as far as they are installed."""
-    wanted = [*ALWAYS]
-    if bought_again(data):
-        wanted += REPEATS
-    sold = int((data.popularity > 0).sum())
-    wanted.append("ease" if sold <= SOLVED else "graph_filter")
-    if data.products.features.levels:
-        wanted += ["content_knn", "tree_shares"]
-        if len(data.purchases) >= MANY_LINES:
-            wanted.append("hybrid_factorization")
-    return {name: {} for name in wanted if name in MODELS}
+    sold, levels = int((data.popularity > 0).sum()), bool(data.products.features.levels)
+    return {name: {} for name in sources_at(sold, len(data.purchases), again=bought_again(data), levels=levels)}
+
+
+def sources_at(sold: int, lines: int, *, again: bool, levels: bool) -> tuple[str, ...]:
+    """Sources for so many products and purchases, where people buy again or not, and products have levels or not."""
+    wanted = [*ALWAYS, *(REPEATS if again else ()), "ease" if sold <= SOLVED else "graph_filter"]
+    if levels:
+        wanted += ["content_knn", "tree_shares", *(["hybrid_factorization"] if lines >= MANY_LINES else [])]
+    return tuple(name for name in wanted if name in MODELS)
 
 
 def once(data: Dataset) -> tuple[str, ...]:
     """Sources too costly to be fitted anew for every window."""
-    large = int((data.popularity > 0).sum()) > MANY_PRODUCTS or len(data.purchases) > MANY_PURCHASES
-    return (*NETWORKS, *SOLVERS) if large else NETWORKS
+    return costly(int((data.popularity > 0).sum()), len(data.purchases))
+
+
+def costly(sold: int, lines: int) -> tuple[str, ...]:
+    """Models that so many products and purchases make too costly for that."""
+    return (*NETWORKS, *SOLVERS) if sold > MANY_PRODUCTS or lines > MANY_PURCHASES else NETWORKS
 
 
 def recalled(pool: Pool, past: Dataset, question: Question) -> dict[str, Any]:
