@@ -31,8 +31,11 @@ SHOPS = ((10_000, 500), (40_000, 500), (40_000, 3_000), (200_000, 1_000), (200_0
 ASKED = 1_000
 LIMIT = 40.0
 """CPU seconds; a model that took longer is not asked for the larger shops."""
-ONLY = {"customer_pairs": {"tifu_knn", "up_cf"}, "products_cubed": {"ease"}}
+NETWORK = "hybrid_factorization"
+ONLY = {"customer_pairs": {"tifu_knn", "up_cf"}, "products_cubed": {"ease"}, "products": {NETWORK}}
 """Drivers that only these models can have: few shops cannot tell all drivers apart."""
+NEVER = {"scores": {NETWORK}}
+"""Drivers that these models cannot have: it learns long and answers fast, and all shops are asked for as many."""
 JOINED = {"start", "lines"}
 """Drivers of models that join others: beside their members they work on bounded tables, however many products."""
 LEAST = 0.05
@@ -52,7 +55,7 @@ def measure(name: str, data: Dataset) -> float:
 
 def fitted(name: str, sizes: list[Size], seconds: list[float]) -> dict[str, float]:
     """Driver -> CPU seconds a unit, those of 0 left out."""
-    able = [driver for driver in sizes[0].drivers() if name in ONLY.get(driver, {name})]
+    able = [d for d in sizes[0].drivers() if name in ONLY.get(d, {name}) and name not in NEVER.get(d, ())]
     if model_class(name).joins:
         able = [driver for driver in able if driver in JOINED]
     drivers = [{driver: size.drivers()[driver] for driver in able} for size in sizes]

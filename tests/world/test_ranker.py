@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from dataclasses import replace
 from functools import cache
 
@@ -16,7 +17,7 @@ from aisle.data.events import Batch
 from aisle.data.split import Window, truth
 from aisle.errors import UsageError
 from aisle.features.ranking import Facts
-from aisle.models import create
+from aisle.models import create, holding, stack
 from aisle.models.base import Model
 from aisle.models.boosting import Table
 from aisle.models.candidates import Pool
@@ -149,6 +150,26 @@ def test_costly_sources_see_nothing_after_the_earliest_window(monkeypatch: pytes
     monkeypatch.setattr("aisle.models.ranker.MANY_PRODUCTS", 0)
     model.fit(data)
     assert moments == [data.as_of - 3 * 28 * DAY, data.as_of]
+
+
+@pytest.mark.parametrize("name", ["ranker", "stack"])
+@pytest.mark.parametrize("clock", ["time", "sequence"])
+def test_what_a_fit_takes_of_its_members_is_known_before(name: str, clock: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    data = world() if clock == "time" else in_order()
+    made: Counter[str] = Counter()
+    real = holding.create
+
+    def spied(member: str, **settings: object) -> Model:
+        made[member] += 1
+        return real("popularity") if name == "stack" else real(member, **settings)
+
+    monkeypatch.setattr(holding, "create", spied)
+    monkeypatch.setattr(stack, "_learn", lambda names, _: (dict.fromkeys(names, 1.0), {}))
+    create(name, target_days=None).fit(data)
+    sold = int((data.popularity > 0).sum())
+    said = type(create(name)).past_fits(data.shape[0], sold, len(data.purchases), data.clock)
+    assert set(made) <= set(said)
+    assert {member: count - 1 for member, count in made.items()} == {member: said[member].times for member in made}
 
 
 def test_threads_and_blocks_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -57,10 +57,11 @@ class Size:
         return cls(customers, products, int(data.indptr[-1] - data.indptr[0]), min(asked, customers), data.clock)
 
     def drivers(self) -> dict[str, float]:
-        """What a cost may rise with: a start, millions of purchases, 10^9 scores and pairs of customers, products³."""
+        """What a cost may rise with: a start, millions of purchases, 10^9 scores and pairs of customers, products and more."""
         return {
             "start": 1.0,
             "lines": self.lines / 1e6,
+            "products": self.products / 1e4,
             "scores": self.asked * self.products / 1e9,
             "customer_pairs": self.asked * self.customers / 1e9,
             "product_pairs": self.products**2 / 1e9,
