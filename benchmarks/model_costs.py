@@ -1,9 +1,9 @@
 """What every model costs by the size of the data: writes the constants that ``aisle run`` chooses its line-up by.
 
 Each model with its defaults is fitted to generated shops of several sizes and asked for 1,000 customers. Its cost is
-fitted to the drivers of ``aisle.jobs.line_up.Size`` by least squares of relative errors with weights of at least 0; that
-of a model that joins others less what its members took by themselves. One
-thread (OMP_NUM_THREADS=1), CPU seconds. The shops teach no accuracy; only the time counts.
+fitted to the drivers of ``aisle.jobs.line_up.Size`` by least squares of relative errors with weights of at least 0; a
+model that joins others is fitted without what its members took by themselves. One thread (OMP_NUM_THREADS=1), CPU
+seconds. The shops teach no accuracy; only the time counts.
 
     OMP_NUM_THREADS=1 python -m benchmarks.model_costs [--only NAME …]
 """

@@ -57,7 +57,7 @@ class Size:
         return cls(customers, products, int(data.indptr[-1] - data.indptr[0]), min(asked, customers), data.clock)
 
     def drivers(self) -> dict[str, float]:
-        """What a cost may rise with: a start, millions of purchases, 10^9 scores and pairs of customers, products and more."""
+        """What a cost may rise with: a start, 10^6 purchases, 10^4 products, 10^9 scores and pairs, products³."""
         return {
             "start": 1.0,
             "lines": self.lines / 1e6,

@@ -5,8 +5,9 @@ decide between them by features of the customer, the product and both (``feature
 score and rank. A training question is a customer at the start of a past window; candidates,
 features and sources are strictly as of that moment. Cheap sources are fitted anew for each window; costly ones once,
 before the earliest, where only the histories they are asked about move on; all are fitted again for what is scored.
-Only what was proposed can be right: what no source found is no positive. Negatives are thinned evenly when the table
-would pass ``max_rows``; that moves all chances alike and no rank. A tenth of the customers decides when to stop.
+Only what was proposed can be right: what no source found is no positive. Candidates not bought are thinned evenly where
+the table would pass ``max_rows``; that moves all chances of a window alike and no rank. A tenth of the customers
+decides when to stop.
 Cost: the sources, once a window for cheap ones; ``max_rows x features`` floats; a minute of trees a million rows.
 """
 
@@ -26,9 +27,9 @@ from aisle.features.ranking import Facts
 from aisle.models import MODELS, boosting, holding
 from aisle.models.base import Array, Model, PastFits
 from aisle.models.boosting import Table, Trees
-from aisle.models.candidates import Pairs, Pool
+from aisle.models.candidates import Pairs, Pool, Thinned
 from aisle.models.nn.windows import Question, bought_again, gap_ticks, questions
-from aisle.types import Bools, Clock, Doubles, Floats, Ints
+from aisle.types import NEVER, Bools, Clock, Doubles, Floats, Ints
 
 Objective = Literal["binary", "lambdarank", "both"]
 NETWORKS = ("hybrid_factorization", "basket_transformer")
@@ -72,7 +73,8 @@ class Ranker(Model):
     max_customers: int = 15_000
     """Customers asked in each window, at most."""
     max_rows: int = 1_000_000
-    """Rows of the training table, about; above it negatives are thinned."""
+    """Rows of the training table, at most, the same number for each window; of more, those not bought are thinned, and
+    those bought where they would be more than half."""
     folds: int | None = None
     """More than 1, where baskets have an order and no times: each of so many groups of customers is asked with what all
     others bought in the window known, since a window is no moment there; None = 4 there, 1 under a real clock."""
@@ -190,27 +192,25 @@ class Ranker(Model):
                 bought=question.bought[mine],
                 returned=question.returned[mine],
             )
-            answers = (events.time >= question.cut) & (events.customer >= 0) & (fold[events.customer] == number)
-            yield replace(data, all_events=events.take(~answers), as_of=question.cut + ticks), asked
+            theirs = (events.customer >= 0) & (fold[events.customer] == number)
+            yield without(data, theirs, question.cut).before(question.cut + ticks), asked
 
     def _ask(
         self, pool: Pool, past: Dataset, question: Question, judges: Bools, random: np.random.Generator, windows: int
     ) -> Table:
-        """The candidates of one window with their features and what came true, negatives thinned."""
+        """The candidates of one window with their features and what came true, thinned."""
         batch = past.batch(question.customers)
-        found: list[tuple[Floats, Bools, Ints, Bools]] = []
-        budget = self.max_rows / windows
-        rate = 1.0
-        for place, (rows, piece) in enumerate(pool.parts(batch)):
+        thinned = Thinned(max(self.max_rows // windows, 1))
+        for rows, piece in pool.parts(batch):
             pairs = pool.pairs(piece)
-            if place == 0:
-                rate = min(1.0, budget * len(piece) / max(len(pairs) * len(batch), 1))
             bought = holds(question.bought[rows], pairs.row, pairs.code)
-            kept = np.flatnonzero(bought | (random.random(len(pairs)) < rate))
-            some = pairs.take(kept)
+            thinned.add(rows, pairs, bought, random.random(len(pairs)))
+        found: list[tuple[Floats, Bools, Ints, Bools]] = []
+        for rows, some, bought in thinned.blocks():  # features are dear: only of what stays
+            piece = holding.part(batch, rows)
             _, values = pool.table(piece, some)
             customer = piece.customers[some.row]
-            found.append((values, bought[kept], customer.astype(np.int64), judges[customer]))
+            found.append((values, bought, customer.astype(np.int64), judges[customer]))
         columns = [np.concatenate(part) for part in zip(*found, strict=True)]
         return Table(*columns)
 
@@ -265,6 +265,18 @@ def once(data: Dataset) -> tuple[str, ...]:
 def costly(sold: int, lines: int) -> tuple[str, ...]:
     """Models that so many products and purchases make too costly for that."""
     return (*NETWORKS, *SOLVERS) if sold > MANY_PRODUCTS or lines > MANY_PURCHASES else NETWORKS
+
+
+def without(data: Dataset, lines: Bools, cut: int) -> Dataset:
+    """The data as if nothing of these lines (E,) had happened from the cut on: no purchase, return or first sale."""
+    events = data.all_events
+    kept = ~(lines & (events.time >= cut))
+    open_end = lines & (events.void_at >= cut)
+    events = replace(events, void_at=np.where(open_end, NEVER, events.void_at)).take(kept)
+    first, bought = np.full(data.shape[1], NEVER, dtype=np.int64), events.quantity > 0
+    np.minimum.at(first, events.product[bought], events.time[bought])
+    first = np.where(data.first_sale < cut, data.first_sale, first)
+    return replace(data, all_events=events, first_sale=first)
 
 
 def recalled(pool: Pool, past: Dataset, question: Question) -> dict[str, Any]:
