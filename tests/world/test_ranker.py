@@ -20,13 +20,13 @@ from aisle.data.events import Batch
 from aisle.data.split import Window, truth
 from aisle.errors import UsageError
 from aisle.features.ranking import Facts
-from aisle.models import create, holding, ranker, stack
+from aisle.models import create, ranker, stack
 from aisle.models.base import Model
 from aisle.models.boosting import Table
-from aisle.models.candidates import Pairs, Pool, Thinned
+from aisle.models.candidates import SLACK, Pairs, Pool, Thinned
 from aisle.models.nn.windows import Question
 from aisle.models.ranker import Ranker, chosen, joined, places, without
-from aisle.types import DAY, NEVER, Floats
+from aisle.types import DAY, NEVER, Bools, Floats
 
 SIMPLE = {"popularity": {}, "personal_frequency": {"half_life_days": 28.0}, "item_knn": {}}
 PERIODS = (14, 21, 35, 49)
@@ -162,13 +162,12 @@ def test_what_a_fit_takes_of_its_members_is_known_before(
 ) -> None:
     data = world() if clock == "time" else in_order()
     made: Counter[str] = Counter()
-    real = holding.create
 
     def spied(member: str, **settings: object) -> Model:
         made[member] += 1
-        return real("popularity") if name == "stack" else real(member, **settings)
+        return create("popularity") if name == "stack" else create(member, **settings)
 
-    monkeypatch.setattr(holding, "create", spied)
+    monkeypatch.setattr("aisle.models.holding.create", spied)
     monkeypatch.setattr(stack, "_learn", lambda names, _: (dict.fromkeys(names, 1.0), {}))
     create(name, target_days=None).fit(data)
     sold = int((data.popularity > 0).sum())
@@ -235,6 +234,7 @@ def test_what_stays_follows_from_the_draws_and_not_from_the_blocks(seed: int, li
     thinned = Thinned(limit)
     for part in np.array_split(random.permutation(90), parts):
         thinned.add(slice(0, 1), pairs.take(part), bought[part], draws[part])
+        assert sum(len(held) for _, held, _, _ in thinned._blocks) <= SLACK * limit, "nor does it hold more for long"
     stays = np.concatenate([some.code for _, some, _ in thinned.blocks()])
     right = sorted(np.flatnonzero(bought), key=lambda place: draws[place])[: max(limit // 2, 1)]
     wrong = sorted(np.flatnonzero(~bought), key=lambda place: draws[place])[: limit - len(right)]
@@ -344,7 +344,12 @@ def test_folds_show_no_return_and_no_first_sale_of_those_asked(monkeypatch: pyte
         np.testing.assert_array_equal(found.product, wanted.product)
         np.testing.assert_array_equal(found.void_at, wanted.void_at)
     calls: list[int] = []
-    monkeypatch.setattr(ranker, "without", lambda *parts: calls.append(parts[-1]) or without(*parts))
+
+    def spied(whole: Dataset, lines: Bools, moment: int) -> Dataset:
+        calls.append(moment)
+        return without(whole, lines, moment)
+
+    monkeypatch.setattr(ranker, "without", spied)
     Ranker(sources={"popularity": {}}, windows=1, folds=2, trees=2).fit(data)
     assert calls == [cut, cut]
 
