@@ -11,9 +11,12 @@ from aisle.evaluate.tune import REFERENCE
 from aisle.jobs import line_up as rooms
 from aisle.jobs.line_up import FITS, SECONDS, Size, line_up, seconds
 from aisle.models import MODELS, model_class
+from aisle.types import Clock
 from tests.evaluate.shops import random_shop
 
 SMALL = Size(customers=1_000, products=500, lines=20_000, asked=1_000)
+WIDE = Size(customers=35_598, products=18_357, lines=260_739, asked=35_598)
+"""Sports, of the files of S3-Rec: few purchases of many products."""
 LARGE = Size(customers=2_000_000, products=100_000, lines=100_000_000, asked=50_000)
 
 
@@ -51,6 +54,35 @@ def test_what_is_too_large_is_left_out_with_the_figures(monkeypatch: pytest.Monk
     assert set(quick.names) | set(quick.left_out) == set(MODELS)
     spent = sum(FITS * seconds(name, LARGE) for name in quick.names if name not in REFERENCE)
     assert spent <= SECONDS["quick"]
+
+
+@pytest.mark.parametrize("clock", ["time", "sequence"])
+def test_a_full_budget_pays_for_models_that_join_where_products_are_many(
+    clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    size = replace(WIDE, clock=clock)
+    monkeypatch.setattr(Size, "of", classmethod(lambda *_: size))
+    assert {"ranker", "stack"} <= set(line_up(random_shop(0, customers=20), RunConfig(budget="full")).names)
+    assert 200 < seconds("ranker", size) < 2_000, "it takes about 600 there"
+    assert seconds("hybrid_factorization", size) < 90, "it takes about 30 there"
+
+
+def test_a_full_budget_does_not_pay_for_models_that_join_where_all_is_many(monkeypatch: pytest.MonkeyPatch) -> None:
+    huge = Size(customers=500_000, products=50_000, lines=10_000_000, asked=50_000)
+    monkeypatch.setattr(Size, "of", classmethod(lambda *_: huge))
+    found = line_up(random_shop(0, customers=20), RunConfig(budget="full"))
+    assert {"ranker", "stack"} <= set(found.left_out)
+    assert {"item_knn", "popularity"} <= set(found.names)
+
+
+def test_a_model_that_joins_costs_its_own_part_and_its_members(monkeypatch: pytest.MonkeyPatch) -> None:
+    costs = {name: {"start": 1.0, "scores": 1e5} for name in MODELS} | {"stack": {"start": 7.0}}
+    monkeypatch.setattr(rooms, "_costs", lambda: costs)
+    size = Size(customers=4_000, products=1_000, lines=10_000, asked=4_000)
+    single = {asked: 1.0 + 1e5 * asked * 1_000 / 1e9 for asked in (3_000, 4_000)}
+    assert seconds("item_knn", size) == single[4_000]
+    members = 3 * 2 * single[3_000] + 3 * single[4_000] + 2 * single[3_000] + single[4_000]
+    assert seconds("stack", size) == pytest.approx(7.0 + members), "three singles or ease, two windows, and all of it"
 
 
 def test_what_proved_itself_is_admitted_first(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter, defaultdict
+from dataclasses import replace
 from functools import cache
 from itertools import pairwise
 from pathlib import Path
@@ -13,6 +14,7 @@ import numpy as np
 import pytest
 
 from aisle.data.dataset import Dataset
+from aisle.data.entities import Entities, Level
 from aisle.data.events import Batch
 from aisle.features import ranking
 from aisle.features.ranking import Facts
@@ -103,6 +105,12 @@ def rhythm(baskets: list[list[Line]], things: dict[int, int], thing: int) -> dic
         "last_3": sum(a <= 3 for a in ago), "last_5": sum(a <= 5 for a in ago),
         **{f"decayed_{p}": sum(0.5 ** (d / h) for d in ages) for p, h in enumerate(OWN_HALF_LIVES)},
     }  # fmt: skip
+
+
+def keyed(entities: Entities) -> list[tuple[str, Level]]:
+    """Levels by the names that features use."""
+    tree = [(level.name, level) for level in entities.tree]
+    return tree + [(f"attribute_{level.name}", level) for level in entities.categories]
 
 
 def test_customer_block() -> None:
@@ -204,7 +212,7 @@ def test_pair_block() -> None:
 
 
 def test_category_block() -> None:
-    for level in (*data().products.tree, *data().products.categories):
+    for key, level in keyed(data().products):
         things = {i: int(c) for i, c in enumerate(level.codes)}
         expected: dict[str, dict[tuple[int, int], float]] = defaultdict(dict)
         for u in range(CUSTOMERS):
@@ -213,14 +221,12 @@ def test_category_block() -> None:
                 found = rhythm(baskets, things, things[i])
                 for name in ("count", "share", "ago", "days", "overdue", "last_3", "decayed_1"):
                     blank = 0.0 if name in ("count", "share", "last_3") else NAN
-                    expected[f"{level.name}_{name}"][u, i] = found.get(name, blank)
+                    expected[f"{key}_{name}"][u, i] = found.get(name, blank)
         sold = Counter(x[2] for x in lines())
         total: dict[int, float] = defaultdict(float)
         for i in range(PRODUCTS):
             total[things[i]] += sold[i] + 0.5
-        expected[f"product_{level.name}_share"] = {
-            (u, i): math.log((sold[i] + 0.5) / total[things[i]]) for u, i in pairs()
-        }
+        expected[f"product_{key}_share"] = {(u, i): math.log((sold[i] + 0.5) / total[things[i]]) for u, i in pairs()}
         for name, wanted in expected.items():
             same(name, wanted)
 
@@ -243,7 +249,7 @@ def test_price_block() -> None:
 
 def test_prices_of_products() -> None:
     usual = [fmean(x[6] for x in priced() if x[2] == i) for i in range(PRODUCTS)]
-    leaf = data().products.categories[-1] if data().products.categories else data().products.tree[-1]
+    leaf = data().products.tree[-1]
     for i in range(PRODUCTS):
         mine = [x for x in priced() if x[2] == i]
         now = [x[6] for x in mine if age(x[3]) <= 28]
@@ -251,7 +257,7 @@ def test_prices_of_products() -> None:
         wanted = {
             "product_price_moved": fmean(now) - usual[i] if now else NAN,
             "product_price_place": (sum(usual[j] < usual[i] for j in range(PRODUCTS)) + 0.5) / PRODUCTS,
-            f"product_price_in_{leaf.name}": (sum(usual[j] < usual[i] for j in peers) + 0.5) / len(peers),
+            "product_price_in_leaf": (sum(usual[j] < usual[i] for j in peers) + 0.5) / len(peers),
         }
         got = {name: float(column(name)[0, i]) for name in wanted}
         tied = sum(math.isclose(other, usual[i], abs_tol=1e-9) for other in usual) > 1
@@ -259,6 +265,42 @@ def test_prices_of_products() -> None:
     for u in range(CUSTOMERS):
         paid = [x[6] for x in priced() if x[0] == u]
         assert float(column("price_usual")[u, 0]) == pytest.approx(fmean(paid) if paid else NAN, nan_ok=True)
+
+
+def test_prices_are_compared_within_the_leaf_of_the_tree() -> None:
+    shop, random = data(), np.random.default_rng(5)
+    cost = random.permutation(PRODUCTS) + 1.0
+    events = shop.all_events
+    amount = (events.quantity * cost[events.product]).astype(np.float32)
+    priced_shop = replace(shop, all_events=replace(events, amount=amount))
+    leaf = shop.products.tree[-1].codes
+    found = Facts.at(priced_shop).columns
+    assert [name for name in found if name.startswith("price_in_")] == ["price_in_leaf"]
+    for i in range(PRODUCTS):
+        peers = [j for j in range(PRODUCTS) if leaf[j] == leaf[i]]
+        wanted = (sum(cost[j] < cost[i] for j in peers) + 0.5) / len(peers)
+        assert found["price_in_leaf"][i] == pytest.approx(wanted)
+    without_tree = replace(priced_shop, products=replace(shop.products, tree=()))
+    assert not any(name.startswith("price_in_") for name in Facts.at(without_tree).columns)
+
+
+def test_names_that_a_user_chose_never_stand_for_other_features() -> None:
+    shop, (names, _, row, code) = data(), computed()
+    taken = ("store", "channel", "log", "own", "customer", "category_1", "group_1", "price_in_leaf")
+    blank = shop.products.categories[0], shop.customers.categories[0]
+    goods, people = (tuple(replace(level, name=name) for name in taken[part::2]) for part, level in enumerate(blank))
+    renamed = replace(
+        shop, products=replace(shop.products, categories=goods), customers=replace(shop.customers, categories=people)
+    )
+    batch = renamed.batch(np.arange(CUSTOMERS, dtype=np.int32))
+    found, values = ranking.table(batch, Facts.at(renamed), row, code)
+    assert len(set(found)) == len(found)
+    kept = [name for name in names if "attribute_" not in name]
+    assert [name for name in found if "attribute_" not in name] == kept
+    for name in kept:
+        np.testing.assert_array_equal(values[:, found.index(name)].reshape(CUSTOMERS, PRODUCTS), column(name), name)
+    assert {f"attribute_{name}_count" for name in taken[0::2]} <= set(found)
+    assert {f"group_attribute_{name}" for name in taken[1::2]} <= set(found)
 
 
 def test_every_feature_has_an_oracle() -> None:
@@ -276,7 +318,7 @@ def test_every_feature_has_an_oracle() -> None:
 
 def test_group_block() -> None:
     log_share = column("product_log_share")[0]
-    for level in (*data().customers.tree, *data().customers.categories):
+    for key, level in keyed(data().customers):
         counts = Counter((int(level.codes[x[0]]), x[2]) for x in lines() if x[0] >= 0)
         total = Counter(g for (g, _), n in counts.items() for _ in range(n))
         expected = {}
@@ -284,7 +326,7 @@ def test_group_block() -> None:
             g, share = int(level.codes[u]), math.exp(log_share[i])
             lift = (counts[g, i] + DRAWN * share) / (total[g] + DRAWN) / share
             expected[u, i] = math.log(lift) if g >= 0 else 0.0
-        same(f"group_{level.name}", expected)
+        same(f"group_{key}", expected)
     for name, place in (("store", 4), ("channel", 5)):
         counts = Counter((int(x[place]), x[2]) for x in lines())
         total = Counter(int(x[place]) for x in lines())

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from dataclasses import replace
 from functools import cache
+from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from tests.contract.worlds import tables, world
 from tests.world.hybrid_shops import Line, shop
 
@@ -16,13 +20,13 @@ from aisle.data.events import Batch
 from aisle.data.split import Window, truth
 from aisle.errors import UsageError
 from aisle.features.ranking import Facts
-from aisle.models import create
+from aisle.models import create, ranker, stack
 from aisle.models.base import Model
 from aisle.models.boosting import Table
-from aisle.models.candidates import Pool
+from aisle.models.candidates import SLACK, Pairs, Pool, Thinned
 from aisle.models.nn.windows import Question
-from aisle.models.ranker import Ranker, chosen, joined, places
-from aisle.types import DAY, Floats
+from aisle.models.ranker import Ranker, chosen, joined, places, without
+from aisle.types import DAY, NEVER, Bools, Floats
 
 SIMPLE = {"popularity": {}, "personal_frequency": {"half_life_days": 28.0}, "item_knn": {}}
 PERIODS = (14, 21, 35, 49)
@@ -151,6 +155,27 @@ def test_costly_sources_see_nothing_after_the_earliest_window(monkeypatch: pytes
     assert moments == [data.as_of - 3 * 28 * DAY, data.as_of]
 
 
+@pytest.mark.parametrize("name", ["ranker", "stack"])
+@pytest.mark.parametrize("clock", ["time", "sequence"])
+def test_what_a_fit_takes_of_its_members_is_known_before(
+    name: str, clock: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = world() if clock == "time" else in_order()
+    made: Counter[str] = Counter()
+
+    def spied(member: str, **settings: object) -> Model:
+        made[member] += 1
+        return create("popularity") if name == "stack" else create(member, **settings)
+
+    monkeypatch.setattr("aisle.models.holding.create", spied)
+    monkeypatch.setattr(stack, "_learn", lambda names, _: (dict.fromkeys(names, 1.0), {}))
+    create(name, target_days=None).fit(data)
+    sold = int((data.popularity > 0).sum())
+    said = type(create(name)).past_fits(data.shape[0], sold, len(data.purchases), data.clock)
+    assert set(made) <= set(said)
+    assert {member: count - 1 for member, count in made.items()} == {member: said[member].times for member in made}
+
+
 def test_threads_and_blocks_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     one = Ranker(sources=SIMPLE, target_days=28, threads=1).fit(world())
     two = Ranker(sources=SIMPLE, target_days=28, threads=2).fit(world())
@@ -173,6 +198,49 @@ def test_other_objectives_find_the_rhythm_too(objective: str) -> None:
 def test_thinning_keeps_all_that_was_bought_and_the_order() -> None:
     thin = Ranker(sources=SIMPLE, target_days=7, windows=6, max_rows=2_000).fit(rhythmic())
     assert recall(thin, rhythmic(), 7, 2) > 0.75
+
+
+@cache
+def uneven() -> Dataset:
+    """The first customers own one product each, the last ones forty."""
+    lines: list[Line] = []
+    for who in range(120):
+        for product in range(1 if who < 60 else 40):
+            lines += [(f"c{who:03}", f"a-{(who + product) % 60:02}", day, 1.0, None) for day in range(product, 140, 42)]
+    return shop(lines)
+
+
+@pytest.mark.parametrize("cells", [12_000_000, 1_000])
+def test_the_table_never_passes_its_limit(cells: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("aisle.models.candidates.CELLS", cells)
+    held: list[Table] = []
+    monkeypatch.setattr(Ranker, "_grow", lambda self, tables: held.extend(tables))
+    settings: dict[str, Any] = {"sources": {"popularity": {}}, "candidates": 5, "target_days": 7, "windows": 2}
+    for limit in (1_000, 2_000, 100_000):
+        held.clear()
+        Ranker(**settings, max_rows=limit).fit(uneven())
+        rows = [len(table.bought) for table in held]
+        assert max(rows) <= limit // 2
+        assert limit == 100_000 or min(rows) == limit // 2, "nor is it smaller than it could be"
+        assert all(table.bought.any() and not table.bought.all() for table in held)
+
+
+@given(seed=st.integers(0, 1_000), limit=st.integers(1, 80), parts=st.integers(1, 6))
+def test_what_stays_follows_from_the_draws_and_not_from_the_blocks(seed: int, limit: int, parts: int) -> None:
+    random = np.random.default_rng(seed)
+    bought, draws, code = random.random(90) < 0.3, random.random(90), np.arange(90, dtype=np.int32)
+    blank = np.zeros((90, 0), dtype=np.float32)
+    pairs = Pairs(np.zeros(90, dtype=np.int64), code, (), blank > 0, blank, blank)
+    thinned = Thinned(limit)
+    for part in np.array_split(random.permutation(90), parts):
+        thinned.add(slice(0, 1), pairs.take(part), bought[part], draws[part])
+        assert sum(len(held) for _, held, _, _ in thinned._blocks) <= SLACK * limit, "nor does it hold more for long"
+    stays = np.concatenate([some.code for _, some, _ in thinned.blocks()])
+    right = sorted(np.flatnonzero(bought), key=lambda place: draws[place])[: max(limit // 2, 1)]
+    wrong = sorted(np.flatnonzero(~bought), key=lambda place: draws[place])[: limit - len(right)]
+    assert sorted(stays) == sorted([*right, *wrong])
+    for _, some, true in thinned.blocks():
+        np.testing.assert_array_equal(true, bought[some.code])
 
 
 def test_without_anything_to_learn_from_the_sources_vote() -> None:
@@ -250,6 +318,40 @@ def test_folds_show_the_others_of_the_window_and_never_ones_own_answers(monkeypa
     monkeypatch.setattr(Ranker, "_ask", spied_ask)
     Ranker(sources=SIMPLE, windows=2, folds=3, trees=5).fit(data)
     assert len(seen) == 2 * 3 + 1
+
+
+def test_folds_show_no_return_and_no_first_sale_of_those_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    data = in_order()
+    cut, events = data.as_of - 1, data.all_events
+    mine = events.customer == events.customer[np.flatnonzero((events.time == cut) & (events.customer >= 0))[0]]
+    late, before = mine & (events.time >= cut), np.flatnonzero(mine & (events.time < cut) & (events.quantity > 0))
+    brought_back = events.void_at.copy()
+    brought_back[before] = cut
+    other = replace(events, void_at=brought_back).take(~late)
+    first = np.full(data.shape[1], NEVER)
+    np.minimum.at(first, other.product[other.quantity > 0], other.time[other.quantity > 0])
+    new = int(events.product[late][0])
+    shown = events.take(~((events.product == new) & ~late))  # sold to nobody before
+    shown_first = np.where(np.arange(data.shape[1]) == new, cut, data.first_sale)
+    known = without(
+        replace(data, all_events=shown, first_sale=shown_first), mine[~((events.product == new) & ~late)], cut
+    )
+    assert known.first_sale[new] == NEVER
+    again = without(replace(data, all_events=other, first_sale=first), mine[~late], cut)
+    plain = replace(data, all_events=replace(events, void_at=np.where(mine, NEVER, events.void_at)).take(~late))
+    for moment in (cut, cut + 1):
+        found, wanted = again.before(moment).purchases, plain.before(moment).purchases
+        np.testing.assert_array_equal(found.product, wanted.product)
+        np.testing.assert_array_equal(found.void_at, wanted.void_at)
+    calls: list[int] = []
+
+    def spied(whole: Dataset, lines: Bools, moment: int) -> Dataset:
+        calls.append(moment)
+        return without(whole, lines, moment)
+
+    monkeypatch.setattr(ranker, "without", spied)
+    Ranker(sources={"popularity": {}}, windows=1, folds=2, trees=2).fit(data)
+    assert calls == [cut, cut]
 
 
 def test_folds_without_anybody_are_passed_over() -> None:

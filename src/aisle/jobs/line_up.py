@@ -3,14 +3,15 @@
 What a model costs is foretold from the size of the data alone, by constants measured once (``costs.json``, written by
 ``benchmarks/model_costs.py``): the choice is the same on a slow and on a fast machine. Models are admitted in the
 order of ``WORTH`` until the CPU seconds of the budget are spoken for; a model whose turn comes when too little is left
-makes room for cheaper ones behind it.
+makes room for cheaper ones behind it. A model that joins others costs its own part, which follows from the number of
+purchases since tables and candidates are bounded, and the single models that it fits by default, as often as it does.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from importlib.resources import files
 
@@ -20,6 +21,7 @@ from aisle.config import BudgetName, RunConfig
 from aisle.data.dataset import Dataset
 from aisle.evaluate.tune import BUDGETS, REFERENCE
 from aisle.models import MODELS, model_class
+from aisle.types import Clock
 
 FITS = 4
 """Windows a model is fitted and asked on with its defaults, the last one included."""
@@ -45,19 +47,21 @@ class Size:
     """Purchases of known customers."""
     asked: int
     """Customers asked in a window, at most."""
+    clock: Clock = "time"
 
     @classmethod
     def of(cls, data: Dataset, asked: int) -> Size:
         """The size of what is visible at ``data.as_of``."""
         customers = int((np.diff(data.indptr) > 0).sum())
         products = int((data.popularity > 0).sum())
-        return cls(customers, products, int(data.indptr[-1] - data.indptr[0]), min(asked, customers))
+        return cls(customers, products, int(data.indptr[-1] - data.indptr[0]), min(asked, customers), data.clock)
 
     def drivers(self) -> dict[str, float]:
-        """What a cost may rise with: a start, millions of purchases, 10^9 scores and pairs of customers, products³."""
+        """What a cost may rise with: a start, 10^6 purchases, 10^4 products, 10^9 scores and pairs, products³."""
         return {
             "start": 1.0,
             "lines": self.lines / 1e6,
+            "products": self.products / 1e4,
             "scores": self.asked * self.products / 1e9,
             "customer_pairs": self.asked * self.customers / 1e9,
             "product_pairs": self.products**2 / 1e9,
@@ -94,9 +98,17 @@ def line_up(data: Dataset, config: RunConfig) -> LineUp:
 
 
 def seconds(name: str, size: Size) -> float:
-    """CPU seconds foretold for one fit and one asking of a model with its defaults; of one that joins, with theirs."""
+    """CPU seconds foretold for one fit and one asking of a model with its defaults, those of its members included.
+
+    Members that join others themselves cost nothing here: a run gives single models to those that join.
+    """
     drivers = size.drivers()
-    return sum(rate * drivers[driver] for driver, rate in _costs()[name].items())
+    own = sum(rate * drivers[driver] for driver, rate in _costs()[name].items())
+    past = model_class(name).past_fits(size.customers, size.products, size.lines, size.clock)
+    for member, (times, asked) in past.items():
+        if not model_class(member).joins:
+            own += times * seconds(member, replace(size, asked=asked)) + seconds(member, size)
+    return own
 
 
 def _by_worth(names: Sequence[str] | dict[str, str]) -> list[str]:

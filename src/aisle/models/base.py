@@ -15,7 +15,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Protocol, Self, TypeAlias, runtime_checkable
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Protocol, Self, TypeAlias, runtime_checkable
 
 import numpy as np
 import scipy.sparse as sp
@@ -24,12 +24,21 @@ from aisle.data.dataset import Dataset
 from aisle.data.events import Batch
 from aisle.errors import NotFittedError, UsageError
 from aisle.features.pairs import add_sparse, decayed_counts
-from aisle.types import CSR_PARTS, Floats
+from aisle.types import CSR_PARTS, Clock, Floats
 
 if TYPE_CHECKING:  # torch is imported by the models that learn with it alone
     from aisle.models.nn.train import Watch
 
 Array: TypeAlias = "np.ndarray[Any, np.dtype[Any]]"
+
+
+class PastFits(NamedTuple):
+    """What learning from past windows takes of a member of a model that joins others."""
+
+    times: int
+    """Fits."""
+    asked: int
+    """Customers asked after each, at most."""
 
 
 @dataclass(kw_only=True, eq=False)
@@ -61,6 +70,14 @@ class Model(ABC):
     def settings(cls) -> tuple[str, ...]:
         """Names of the hyperparameters."""
         return tuple(f.name for f in fields(cls) if f.init)
+
+    @classmethod
+    def past_fits(cls, customers: int, products: int, lines: int, clock: Clock) -> dict[str, PastFits]:
+        """Registry name -> fits for past windows, at most, of the members that data of such a size get by default.
+
+        Each is fitted once more, to everything. Empty for a model that joins none.
+        """
+        return {}
 
     def params(self) -> dict[str, Any]:
         """Hyperparameters by name; ``type(model)(**model.params())`` is an unfitted clone."""

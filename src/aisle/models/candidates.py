@@ -7,7 +7,7 @@ are the own products, the best of every source, and what is bought together with
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -20,10 +20,11 @@ from aisle.features.ranking.rhythm import visits
 from aisle.kernels.topk import top_k
 from aisle.models import holding
 from aisle.models.base import Model
-from aisle.types import Bools, Codes, Floats, Ints
+from aisle.types import Bools, Codes, Doubles, Floats, Ints
 
 CELLS = 12_000_000
 """Scores of all sources held at once."""
+SLACK = 1.5
 OWN, COMPANY = "own", "company"
 """Sources that are not models: own products, and company in baskets with the history."""
 
@@ -49,6 +50,47 @@ class Pairs:
         """Some of the pairs; ranks stay those among all."""
         parts = (self.proposed[kept], self.scores[kept], self.ranks[kept])
         return Pairs(self.row[kept], self.code[kept], self.sources, *parts)
+
+
+@dataclass(eq=False)
+class Thinned:
+    """Pairs of many blocks, at most ``limit`` of them in the end, whatever the order and the sizes of the blocks.
+
+    Every pair draws a number, and those with the smallest stay: of the bought up to half the limit, of the others
+    what is left of it. So all pairs of a kind stay with one chance. While blocks come, ``SLACK`` times the limit and
+    the pairs of one block may lie here.
+    """
+
+    limit: int
+    _blocks: list[tuple[slice, Pairs, Bools, Doubles]] = field(default_factory=list)
+    _size: int = 0
+
+    def add(self, rows: slice, pairs: Pairs, bought: Bools, draws: Doubles) -> None:
+        """The pairs of the batch's ``rows``, with their draws from 0 to 1 (P,)."""
+        self._blocks.append((rows, pairs, bought, draws))
+        self._size += len(pairs)
+        if self._size > SLACK * self.limit:
+            self._thin()
+
+    def blocks(self) -> list[tuple[slice, Pairs, Bools]]:
+        """What stays: rows of the batch, pairs and whether they were bought, in the order in which they came."""
+        self._thin()
+        return [(rows, pairs, bought) for rows, pairs, bought, _ in self._blocks]
+
+    def _thin(self) -> None:
+        bought = np.concatenate([np.zeros(0, dtype=bool), *(block[2] for block in self._blocks)])
+        draws = np.concatenate([np.zeros(0), *(block[3] for block in self._blocks)])
+        right, wrong = np.flatnonzero(bought), np.flatnonzero(~bought)
+        right = right[np.argsort(draws[right], kind="stable")[: max(self.limit // 2, 1)]]
+        wrong = wrong[np.argsort(draws[wrong], kind="stable")[: self.limit - len(right)]]
+        stays = np.zeros(len(draws), dtype=bool)
+        stays[right] = stays[wrong] = True
+        at, self._size = 0, len(right) + len(wrong)
+        for place, (rows, pairs, held, drawn) in enumerate(self._blocks):
+            kept = np.flatnonzero(stays[at : at + len(drawn)])
+            at += len(drawn)
+            if len(kept) < len(drawn):
+                self._blocks[place] = (rows, pairs.take(kept), held[kept], drawn[kept])
 
 
 @dataclass(frozen=True, eq=False)

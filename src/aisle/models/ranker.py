@@ -5,8 +5,9 @@ decide between them by features of the customer, the product and both (``feature
 score and rank. A training question is a customer at the start of a past window; candidates,
 features and sources are strictly as of that moment. Cheap sources are fitted anew for each window; costly ones once,
 before the earliest, where only the histories they are asked about move on; all are fitted again for what is scored.
-Only what was proposed can be right: what no source found is no positive. Negatives are thinned evenly when the table
-would pass ``max_rows``; that moves all chances alike and no rank. A tenth of the customers decides when to stop.
+Only what was proposed can be right: what no source found is no positive. Candidates not bought are thinned evenly where
+the table would pass ``max_rows``; that moves all chances of a window alike and no rank. A tenth of the customers
+decides when to stop.
 Cost: the sources, once a window for cheap ones; ``max_rows x features`` floats; a minute of trees a million rows.
 """
 
@@ -24,11 +25,11 @@ from aisle.errors import UsageError
 from aisle.features.pairs import holds
 from aisle.features.ranking import Facts
 from aisle.models import MODELS, boosting, holding
-from aisle.models.base import Array, Model
+from aisle.models.base import Array, Model, PastFits
 from aisle.models.boosting import Table, Trees
-from aisle.models.candidates import Pairs, Pool
+from aisle.models.candidates import Pairs, Pool, Thinned
 from aisle.models.nn.windows import Question, bought_again, gap_ticks, questions
-from aisle.types import Bools, Doubles, Floats, Ints
+from aisle.types import NEVER, Bools, Clock, Doubles, Floats, Ints
 
 Objective = Literal["binary", "lambdarank", "both"]
 NETWORKS = ("hybrid_factorization", "basket_transformer")
@@ -72,7 +73,8 @@ class Ranker(Model):
     max_customers: int = 15_000
     """Customers asked in each window, at most."""
     max_rows: int = 1_000_000
-    """Rows of the training table, about; above it negatives are thinned."""
+    """Rows of the training table, at most, the same number for each window; of more, those not bought are thinned, and
+    those bought where they would be more than half."""
     folds: int | None = None
     """More than 1, where baskets have an order and no times: each of so many groups of customers is asked with what all
     others bought in the window known, since a window is no moment there; None = 4 there, 1 under a real clock."""
@@ -110,6 +112,15 @@ class Ranker(Model):
         if self.target_days is not None and self.target_days < 1:
             raise UsageError(f"target_days is {self.target_days}; it must be at least 1, or None")
 
+    @classmethod
+    def past_fits(cls, customers: int, products: int, lines: int, clock: Clock) -> dict[str, PastFits]:
+        """As every model's: cheap sources for each window and fold, costly ones once."""
+        usual, folds = cls(), FOLDS if clock == "sequence" else 1
+        asked = min(customers, usual.max_customers)
+        often, seldom = PastFits(usual.windows * folds, -(-asked // folds)), PastFits(1, asked)
+        some = sources_at(products, lines, again=True, levels=True)
+        return {name: seldom if name in costly(products, lines) else often for name in some}
+
     def fit(self, data: Dataset) -> Self:
         """Ask past windows, learn from their answers, and fit all sources to everything."""
         folds = self.folds or (FOLDS if data.clock == "sequence" else 1)
@@ -119,9 +130,9 @@ class Ranker(Model):
         ticks = gap_ticks(data, self.target_days)
         asked = questions(data, ticks, self.windows, self.max_customers, self.seed, "even")
         given: dict[str, Model] = {}
-        costly = {name: s for name, s in sources.items() if name in once(data)}
-        if asked and costly:
-            given = holding.fit_members(costly, data.before(asked[-1].cut))
+        dear = {name: s for name, s in sources.items() if name in once(data)}
+        if asked and dear:
+            given = holding.fit_members(dear, data.before(asked[-1].cut))
         self.recall_ = {}
         tables: list[Table] = []
         random = np.random.default_rng(self.seed)
@@ -181,27 +192,25 @@ class Ranker(Model):
                 bought=question.bought[mine],
                 returned=question.returned[mine],
             )
-            answers = (events.time >= question.cut) & (events.customer >= 0) & (fold[events.customer] == number)
-            yield replace(data, all_events=events.take(~answers), as_of=question.cut + ticks), asked
+            theirs = (events.customer >= 0) & (fold[events.customer] == number)
+            yield without(data, theirs, question.cut).before(question.cut + ticks), asked
 
     def _ask(
         self, pool: Pool, past: Dataset, question: Question, judges: Bools, random: np.random.Generator, windows: int
     ) -> Table:
-        """The candidates of one window with their features and what came true, negatives thinned."""
+        """The candidates of one window with their features and what came true, thinned."""
         batch = past.batch(question.customers)
-        found: list[tuple[Floats, Bools, Ints, Bools]] = []
-        budget = self.max_rows / windows
-        rate = 1.0
-        for place, (rows, piece) in enumerate(pool.parts(batch)):
+        thinned = Thinned(max(self.max_rows // windows, 1))
+        for rows, piece in pool.parts(batch):
             pairs = pool.pairs(piece)
-            if place == 0:
-                rate = min(1.0, budget * len(piece) / max(len(pairs) * len(batch), 1))
             bought = holds(question.bought[rows], pairs.row, pairs.code)
-            kept = np.flatnonzero(bought | (random.random(len(pairs)) < rate))
-            some = pairs.take(kept)
+            thinned.add(rows, pairs, bought, random.random(len(pairs)))
+        found: list[tuple[Floats, Bools, Ints, Bools]] = []
+        for rows, some, bought in thinned.blocks():  # features are dear: only of what stays
+            piece = holding.part(batch, rows)
             _, values = pool.table(piece, some)
             customer = piece.customers[some.row]
-            found.append((values, bought[kept], customer.astype(np.int64), judges[customer]))
+            found.append((values, bought, customer.astype(np.int64), judges[customer]))
         columns = [np.concatenate(part) for part in zip(*found, strict=True)]
         return Table(*columns)
 
@@ -236,22 +245,38 @@ class Ranker(Model):
 
 def chosen(data: Dataset) -> holding.Settings:
     """Sources worth their time for the size and the kind of the data, as far as they are installed."""
-    wanted = [*ALWAYS]
-    if bought_again(data):
-        wanted += REPEATS
-    sold = int((data.popularity > 0).sum())
-    wanted.append("ease" if sold <= SOLVED else "graph_filter")
-    if data.products.features.levels:
-        wanted += ["content_knn", "tree_shares"]
-        if len(data.purchases) >= MANY_LINES:
-            wanted.append("hybrid_factorization")
-    return {name: {} for name in wanted if name in MODELS}
+    sold, levels = int((data.popularity > 0).sum()), bool(data.products.features.levels)
+    return {name: {} for name in sources_at(sold, len(data.purchases), again=bought_again(data), levels=levels)}
+
+
+def sources_at(sold: int, lines: int, *, again: bool, levels: bool) -> tuple[str, ...]:
+    """Sources for so many products and purchases, where people buy again or not, and products have levels or not."""
+    wanted = [*ALWAYS, *(REPEATS if again else ()), "ease" if sold <= SOLVED else "graph_filter"]
+    if levels:
+        wanted += ["content_knn", "tree_shares", *(["hybrid_factorization"] if lines >= MANY_LINES else [])]
+    return tuple(name for name in wanted if name in MODELS)
 
 
 def once(data: Dataset) -> tuple[str, ...]:
     """Sources too costly to be fitted anew for every window."""
-    large = int((data.popularity > 0).sum()) > MANY_PRODUCTS or len(data.purchases) > MANY_PURCHASES
-    return (*NETWORKS, *SOLVERS) if large else NETWORKS
+    return costly(int((data.popularity > 0).sum()), len(data.purchases))
+
+
+def costly(sold: int, lines: int) -> tuple[str, ...]:
+    """Models that so many products and purchases make too costly for that."""
+    return (*NETWORKS, *SOLVERS) if sold > MANY_PRODUCTS or lines > MANY_PURCHASES else NETWORKS
+
+
+def without(data: Dataset, lines: Bools, cut: int) -> Dataset:
+    """The data as if nothing of these lines (E,) had happened from the cut on: no purchase, return or first sale."""
+    events = data.all_events
+    kept = ~(lines & (events.time >= cut))
+    open_end = lines & (events.void_at >= cut)
+    events = replace(events, void_at=np.where(open_end, NEVER, events.void_at)).take(kept)
+    first, bought = np.full(data.shape[1], NEVER, dtype=np.int64), events.quantity > 0
+    np.minimum.at(first, events.product[bought], events.time[bought])
+    first = np.where(data.first_sale < cut, data.first_sale, first)
+    return replace(data, all_events=events, first_sale=first)
 
 
 def recalled(pool: Pool, past: Dataset, question: Question) -> dict[str, Any]:

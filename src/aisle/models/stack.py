@@ -23,10 +23,10 @@ from aisle.errors import UsageError
 from aisle.features.pairs import holds
 from aisle.kernels.topk import top_k
 from aisle.models import holding
-from aisle.models.base import Array, Model
+from aisle.models.base import Array, Model, PastFits
 from aisle.models.nn.windows import Question, bought_again, gap_ticks, questions
-from aisle.models.ranker import once
-from aisle.types import Codes, Doubles, Floats, Ints, Sparse
+from aisle.models.ranker import costly, once
+from aisle.types import Clock, Codes, Doubles, Floats, Ints, Sparse
 
 K = 10
 """Length of the lists that are judged."""
@@ -98,13 +98,21 @@ class Stack(Model):
         if self.target_days is not None and self.target_days < 1:
             raise UsageError(f"target_days is {self.target_days}; it must be at least 1, or None")
 
+    @classmethod
+    def past_fits(cls, customers: int, products: int, lines: int, clock: Clock) -> dict[str, PastFits]:
+        """As every model's: cheap members for each window, costly ones once."""
+        usual, dear = cls(), (*costly(products, lines), "ranker")
+        asked = min(customers, usual.max_customers)
+        some = dict.fromkeys(name for again in (True, False) for name in members_at(again=again))
+        return {name: PastFits(1 if name in dear else usual.windows, asked) for name in some}
+
     def fit(self, data: Dataset) -> Self:
         """Learn the weights on past windows, and fit the members that have one to everything."""
         members = self.members or usual_members(data)
         ticks = gap_ticks(data, self.target_days)
         asked = questions(data, ticks, self.windows, self.max_customers, self.seed, "even")
-        costly = {name: settings for name, settings in members.items() if name in (*once(data), "ranker")}
-        given = holding.fit_members(costly, data.before(asked[-1].cut)) if asked else {}
+        dear = {name: settings for name, settings in members.items() if name in (*once(data), "ranker")}
+        given = holding.fit_members(dear, data.before(asked[-1].cut)) if asked else {}
         found = []
         for question in asked:
             past = data.before(question.cut)
@@ -174,8 +182,12 @@ class Stack(Model):
 
 def usual_members(data: Dataset) -> holding.Settings:
     """The ranker, and the singles that are good on this kind of data."""
-    names = ["ranker", "item_knn", *(("repeat_hazard", "tifu_knn") if bought_again(data) else ("ease",))]
-    return {name: {} for name in names}
+    return {name: {} for name in members_at(again=bought_again(data))}
+
+
+def members_at(*, again: bool) -> tuple[str, ...]:
+    """The members where people buy the same again, or do not."""
+    return ("ranker", "item_knn", *(("repeat_hazard", "tifu_knn") if again else ("ease",)))
 
 
 def _ideal(bought: Sparse, batch: Batch) -> Doubles:

@@ -112,7 +112,7 @@ def price_block(batch: Batch, facts: Facts, row: Ints, code: Codes) -> Columns:
 def group_block(batch: Batch, facts: Facts, row: Ints, code: Codes) -> Columns:
     """How much more the customer's groups, home store and channel buy the product, and its category, than all do."""
     found: Columns = {}
-    codes = {level.name: level.codes for level in group_levels(batch.features)}
+    codes = {key: level.codes for key, level in group_levels(batch.features).items()}
     codes |= {"store": usual(batch.lines.store, batch), "channel": usual(batch.lines.channel, batch)}
     for name, counts in facts.groups.items():
         of = codes.get(name, np.full(len(batch), UNKNOWN, dtype=np.int32))[row]

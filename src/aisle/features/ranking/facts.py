@@ -35,6 +35,8 @@ MAX_LEVELS, MAX_CODES = 6, 2_000
 """Attributes used, at most, and groups of one."""
 LAST_SALE, FIRST_SALE = "last_sale", "first_sale"
 COMPANY_OF, KIN_OF = "company", "kin"
+ATTRIBUTE = "attribute_"
+"""In front of the name of a column of the user, which may be that of a feature."""
 FRONT = "facts:"
 Array: TypeAlias = "np.ndarray[Any, np.dtype[Any]]"
 
@@ -49,7 +51,7 @@ class Facts:
     """(I,) ``NEVER`` where there was none."""
     last_sale: Times
     levels: dict[str, Codes]
-    """Each (I,) code of the product at a level of the tree or in an attribute, -1 = unknown."""
+    """Each (I,) code of the product at a level of the tree or in an attribute, by ``keys``, -1 = unknown."""
     company: Sparse
     """(I, I) cosine between products over baskets; row: in the basket."""
     kin: Sparse
@@ -66,9 +68,10 @@ class Facts:
         np.minimum.at(first, lines.product, lines.time)
         np.maximum.at(last, lines.product, lines.time)
         plain = [level for level in data.products.categories if not tagged(level.vocab.ids.to_list())]
-        chosen = (*data.products.tree, *plain)
-        levels = {level.name: level.codes for level in chosen[:MAX_LEVELS] if len(level.vocab)}
-        columns = sales_facts(data, lines) | repeat_facts(data) | price_facts(data, levels)
+        chosen = list(keys(data.products.tree, tuple(plain)).items())[:MAX_LEVELS]
+        levels = {key: level.codes for key, level in chosen if len(level.vocab)}
+        leaf = data.products.tree[-1].codes if data.products.tree else None
+        columns = sales_facts(data, lines) | repeat_facts(data) | price_facts(data, leaf)
         for name, codes in levels.items():
             columns[f"{name}_share"] = within(codes, data.popularity)
         return cls(columns, first, last, levels, _company(lines, size), _kin(data), group_counts(data, lines))
@@ -171,8 +174,8 @@ def repeat_facts(data: Dataset) -> dict[str, Floats]:
     return {name: column.astype(np.float32) for name, column in found.items()}
 
 
-def price_facts(data: Dataset, levels: dict[str, Codes]) -> dict[str, Floats]:
-    """Mean log price paid, now beside usual, and its percentile overall and in the last level; +inf = unknown."""
+def price_facts(data: Dataset, leaf: Codes | None) -> dict[str, Floats]:
+    """Mean log price paid, now beside usual, and its percentile overall and in the leaf category; +inf = unknown."""
     lines, size = data.purchases, data.shape[1]
     price = log_price(lines)
     known = np.isfinite(price)
@@ -183,8 +186,8 @@ def price_facts(data: Dataset, levels: dict[str, Codes]) -> dict[str, Floats]:
     moved = np.full(size, np.inf)
     np.subtract(now, usual, out=moved, where=np.isfinite(now))
     found = {"price": usual, "price_moved": moved, "price_place": percentile(np.zeros(size, np.int32), usual)}
-    for name in list(levels)[-1:]:
-        found[f"price_in_{name}"] = percentile(levels[name], usual)
+    if leaf is not None:
+        found["price_in_leaf"] = percentile(leaf, usual)
     return {name: column.astype(np.float32) for name, column in found.items()}
 
 
@@ -219,18 +222,23 @@ def within(codes: Codes, popularity: Floats) -> Floats:
     return np.asarray(np.log((popularity + 0.5) / totals[codes + 1]), dtype=np.float32)
 
 
-def group_levels(features: Features) -> tuple[Level, ...]:
-    """The levels of the customer tree and the attributes that tell groups apart, the deepest groups first."""
-    some = (*reversed(features.tree), *features.categories)
-    return tuple(level for level in some if 0 < len(level.vocab) <= MAX_CODES)[:MAX_LEVELS]
+def keys(tree: tuple[Level, ...], attributes: tuple[Level, ...]) -> dict[str, Level]:
+    """Levels by the names that features use: attributes have ``ATTRIBUTE`` in front, for the user chose their names."""
+    return {level.name: level for level in tree} | {f"{ATTRIBUTE}{level.name}": level for level in attributes}
+
+
+def group_levels(features: Features) -> dict[str, Level]:
+    """Levels of the customer tree and attributes that tell groups apart, by ``keys``, the deepest groups first."""
+    some = keys(features.tree[::-1], features.categories).items()
+    return dict([(key, level) for key, level in some if 0 < len(level.vocab) <= MAX_CODES][:MAX_LEVELS])
 
 
 def group_counts(data: Dataset, lines: Events) -> dict[str, Sparse]:
     """For every grouping of customers, and for stores and channels, a (G, I) count of baskets with the product."""
     named = lines.take(lines.customer >= 0)
     found = {}
-    for level in group_levels(data.customers.features):
-        found[level.name] = _counts(level.codes[named.customer], named.product, len(level.vocab), data.shape[1])
+    for key, level in group_levels(data.customers.features).items():
+        found[key] = _counts(level.codes[named.customer], named.product, len(level.vocab), data.shape[1])
     for name, codes, vocab in (("store", lines.store, data.stores), ("channel", lines.channel, data.channels)):
         if 1 < len(vocab) <= MAX_CODES:
             found[name] = _counts(codes, lines.product, len(vocab), data.shape[1])
