@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -61,10 +63,19 @@ def dataset(
     return Dataset.of(CleanTables(transactions=lines, products=named, customers=people))
 
 
+def sasrec(dropout: float) -> dict[str, Any]:
+    """The basket transformer as plain next-item prediction, for rows of published networks."""
+    return {"content": False, "repeat": False, "gated": False, "rare": 1, "id_dropout": 0.0, "dropout": dropout}
+
+
 def leave_one_out(data: Dataset) -> Split:
-    """The last product of everybody, from those before; the second last one to tune on. Seen products are masked."""
+    """The last product of everybody, from those before; the second last one to tune on. Seen products are masked.
+
+    Published networks see the second last product when they are asked, but have learned nothing from it.
+    """
     outer = window_split(data, LAST, repeats=False, whole=True)
-    return replace(outer, inner=lambda: window_split(data, BEFORE_LAST, repeats=False, whole=True))
+    inner = partial(window_split, data, BEFORE_LAST, repeats=False, whole=True)
+    return replace(outer, asked=outer.data, plain=data.before(BEFORE_LAST.cut), inner=inner)
 
 
 def anonymous(data: Dataset, unknown: Bools) -> Dataset:
