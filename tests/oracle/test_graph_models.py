@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from aisle.errors import UsageError
 from aisle.features import pairs
 from aisle.models import graph_filter
-from aisle.models.graph_filter import GraphFilter, right_vectors
+from aisle.models.graph_filter import GraphFilter, largest_singular_value, right_vectors
 from aisle.models.rp3beta import RP3beta, two_steps
 from tests.contract.worlds import PRODUCTS
 from tests.oracle.loops import Array, check, data, everyone, few, naive_counts, naive_presence, seeds
@@ -92,11 +92,12 @@ def test_beta_takes_weight_from_the_bestseller() -> None:
 # ---------------------------------------------------------------------------------------------- graph filter
 
 
-def dense_filter(x: Array, k: int) -> tuple[Array, Array]:
+def dense_filter(x: Array, k: int, power: float = 0.5) -> tuple[Array, Array]:
     """G and the low-pass operator on row vectors (I, I), by dense algebra; products nobody bought get zeros."""
     of_customer, of_product = x.sum(axis=1, keepdims=True), x.sum(axis=0)
     some = of_product > 0
-    n = np.divide(x, np.sqrt(of_customer) * np.sqrt(of_product), out=np.zeros(x.shape), where=x > 0)
+    n = np.divide(x, of_customer**power * np.sqrt(of_product), out=np.zeros(x.shape), where=x > 0)
+    n /= np.linalg.norm(n, 2)
     values, vectors = np.linalg.eigh(n.T @ n)
     keep = [at for at in np.argsort(-values)[:k] if values[at] > 1e-9]
     v, root = vectors[:, keep], np.sqrt(of_product)
@@ -112,12 +113,13 @@ def dense_filter(x: Array, k: int) -> tuple[Array, Array]:
     sharpen=st.sampled_from([0.0, 0.7, 2.5]),
     order=st.sampled_from([1, 2, 4]),
     half_life=st.sampled_from([None, 60.0]),
+    power=st.sampled_from([0.5, 0.2]),
 )
 def test_graph_filter_by_dense_algebra(
-    seed: int, factors: int, low_pass: float, sharpen: float, order: int, half_life: float | None
+    seed: int, factors: int, low_pass: float, sharpen: float, order: int, half_life: float | None, power: float
 ) -> None:
     dataset = data(seed)
-    g, low = dense_filter(naive_presence(dataset), factors)
+    g, low = dense_filter(naive_presence(dataset), factors, power)
     s = naive_presence(dataset, half_life) @ (g + low_pass * low)
 
     def slope(now: Array) -> Array:
@@ -135,9 +137,8 @@ def test_graph_filter_by_dense_algebra(
         k4 = slope(s + t * k3)
         s = s + t / 6 * (k1 + 2 * k2 + 2 * k3 + k4)
     expected = s + 0.2 * naive_counts(dataset, half_life)
-    model = GraphFilter(
-        factors=factors, low_pass=low_pass, sharpen=sharpen, order=order, half_life_days=half_life, own_weight=0.2
-    )
+    shape = {"factors": factors, "low_pass": low_pass, "sharpen": sharpen, "order": order, "customer_power": power}
+    model = GraphFilter(**shape, half_life_days=half_life, own_weight=0.2)  # type: ignore[arg-type]
     check(model.fit(dataset).score(everyone(dataset)), expected, dataset)
 
 
@@ -164,6 +165,7 @@ def test_vectors_are_those_of_a_dense_decomposition(
     found = right_vectors(x, 6, 0)
     np.testing.assert_allclose(found @ found.T, exact @ exact.T, atol=1e-5)
     assert found.tobytes() == right_vectors(x, 6, 0).tobytes()
+    assert largest_singular_value(x, 0) == pytest.approx(np.linalg.norm(x.toarray(), 2), rel=1e-6)
 
 
 @pytest.mark.parametrize("small", [0, 500])
@@ -222,7 +224,15 @@ def test_rp3beta_refuses_nonsense(settings: dict[str, Any]) -> None:
 
 @pytest.mark.parametrize(
     "settings",
-    [{"factors": 0}, {"low_pass": -1.0}, {"sharpen": -1.0}, {"sharpen": 9.0}, {"order": 5}, {"own_weight": -1.0}],
+    [
+        {"factors": 0},
+        {"low_pass": -1.0},
+        {"sharpen": -1.0},
+        {"sharpen": 9.0},
+        {"order": 5},
+        {"own_weight": -1.0},
+        {"customer_power": 2.0},
+    ],
 )
 def test_graph_filter_refuses_nonsense(settings: dict[str, Any]) -> None:
     with pytest.raises(UsageError, match=next(iter(settings))):

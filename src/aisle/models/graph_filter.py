@@ -2,14 +2,15 @@
 
 Shen et al., "How Powerful is Graph Convolution for Recommendation?" (GF-CF), CIKM 2021; sharpening from Choi et al.,
 "Blurring-Sharpening Process Models for Collaborative Filtering" (BSPM), SIGIR 2023. With X (U, I) who bought what (1 or
-0), D_u and D_i the purchases of each customer and product, N = D_u^-½ X D_i^-½, G = NᵀN and V (I, K) the first
-``factors`` right singular vectors of N, the customer's history h (1, or the decay of the latest purchase) is
+0), D_u and D_i the purchases of each customer and product, N = D_u^-p X D_i^-½ over its largest singular value, G = NᵀN
+and V (I, K) the first ``factors`` right singular vectors of N, the customer's history h (1, or the decay of the latest
+purchase) is
 
     blurred:    s = h G + low_pass · h D_i^-½ V Vᵀ D_i^½
     sharpened:  ds/dt = -s G  for a time ``sharpen``, as one step of a Runge-Kutta method of ``order``
 
 G is linear, so that such a step is the Taylor polynomial of its order: order 1 is Euler's step s - t·s G, order 4 the
-classical one, s (1 - tG + t²G²/2 - t³G³/6 + t⁴G⁴/24). ``sharpen`` = 0 is GF-CF. The graph never decays.
+classical one, s (1 - tG + t²G²/2 - t³G³/6 + t⁴G⁴/24). ``sharpen`` = 0 and p = ½ is GF-CF. The graph never decays.
 Cost: ``fit`` is one truncated singular value decomposition. A score multiplies dense blocks of customers by sparse N
 and its transpose, 1 + ``order`` times; N is kept, or G where it is no larger. Memory O(pairs + K x I) and a block.
 """
@@ -20,7 +21,7 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar, Self
 
 import numpy as np
-from scipy.sparse.linalg import LinearOperator, eigsh
+from scipy.sparse.linalg import LinearOperator, eigsh, svds
 
 from aisle.data.dataset import Dataset
 from aisle.data.events import Batch
@@ -41,8 +42,9 @@ class GraphFilter(Model):
 
     name: ClassVar[str] = "graph_filter"
     space: ClassVar[dict[str, tuple[Any, ...]]] = {
+        "customer_power": (0.5, 0.3),
         "sharpen": (0.0, 1.0, 2.5),
-        "low_pass": (0.3, 0.2),
+        "low_pass": (0.3, 0.2, 0.1),
         "factors": (256, 64, 448),
         "half_life_days": (182.0, None),
         "own_weight": (0.3, 0.03),
@@ -56,6 +58,8 @@ class GraphFilter(Model):
     """Time of sharpening after the blur, 0 … 5; 0 = GF-CF."""
     order: int = 4
     """Order of its one step, 1 … 4: 1 = Euler, 4 = Runge-Kutta. Each costs as much as the blur."""
+    customer_power: float = 0.5
+    """p: below ½ customers with many purchases link products more strongly; ½ as in the papers."""
     half_life_days: float | None = 182.0
     """Age at which a purchase in the history counts half; None = all count alike, as in the papers."""
     own_weight: float = 0.3
@@ -77,6 +81,8 @@ class GraphFilter(Model):
     def __post_init__(self) -> None:
         if self.factors < 1:
             raise UsageError(f"factors must be >= 1, got {self.factors}")
+        if not 0 <= self.customer_power <= 1:
+            raise UsageError(f"customer_power must lie in 0 … 1, got {self.customer_power}")
         if not self.low_pass >= 0:
             raise UsageError(f"low_pass must be >= 0, got {self.low_pass}")
         if not 0 <= self.sharpen <= 5:
@@ -91,7 +97,9 @@ class GraphFilter(Model):
         self.codes_ = bought_products(x)
         x = x[np.diff(x.indptr) > 0][:, self.codes_]
         narrow: Doubles = 1 / np.sqrt(np.bincount(x.indices, minlength=x.shape[1]))
-        graph = scaled(x, 1 / np.sqrt(np.diff(x.indptr)), narrow)
+        graph = scaled(x, np.diff(x.indptr) ** -self.customer_power, narrow)
+        if self.customer_power != 0.5:  # else it is 1
+            graph.data /= np.float32(largest_singular_value(graph, self.seed))
         self.scale_ = narrow.astype(np.float32)
         self.vectors_ = right_vectors(graph, self.factors if self.low_pass > 0 else 0, self.seed)
         self.squared_ = bool(x.shape[1] ** 2 <= FULLER * x.nnz)
@@ -127,6 +135,18 @@ class GraphFilter(Model):
         if self.squared_:
             return np.asarray(self.graph_ @ signal)
         return np.asarray(self.graph_.T @ (self.graph_ @ signal))
+
+
+def largest_singular_value(graph: Sparse, seed: int) -> float:
+    """The largest singular value of a matrix, so that sharpening does not overshoot; 1 where there is none."""
+    least = min(graph.shape)
+    if least == 0:
+        return 1.0
+    if least <= SMALL:
+        wide = (graph.T if least == graph.shape[1] else graph).astype(np.float64)
+        return float(np.sqrt(np.linalg.eigvalsh((wide @ wide.T).toarray())[-1]))
+    start = np.random.default_rng(seed).standard_normal(least)
+    return float(svds(graph.astype(np.float64), 1, v0=start, return_singular_vectors=False)[0])
 
 
 def right_vectors(graph: Sparse, k: int, seed: int) -> Floats:
