@@ -60,12 +60,12 @@ def test_defaults_come_first_then_one_setting_at_a_time_beside_the_best() -> Non
 
 
 def test_points_come_once_and_rounds_end() -> None:
-    found = climbed(lambda s: -(s["noise"] < 1.0) - s["shift"])
-    assert found == [{"seed": 4}, {"seed": 4, "noise": 0.5}, {"seed": 4, "noise": 0.0}, {"seed": 4, "shift": 1}]
+    found = climbed(lambda s: 0.0)
+    assert found == [{"seed": 4}, {"seed": 4, "noise": 0.5}, {"seed": 4, "shift": 1}, {"seed": 4, "noise": 0.0}]
     assert climbed(lambda s: 0.0, "own") == [{}]
 
 
-def test_a_setting_that_changes_nothing_waits_for_the_next_round() -> None:
+def test_a_setting_that_changes_nothing_waits() -> None:
     """A half-life where there are no dates must not use up the trials of settings that matter."""
     found = climbed(lambda s: float(s["shift"]))
     assert found == [
@@ -73,7 +73,20 @@ def test_a_setting_that_changes_nothing_waits_for_the_next_round() -> None:
         {"seed": 4, "noise": 0.5},
         {"seed": 4, "shift": 1},
         {"seed": 4, "noise": 0.5, "shift": 1},
+        {"seed": 4, "noise": 0.0, "shift": 1},  # when a round has found nothing better
     ]
+
+
+def test_what_waited_may_still_be_the_best() -> None:
+    found = climbed(lambda s: float(s["noise"] == 0.0))
+    assert {"seed": 4, "noise": 0.0} in found
+    assert found[-1] == {"seed": 4, "noise": 0.0, "shift": 1}  # rounds go on from there
+
+
+def test_a_failure_is_no_tie() -> None:
+    """Below 0 nothing could be fitted: another value of the same setting may be the one that can."""
+    found = climbed(lambda s: -1.0)
+    assert found[:3] == [{"seed": 4}, {"seed": 4, "noise": 0.5}, {"seed": 4, "noise": 0.0}]
 
 
 def test_the_best_setting_is_found(shop: Dataset, windows: tuple[Window, ...]) -> None:

@@ -178,6 +178,14 @@ def test_no_more_vectors_than_the_rank(small: int, monkeypatch: pytest.MonkeyPat
     assert right_vectors(x, 2, 0).shape == (30, 2)
 
 
+@pytest.mark.parametrize("power", [0, 1])
+def test_whole_powers_are_powers(power: int) -> None:
+    dataset = data(1)
+    whole, real = (GraphFilter(customer_power=p, **PLAIN).fit(dataset) for p in (power, float(power)))
+    batch = everyone(dataset)
+    assert whole.score(batch).tobytes() == real.score(batch).tobytes()
+
+
 def test_filters_do_not_depend_on_the_block_size(monkeypatch: pytest.MonkeyPatch) -> None:
     model = GraphFilter(sharpen=1.0).fit(data())
     whole = model.score(everyone(data()))

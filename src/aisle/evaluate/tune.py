@@ -221,14 +221,14 @@ def proposals(name: str, seed: int = 0, given: Settings | None = None) -> Genera
     First the defaults; then for each setting, in the order of the space, every other value beside the best so far of
     the others. Rounds go on until one finds nothing better. All hold the settings ``given``, and no point comes twice.
     A setting whose first other value scores exactly the same says nothing about these data (a half-life where there are
-    no dates): its other values wait for the next round.
+    no dates): its other values wait until a round finds nothing better, and then have their turn.
     """
     cls = model_class(name)
     best: Settings = ({"seed": seed} if "seed" in cls.settings() else {}) | (given or {})
     default = create(name, **best).params()
-    seen, top, found = [default], (yield best), True
-    while found:
-        found = False
+    seen, top, found, patient = [default], (yield best), True, False
+    while found or not patient:
+        patient, found = not found, False
         for setting, values in cls.space.items():
             start, first = best, True
             for value in values:
@@ -237,7 +237,7 @@ def proposals(name: str, seed: int = 0, given: Settings | None = None) -> Genera
                     continue
                 seen.append(default | point)
                 score = yield point
-                if first and score == top:
+                if first and not patient and score == top >= 0:  # below 0 nothing could be fitted
                     break
                 first = False
                 if score > top:

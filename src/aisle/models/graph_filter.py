@@ -42,18 +42,18 @@ class GraphFilter(Model):
 
     name: ClassVar[str] = "graph_filter"
     space: ClassVar[dict[str, tuple[Any, ...]]] = {
+        "half_life_days": (182.0, None),
+        "own_weight": (0.3, 0.03),
         "customer_power": (0.5, 0.3),
         "sharpen": (0.0, 1.0, 2.5),
         "low_pass": (0.3, 0.2, 0.1),
         "factors": (256, 64, 448),
-        "half_life_days": (182.0, None),
-        "own_weight": (0.3, 0.03),
     }
 
     factors: int = 256
     """K, singular vectors the ideal low-pass filter keeps."""
     low_pass: float = 0.3
-    """Weight of that filter; 0 = none, which makes ``fit`` a matter of counting."""
+    """Weight of that filter; 0 = none, which makes ``fit`` a matter of counting, where ``customer_power`` is ½."""
     sharpen: float = 0.0
     """Time of sharpening after the blur, 0 … 5; 0 = GF-CF."""
     order: int = 4
@@ -97,7 +97,7 @@ class GraphFilter(Model):
         self.codes_ = bought_products(x)
         x = x[np.diff(x.indptr) > 0][:, self.codes_]
         narrow: Doubles = 1 / np.sqrt(np.bincount(x.indices, minlength=x.shape[1]))
-        graph = scaled(x, np.diff(x.indptr) ** -self.customer_power, narrow)
+        graph = scaled(x, np.diff(x.indptr).astype(np.float64) ** -self.customer_power, narrow)
         if self.customer_power != 0.5:  # else it is 1
             graph.data /= np.float32(largest_singular_value(graph, self.seed))
         self.scale_ = narrow.astype(np.float32)

@@ -4,7 +4,8 @@ Source: Sun et al., "BERT4Rec" (CIKM 2019), file ``beauty.txt``; figures of Klen
 Gold Loss" (RecSys 2023), antklen/sasrec-bert4rec-recsys23. Not comparable with the Beauty of S3-Rec.
 
 The last item of each customer is asked from all before it, every item of the catalogue is ranked. Seen items are
-masked, as there (``filter_seen: True``). Inside, to tune on: the second last item, learned from what lies before.
+masked, as there (``filter_seen: True``); SASRec+ has the shape and the loss of its ``SASRec.yaml``. Inside, to tune on:
+the second last item, learned from what lies before.
 """
 
 from __future__ import annotations
@@ -46,7 +47,9 @@ BEAUTY = Protocol(
     metrics=("recall@10", "ndcg@10"),
     tuned_on="ndcg@10",
     published=ROWS,
-    settings={"basket_transformer": sasrec(dropout=0.5)},
+    settings={
+        "basket_transformer": sasrec(dim=64, layers=2, heads=1, length=50, dropout=0.1, loss="softmax", patience=10)
+    },
     matches=(Match(label="SASRec+ CE", recipe="basket_transformer:published", figures=ROWS[2].figures, within=0.03),),
     beats=(
         Beat(label="R@10", recipe="S", metric="recall@10", least=0.056),

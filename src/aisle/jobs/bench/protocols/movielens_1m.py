@@ -2,8 +2,9 @@
 
 Source: the order file of SASRec (Kang and McAuley, ICDM 2018), shared by BERT4Rec and gSASRec (Petrov and Macdonald,
 RecSys 2023, asash/gSASRec-pytorch): 6,040 customers, 3,416 films. The last film is asked from all before it, the one
-held for validation among them. Seen films are masked, as in gSASRec (``filter_rated=True``) and in
-antklen/sasrec-bert4rec-recsys23 (``filter_seen: True``). Inside, to tune on: the second last film.
+held for validation among them. gSASRec has the shape and the loss of its ``config_ml1m.py``. Seen films are masked, as
+in gSASRec (``filter_rated=True``) and in antklen/sasrec-bert4rec-recsys23 (``filter_seen: True``). Inside, to tune on:
+the second last film.
 
 Films carry title, year, decade, all genres, and a tree of the first genre and the whole list; customers gender, age
 band and occupation, the first two as groups.
@@ -12,6 +13,7 @@ band and occupation, the first two as groups.
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 
@@ -20,6 +22,7 @@ from aisle.jobs.bench.protocols.read import dataset, file, leave_one_out, ordere
 from aisle.jobs.bench.split import Beat, Match, Protocol, Published, Split
 
 FOLDER = "movielens_1m"
+NEGATIVES: dict[str, Any] = {"negatives": "uniform", "n_negatives": 256}
 
 
 def load(folder: Path) -> Dataset:
@@ -76,7 +79,9 @@ MOVIELENS = Protocol(
     metrics=("recall@10", "ndcg@10"),
     tuned_on="ndcg@10",
     published=ROWS,
-    settings={"basket_transformer": sasrec(dropout=0.2)},
+    settings={
+        "basket_transformer": sasrec(dim=256, layers=3, heads=1, length=200, dropout=0.1, loss="gbce", **NEGATIVES)
+    },
     matches=(Match(label="gSASRec", recipe="basket_transformer:published", figures=ROWS[2].figures, within=0.03),),
     beats=(
         Beat(label="SASRec+, R@10", recipe="S", metric="recall@10", least=0.3159),

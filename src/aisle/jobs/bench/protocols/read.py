@@ -63,9 +63,12 @@ def dataset(
     return Dataset.of(CleanTables(transactions=lines, products=named, customers=people))
 
 
-def sasrec(dropout: float) -> dict[str, Any]:
-    """The basket transformer as plain next-item prediction, for rows of published networks."""
-    return {"content": False, "repeat": False, "gated": False, "rare": 1, "id_dropout": 0.0, "dropout": dropout}
+def sasrec(**published: Any) -> dict[str, Any]:
+    """The basket transformer as plain next-item prediction, with the shape and the loss of a published network.
+
+    Distances take the place of absolute positions, negatives are shared by a batch, and batches are as everywhere here.
+    """
+    return {"content": False, "repeat": False, "gated": False, "rare": 1, "id_dropout": 0.0} | published
 
 
 def leave_one_out(data: Dataset) -> Split:
