@@ -16,7 +16,7 @@ from aisle.data.dataset import Dataset
 from aisle.data.schema import CleanTables
 from aisle.errors import UsageError
 from aisle.models.base import Biased, Embeds, LearnsInEpochs
-from aisle.models.basket_transformer import BasketTransformer
+from aisle.models.basket_transformer import BasketTransformer, step_size, usual_length
 from aisle.models.nn import text
 from aisle.models.nn.train import Epoch
 from aisle.types import DAY, Floats
@@ -253,3 +253,28 @@ def test_next_to_nothing_bought_yet(days: int) -> None:
     assert np.isfinite(scores).all()
     model.fit_partial(start)
     assert np.isfinite(model.score(data().batch(np.arange(5, dtype=np.int32)))).all()
+
+
+@pytest.mark.parametrize(
+    ("baskets", "length"),
+    [([], 50), ([0, 0], 50), ([3, 70], 70), ([60] * 9 + [900], 60), ([60] * 8 + [900, 901], 200), ([0] * 9 + [80], 80)],
+)
+def test_length_holds_nine_in_ten_journeys(baskets: list[int], length: int) -> None:
+    assert usual_length(np.array(baskets, dtype=np.int64)) == length
+
+
+def test_length_is_chosen_at_fit_and_stays() -> None:
+    rows = [[int(place) % 7 for place in range(80)] for _ in range(20)]
+    model = BasketTransformer(**QUICK | {"epochs": 0}).fit(sequences(rows))
+    assert model.length_ == 79  # the last basket of a row is not known yet
+    model.fit_partial(sequences([[1, 2, 3]] * 20), epochs=0)
+    assert model.length_ == 79
+    again = BasketTransformer(**QUICK | {"epochs": 0}).restore(*model.state())
+    assert again.length_ == 79
+    assert BasketTransformer(**QUICK | {"epochs": 0}, length=5).fit(sequences(rows)).length_ == 5
+
+
+@pytest.mark.parametrize(("pieces", "size"), [(100, 16), (512, 32), (1_000, 32), (10_000, 50), (100_000, 128)])
+def test_an_epoch_has_enough_steps(pieces: int, size: int) -> None:
+    assert step_size(pieces, 128) == size
+    assert step_size(pieces, 8) == 8

@@ -275,7 +275,7 @@ class BasketTransformer(Model):
         self.clock_, self.target_days_ = data.clock, ticks / data.unit
         self.repeat_ = self.repeat and windows.bought_again(data)
         journeys = Journeys.of(everyone(data))
-        self.length_ = self.length or _usual(journeys.baskets)
+        self.length_ = self.length or usual_length(journeys.baskets)
         comers, _ = Comers.of(journeys)
         self.buyers_, self.twice_ = comers.buyers, comers.twice
         self.sold_ = what_sells(data, ticks, 1)
@@ -368,7 +368,7 @@ class BasketTransformer(Model):
 
         schedule = Schedule(
             epochs=epochs,
-            batch_size=min(self.batch, *(max(len(lessons) // steps, least) for steps, least in BATCHES)),
+            batch_size=step_size(len(lessons), self.batch),
             learning_rate=self.learning_rate,
             weight_decay=self.weight_decay,
             patience=self.patience,
@@ -391,7 +391,12 @@ class BasketTransformer(Model):
         )
 
 
-def _usual(baskets: Ints) -> int:
+def step_size(pieces: int, most: int) -> int:
+    """Pieces a step: ``most``, but fewer where an epoch would have too few steps."""
+    return min(most, *(max(pieces // steps, least) for steps, least in BATCHES))
+
+
+def usual_length(baskets: Ints) -> int:
     """A length that holds the whole journey of nine in ten customers with purchases, within ``LENGTHS``."""
     some = baskets[baskets > 0]
-    return int(np.clip(np.quantile(some, 0.9), *LENGTHS)) if len(some) else LENGTHS[0]
+    return int(np.clip(np.quantile(some, 0.9, method="inverted_cdf"), *LENGTHS)) if len(some) else LENGTHS[0]

@@ -269,3 +269,15 @@ def test_the_draw_inside_hides_others_from_what_is_left(kind: str, shop: str, fo
         assert not np.isin(split.customers, inner.customers).any()
         assert not np.isin(inner.data.all_events.customer, [*split.customers, *inner.customers]).any()
     assert split.data.as_of - inner.data.as_of == (28 * DAY if shop == "sort_of_real" else 0)
+
+
+@pytest.mark.parametrize("name", ["movielens_1m", "beauty_bert4rec", "s3rec_beauty"])
+def test_published_networks_learn_nothing_from_the_second_last_product(name: str, folder: Path) -> None:
+    now = protocol(name)
+    split = now.split(now.load(folder), "all")
+    plain = split.as_published()
+    assert split.inner is not None
+    np.testing.assert_array_equal(plain.data.purchases.product, split.inner().data.purchases.product)
+    assert len(plain.data.purchases) == len(split.data.purchases) - len(split.customers)
+    assert histories(plain) == histories(split)
+    assert wanted(plain) == wanted(split)
