@@ -14,6 +14,7 @@ import argparse
 import json
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from scipy.optimize import nnls
@@ -26,8 +27,11 @@ from aisle.models import MODELS, create, model_class
 from benchmarks.common import commit, machine
 from benchmarks.planted_shop import shop
 
-SHOPS = ((10_000, 500), (40_000, 500), (40_000, 3_000), (200_000, 1_000), (200_000, 4_000), (100_000, 8_000))
-"""Purchases and products."""
+SHOPS = (
+    *((10_000, 500), (40_000, 500), (40_000, 3_000), (200_000, 1_000), (200_000, 4_000), (100_000, 8_000)),
+    (1_000_000, 2_000),
+)
+"""Purchases and products; a model may have been measured on the first of them alone."""
 ASKED = 1_000
 LIMIT = 40.0
 """CPU seconds; a model that took longer is not asked for the larger shops."""
@@ -46,8 +50,10 @@ FILE = Path(aisle.jobs.__file__).with_name("costs.json")
 def measure(name: str, data: Dataset) -> float:
     """CPU seconds of one fit and one asking."""
     customers = np.flatnonzero(np.diff(data.indptr) > 0)[:ASKED].astype(np.int32)
+    joins = model_class(name).joins
+    given: dict[str, Any] = {joins: {member: {} for member in members(name, Size.of(data, ASKED))}} if joins else {}
     with Meter() as meter:
-        model = create(name).fit(data)
+        model = create(name, **given).fit(data)
         for at in range(0, len(customers), 250):
             model.score(data.batch(customers[at : at + 250]))
     return meter.seconds
@@ -68,10 +74,18 @@ def own(name: str, sizes: list[Size], measured: dict[str, list[float]]) -> list[
     """CPU seconds of a model on each shop, without those of its members."""
     found = []
     for place, (size, total) in enumerate(zip(sizes, measured[name], strict=False)):
-        past = model_class(name).past_fits(size.customers, size.products, size.lines, size.clock)
-        members = sum((times + 1) * measured[member][place] for member, (times, _) in past.items())
-        found.append(max(total - members, LEAST * total) if past else total)
+        past = members(name, size)
+        if any(len(measured.get(member, ())) <= place for member in past):
+            break  # what a member took here is not known
+        taken = sum((times + 1) * measured[member][place] for member, times in past.items())
+        found.append(max(total - taken, LEAST * total) if past else total)
     return found
+
+
+def members(name: str, size: Size) -> dict[str, int]:
+    """Single models that a model fits by default, and how often on past windows; none where it joins no others."""
+    past = model_class(name).past_fits(size.customers, size.products, size.lines, size.clock)
+    return {member: fits.times for member, fits in past.items() if not model_class(member).joins}
 
 
 def main() -> None:
@@ -88,10 +102,12 @@ def main() -> None:
             if max(seconds, default=0.0) < LIMIT:
                 seconds.append(round(measure(name, data), 3))
         known["measured"][name] = seconds
-        known["models"][name] = fitted(name, sizes[: len(seconds)], own(name, sizes, known["measured"]))
+        alone = own(name, sizes, known["measured"])
+        known["models"][name] = fitted(name, sizes[: len(alone)], alone)
         sys.stderr.write(f"{name} {seconds} {known['models'][name]}\n")
         known |= {"command": "OMP_NUM_THREADS=1 python -m benchmarks.model_costs", "shops": SHOPS, "asked": ASKED}
-        known |= {"commit": commit(), "machine": machine()}
+        known["commits"] = {**known.get("commits", {}), name: commit()}
+        known["machine"] = machine()
         known["models"] = {name: known["models"][name] for name in MODELS if name in known["models"]}
         known["measured"] = {name: known["measured"][name] for name in known["models"]}
         FILE.write_text(json.dumps(known, indent=1) + "\n", encoding="utf-8")

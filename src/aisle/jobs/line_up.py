@@ -98,9 +98,10 @@ def line_up(data: Dataset, config: RunConfig) -> LineUp:
 
 
 def seconds(name: str, size: Size) -> float:
-    """CPU seconds foretold for one fit and one asking of a model with its defaults, those of its members included.
+    """CPU seconds foretold for one fit and one asking of a model with its defaults, its single members included.
 
-    Members that join others themselves cost nothing here: a run gives single models to those that join.
+    A run gives single models to those that join, so that members that join others themselves cost nothing here. It may
+    give more of them than a model holds by default: up to ``tune.MEMBERS`` and one.
     """
     drivers = size.drivers()
     own = sum(rate * drivers[driver] for driver, rate in _costs()[name].items())
