@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from aisle.data.dataset import Dataset
 from aisle.errors import UsageError
 from aisle.features.customers import Segments
+from aisle.features.groups import every
 from aisle.models.popularity import (
     GroupPopularity,
     Popularity,
@@ -127,10 +128,42 @@ def test_group_popularity_is_a_shrunk_share(by: str, window: float | None) -> No
         np.testing.assert_allclose(scores[who], (mine + 20 * share) / (mine.sum() + 20), rtol=1e-4)
 
 
+@pytest.mark.parametrize("window", [None, 60.0])
+def test_every_grouping_together_is_a_tempered_product_of_ratios(window: float | None) -> None:
+    dataset, batch = data(1), everyone(data(1))
+    settings: dict[str, float | None] = {"shrinkage": 20.0, "window_days": window}
+    model = GroupPopularity(by="every", **settings).fit(dataset)  # type: ignore[arg-type]
+    assert model.names_ == ["group_2", "group_1", "store", "channel", "gender"]
+    single = [GroupPopularity(by=name, **settings).fit(dataset).score(batch) for name in model.names_]  # type: ignore[arg-type]
+    share = naive_popularity(dataset, window or 1e9)
+    share = share / share.sum()
+    expected = np.tile(share, (len(batch), 1))
+    for who in range(len(batch)):
+        for product in np.flatnonzero(share):
+            for scores in single:
+                expected[who, product] *= (scores[who, product] / share[product]) ** (1 / np.sqrt(len(single)))
+    expected /= expected.sum(axis=1, keepdims=True)
+    np.testing.assert_allclose(model.score(batch), expected, rtol=1e-3, atol=1e-9)
+
+
+def test_groupings_that_part_customers_alike_count_once() -> None:
+    dataset = data(1)
+    gender = next(level for level in dataset.customers.categories if level.name == "gender")
+    twin = replace(gender, name="twin", codes=(1 - gender.codes).astype(np.int32))
+    again = replace(dataset, customers=replace(dataset.customers, categories=(*dataset.customers.categories, twin)))
+    assert every(again) == every(dataset)
+
+
+def test_every_grouping_where_there_is_none_is_popularity() -> None:
+    bare = replace(data(), customers=replace(data().customers, tree=(), categories=()), stores=(), channels=())  # type: ignore[arg-type]
+    scores = GroupPopularity(by="every").fit(bare).score(everyone(bare))
+    np.testing.assert_allclose(scores[2], naive_popularity(bare) / naive_popularity(bare).sum(), rtol=1e-5)
+
+
 def test_group_popularity_auto_takes_the_deepest_level() -> None:
-    assert GroupPopularity().fit(data()).by_ == "group_2"
+    assert GroupPopularity().fit(data()).names_ == ["group_2"]
     bare = replace(data(), customers=replace(data().customers, tree=()))
-    assert GroupPopularity().fit(bare).by_ == "store"
+    assert GroupPopularity().fit(bare).names_ == ["store"]
     with pytest.raises(UsageError, match=r"'planet'.*group_2.*store.*segment.*gender"):
         GroupPopularity(by="planet").fit(data())
 

@@ -13,8 +13,8 @@ from aisle.errors import UsageError
 from aisle.features.customers import Segments
 from aisle.types import UNKNOWN, Codes
 
-ALL = "all"
-"""No grouping: everybody is in no group (-1)."""
+ALL, EVERY = "all", "every"
+"""No grouping: everybody is in no group (-1). All groupings together."""
 
 
 def groupings(data: Dataset) -> tuple[str, ...]:
@@ -32,9 +32,24 @@ def resolve(by: str, data: Dataset) -> str:
     names = groupings(data)
     if by == "auto":
         return names[0]
-    if by not in names:
-        raise UsageError(f"no grouping of customers by {by!r}; this data has auto, {', '.join(names)}")
+    if by not in (*names, EVERY):
+        raise UsageError(f"no grouping of customers by {by!r}; this data has auto, {EVERY}, {', '.join(names)}")
     return by
+
+
+def every(data: Dataset) -> tuple[str, ...]:
+    """Tree levels, store, channel and attributes; of those that part the customers alike only the first."""
+    everyone = data.batch(np.arange(data.shape[0], dtype=np.int32))
+    names: list[str] = []
+    parts: list[Codes] = []
+    for name in groupings(data):
+        if name in ("segment", ALL):
+            continue
+        codes = customer_groups(name, everyone, None)
+        if not any(_alike(codes, other) for other in parts):
+            names.append(name)
+            parts.append(codes)
+    return tuple(names)
 
 
 def line_groups(by: str, data: Dataset, segments: Segments | None) -> Codes:
@@ -96,3 +111,9 @@ def _attribute(name: str, features: Features, size: int) -> Codes:
         if level.name == name:
             return level.codes
     return np.full(size, UNKNOWN, dtype=np.int32)
+
+
+def _alike(one: Codes, other: Codes) -> bool:
+    """Two groupings part customers into the same groups, whatever these are called."""
+    pairs = np.unique(np.stack((one, other)), axis=1).shape[1]
+    return bool(pairs == len(np.unique(one)) == len(np.unique(other)))

@@ -16,9 +16,9 @@ from aisle.data.dataset import Dataset
 from aisle.data.events import Batch, Events, first_of_basket, sparse_sum
 from aisle.errors import UsageError
 from aisle.features.customers import Segments
-from aisle.features.groups import customer_groups, line_groups, resolve
+from aisle.features.groups import EVERY, customer_groups, every, line_groups, resolve
 from aisle.models.base import Model
-from aisle.types import Doubles, Floats, Sparse
+from aisle.types import Doubles, Floats, Ints, Sparse
 
 YEAR_DAYS = 364
 """52 weeks, so that a Saturday a year ago is a Saturday."""
@@ -111,8 +111,9 @@ class GroupPopularity(Model):
     """Popularity within the customer's group, shrunk towards popularity in all.
 
     With n_gi baskets of group g that hold product i, N_g their sum over products, and p_i the share of product i in
-    all sales, the score is ``(n_gi + shrinkage * p_i) / (N_g + shrinkage)``: the mean of a Dirichlet posterior.
-    Customers without a group get p_i.
+    all sales, the score is the mean of a Dirichlet posterior, ``q_gi = (n_gi + shrinkage * p_i) / (N_g + shrinkage)``;
+    customers without a group get p_i. Of K groupings together it is ``p_i * prod_k (q_ki / p_i) ** (1 / sqrt(K))``,
+    scaled to a sum of 1: naive Bayes, tempered since groupings overlap.
     """
 
     name: ClassVar[str] = "group_popularity"
@@ -120,21 +121,24 @@ class GroupPopularity(Model):
     personal: ClassVar[bool] = False
     needs_history: ClassVar[bool] = False
     space: ClassVar[dict[str, tuple[Any, ...]]] = {
-        "by": ("auto", "segment"),
+        "by": ("auto", "segment", "every"),
         "shrinkage": (1000.0, 100.0),
         "window_days": (None, 91.0),
     }
 
     by: str = "auto"
     """``segment``, ``store``, ``channel``, a tree level (``group_1`` …), an attribute, ``all``; ``auto`` takes the
-    deepest tree level, else store, channel, segment. Too few customers for segments: everybody is in one group."""
+    deepest tree level, else store, channel, segment; ``every`` joins all but segments. Too few customers for segments:
+    everybody is in one group."""
     shrinkage: float = 1000.0
     """Purchases borrowed from all; groups with fewer are mostly ranked like all."""
     window_days: float | None = None
     """Count the last days only; None = all."""
 
-    by_: str = field(init=False, repr=False)
-    """The grouping in use."""
+    names_: list[str] = field(init=False, repr=False)
+    """The K groupings in use."""
+    first_: Ints = field(init=False, repr=False)
+    """(K + 1,) first row of each grouping in ``counts_``."""
     counts_: Sparse = field(init=False, repr=False)
     """(G, I) n_gi"""
     totals_: Floats = field(init=False, repr=False)
@@ -153,30 +157,48 @@ class GroupPopularity(Model):
 
     def fit(self, data: Dataset) -> Self:
         """Count per group; raises UsageError where the data has no such grouping."""
-        self.by_ = resolve(self.by, data)
-        segments = Segments.fit(data) if self.by_ == "segment" else None
+        by = resolve(self.by, data)
+        self.names_ = list(every(data)) if by == EVERY else [by]
+        segments = Segments.fit(data) if by == "segment" else None
         self.segment_centers_ = segments.centers if segments else None
         self.segment_scaling_ = np.stack((segments.mean, segments.scale)) if segments else None
         lines = data.purchases
         counted = _window(data, self.window_days, 0.0) & first_of_basket(lines, lines.customer)
-        group, product = line_groups(self.by_, data, segments)[counted], lines.product[counted]
-        inside = group >= 0
-        shape = (int(group.max(initial=-1)) + 1, data.shape[1])
-        self.counts_ = sparse_sum(group[inside], product[inside], np.ones(int(inside.sum())), shape)
-        self.totals_ = np.bincount(group[inside], minlength=shape[0]).astype(np.float32)
-        self.shares_ = _shares(np.bincount(product, minlength=shape[1])).astype(np.float32)
+        product = lines.product[counted]
+        groups = [line_groups(name, data, segments)[counted].astype(np.int64) for name in self.names_]
+        self.first_ = np.cumsum([0, *(int(group.max(initial=-1)) + 1 for group in groups)])
+        inside = [group >= 0 for group in groups]
+        rows = [group[some] + first for group, some, first in zip(groups, inside, self.first_[:-1], strict=True)]
+        row = np.concatenate(rows) if rows else np.zeros(0, dtype=np.int64)
+        column = np.concatenate([product[some] for some in inside]) if inside else np.zeros(0, dtype=np.int32)
+        self.counts_ = sparse_sum(row, column, np.ones(len(row)), (int(self.first_[-1]), data.shape[1]))
+        self.totals_ = np.bincount(row, minlength=int(self.first_[-1])).astype(np.float32)
+        self.shares_ = _shares(np.bincount(product, minlength=data.shape[1])).astype(np.float32)
         return self
 
     def score(self, batch: Batch) -> Floats:
         """(B, I) shrunk shares; each row sums to 1."""
         self.check_fitted()
-        group = customer_groups(self.by_, batch, self._segments())
-        some = (group >= 0) & (group < len(self.totals_))
+        if len(self.names_) == 1:
+            return self._shrunk(0, batch)
+        scores = np.tile(self.shares_, (len(batch), 1))
+        sold = self.shares_ > 0
+        for place in range(len(self.names_)):
+            ratio = self._shrunk(place, batch)[:, sold] / self.shares_[sold]
+            scores[:, sold] *= ratio ** np.float32(len(self.names_) ** -0.5)
+        scores /= np.maximum(scores.sum(axis=1, keepdims=True), np.float32(1e-30))
+        return scores
+
+    def _shrunk(self, place: int, batch: Batch) -> Floats:
+        """(B, I) q of the customers' groups in one grouping."""
+        group = customer_groups(self.names_[place], batch, self._segments())
+        first, last = int(self.first_[place]), int(self.first_[place + 1])
+        some = (group >= 0) & (group < last - first)
         scores = np.zeros(batch.shape, dtype=np.float32)
         total = np.full(len(batch), self.shrinkage, dtype=np.float32)
         if some.any():
-            scores[some] = self.counts_[group[some]].toarray()
-            total[some] += self.totals_[group[some]]
+            scores[some] = self.counts_[group[some] + first].toarray()
+            total[some] += self.totals_[group[some] + first]
         scores += np.float32(self.shrinkage) * self.shares_
         scores /= total[:, None]
         return scores
