@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from collections.abc import Callable
 from dataclasses import replace
@@ -10,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import polars as pl
 import pytest
 
 from aisle.data.dataset import Dataset
@@ -20,6 +22,7 @@ from aisle.files import Receipts, write_json
 from aisle.jobs.bench import fits as fits_module
 from aisle.jobs.bench import recipes, run, search
 from aisle.jobs.bench.cells import Cell, cells_of, read_json
+from aisle.jobs.bench.machine import origin
 from aisle.jobs.bench.measure import answers
 from aisle.jobs.bench.protocols import protocol
 from aisle.jobs.bench.recipes import choose
@@ -133,6 +136,60 @@ def test_the_same_fit_is_measured_once(order: Order, fits: list[str]) -> None:
     assert (found["figures"], found["cpu_seconds"]) == (same["figures"], same["cpu_seconds"])
     bench_accuracy(replace(one, models=("ease",), force=True))
     assert fits == ["ease"]
+
+
+def test_a_kept_fit_says_what_it_was_measured_with(order: Order, monkeypatch: pytest.MonkeyPatch) -> None:
+    one = replace(order, only=("gowalla",), models=("popularity",))
+    (cell,) = bench_accuracy(one).written
+    before = cell.read(order.results)
+    assert before is not None
+    assert before["parts"]["all"]["machine"]["threads"] == os.environ.get("OMP_NUM_THREADS", "all")
+    shutil.rmtree(order.cache / "parts")
+    cell.path(order.results).unlink()
+    monkeypatch.setattr(fits_module, "origin", lambda: {"commit": "other", "machine": {"cpu": "another"}})
+    bench_accuracy(one)
+    after = cell.read(order.results)
+    assert after is not None
+    assert [after[name] for name in ("commit", "machine", "cpu_seconds")] == [
+        before[name] for name in ("commit", "machine", "cpu_seconds")
+    ]
+
+
+def test_a_torn_file_of_a_fit_or_of_values_is_written_again(order: Order, fits: list[str]) -> None:
+    one = replace(order, only=("gowalla",), models=("popularity",))
+    (cell,) = bench_accuracy(one).written
+    before = cell.read(order.results)
+    assert before is not None
+    for torn, again in (("fits", ["popularity"]), ("values", [])):
+        for path in (order.cache / torn).rglob("*.parquet"):
+            path.write_bytes(path.read_bytes()[:100])
+        if torn == "fits":
+            shutil.rmtree(order.cache / "parts")
+        cell.path(order.results).unlink()
+        fits.clear()
+        done = bench_accuracy(one)
+        assert (done.failed, fits) == ({}, again)
+        after = cell.read(order.results)
+        assert after is not None
+        assert after["figures"] == before["figures"]
+
+
+def test_a_model_that_learns_in_epochs_is_fitted_anew_on_another_kind_of_device(
+    order: Order, fits: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(fits_module, "device_kind", lambda: "cuda")
+    assert fits_module.device("popularity", {}) == "cpu"
+    assert fits_module.device("hybrid_factorization", {}) == "cuda"
+    assert fits_module.device("stack", {"members": {"ease": {}}}) == "cpu"
+    assert fits_module.device("stack", {"members": {"ease": {}, "basket_transformer": {}}}) == "cuda"
+    one = replace(order, only=("gowalla",), models=("popularity",))
+    bench_accuracy(one)
+    shutil.rmtree(order.cache / "parts")
+    shutil.rmtree(order.results)
+    fits.clear()
+    monkeypatch.setattr(fits_module, "device", lambda model, settings: "cuda")
+    bench_accuracy(one)
+    assert fits == ["popularity"]
 
 
 def test_a_cell_measured_with_less_is_kept_and_named(shop: Order) -> None:
@@ -252,15 +309,45 @@ def test_a_finished_part_outlives_a_commit_that_touches_none_of_its_code(
     one = replace(order, models=("popularity:published",))
     stopped(one)
     fits.clear()
-    monkeypatch.setattr(run, "commit", lambda: "other")
+    here = origin()
+    other: dict[str, Any] = {"commit": "other", "machine": here["machine"] | {"cpu": "another"}}
+    monkeypatch.setattr(fits_module, "origin", lambda: other)
     bench_accuracy(one)
     assert len(fits) == 2  # the second and the third part
+    found = read_json(one.cells()[0].path(order.results))
+    first, *rest = ({name: part[name] for name in here} for part in found["parts"].values())
+    assert (first, rest) == (here, [other, other])  # each says what it was measured with
+    assert (found["commit"], found["machine"]) == (f"{here['commit']}, other", here["machine"])
+
+
+@pytest.fixture
+def edit(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[[str], None]:
+    """Changes the source of a module, as far as hashes of code go."""
+    real = search._spec
+
+    def start(module: str) -> None:
+        def edited(name: str) -> Any:
+            spec = real(name)
+            if name == module:
+                assert spec is not None
+                assert spec.origin is not None
+                changed = tmp_path / "changed.py"
+                changed.write_text(Path(spec.origin).read_text(encoding="utf-8") + "# edited", encoding="utf-8")
+                spec.origin = str(changed)
+            return spec
+
+        monkeypatch.setattr(search, "_spec", edited)
+
+    return start
 
 
 @pytest.mark.parametrize(
     ("module", "again"),
     [
         ("aisle.models.popularity", True),
+        ("aisle.models.base", True),
+        ("aisle.models", False),
+        ("aisle.models.nn.train", False),  # what type checkers alone import
         ("aisle.jobs.bench.protocols.tafeng", True),
         ("aisle.jobs.bench.measure", True),
         ("aisle.evaluate.tune", True),
@@ -275,27 +362,56 @@ def test_a_finished_part_follows_the_code_it_comes_from(
     order: Order,
     stopped: Callable[[Order], None],
     fits: list[str],
-    monkeypatch: pytest.MonkeyPatch,
-    tmp_path: Path,
+    edit: Callable[[str], None],
 ) -> None:
     one = replace(order, models=("popularity:published",))
     stopped(one)
     fits.clear()
-    real = search._spec
-
-    def edited(name: str) -> Any:
-        spec = real(name)
-        if name == module:
-            assert spec is not None
-            assert spec.origin is not None
-            changed = tmp_path / "changed.py"
-            changed.write_text(Path(spec.origin).read_text(encoding="utf-8") + "# edited", encoding="utf-8")
-            spec.origin = str(changed)
-        return spec
-
-    monkeypatch.setattr(search, "_spec", edited)
+    edit(module)
     bench_accuracy(one)
     assert len(fits) == (3 if again else 2)
+
+
+@pytest.mark.parametrize(
+    ("module", "again"),
+    [
+        ("aisle.jobs.bench.protocols.gowalla", True),
+        ("aisle.jobs.bench.split", True),
+        ("aisle.evaluate.metrics", True),
+        ("aisle.evaluate.tune", False),
+        ("aisle.jobs.bench.protocols.tafeng", False),
+    ],
+)
+def test_trials_follow_the_code_of_the_protocol_and_of_the_measure(
+    module: str, again: bool, order: Order, fits: list[str], edit: Callable[[str], None]
+) -> None:
+    one = replace(order, only=("gowalla",), models=("ease",))
+    bench_accuracy(one)
+    assert len(fits) == 4
+    fits.clear()
+    edit(module)
+    bench_accuracy(replace(one, force=True))
+    assert len(fits) == (4 if again else 1)  # the fit itself is made anyway
+
+
+@pytest.mark.parametrize("file", ["baskets", "folds"])
+def test_trials_parts_and_fits_follow_the_content_of_the_data(
+    file: str, order: Order, fits: list[str], tmp_path: Path
+) -> None:
+    """Two customers with as many lines, and as many wanted, swap their baskets, or their places in the folds."""
+    one = replace(order, models=("personal_frequency",))
+    (cell,) = bench_accuracy(one).written
+    before, fresh = read_json(cell.path(order.results)), len(fits)
+    path = tmp_path / "data" / "tafeng_nbr" / f"{file}.parquet"
+    swapped = pl.read_parquet(path).with_columns(pl.col("user_id").replace({1: 5, 5: 1}))
+    swapped.sort("user_id", maintain_order=True).write_parquet(path)
+    cell.path(order.results).unlink()
+    fits.clear()
+    bench_accuracy(one)
+    after = read_json(cell.path(order.results))
+    for name in ("sizes", "inner"):
+        assert [part[name] for part in after["parts"].values()] == [part[name] for part in before["parts"].values()]
+    assert len(fits) == fresh
 
 
 def test_trials_are_run_again_when_the_code_of_the_model_changes(
@@ -349,7 +465,10 @@ def test_trials_of_a_model_that_chooses_among_all_follow_the_code_of_all(
     assert asked == ["stack", "popularity"]
     asked.clear()
     one._trial("stack", {})
-    assert asked == ["stack", *MODELS]
+    assert asked == ["stack", *(name for name in MODELS if name != "stack")]
+    asked.clear()
+    one._trial("stack", {"members": {"ranker": {"sources": {"ease": {}}}, "popularity": {}}})
+    assert asked == ["stack", "ranker", "ease", "popularity"]  # members of members
 
 
 # --- comparisons ------------------------------------------------------------------------------------------------------
@@ -400,10 +519,16 @@ def test_values_that_are_lost_are_worked_out_again(shop: Order, fits: list[str])
     fits.clear()
     bench_accuracy(both)
     assert (read_json(path), fits) == (before, [])  # the same cells: what is known of them holds
+    again = [one | {"recomputed": ["C", "personal_frequency"]} for one in before]
     path.unlink()
     bench_accuracy(both)
     assert fits == ["personal_frequency"]  # C picked it, too: one fit serves both
-    assert read_json(path) == [one | {"recomputed": ["C", "personal_frequency"]} for one in before]
+    assert read_json(path) == again
+    path.unlink()
+    shutil.rmtree(shop.cache / "values")
+    fits.clear()
+    bench_accuracy(both)
+    assert (read_json(path), fits) == (again, [])  # looked up; not those of the cells all the same
 
 
 def test_code_that_gives_other_figures_than_the_cell_is_no_ground_to_compare(shop: Order) -> None:

@@ -132,6 +132,31 @@ def test_each_budget_is_told_with_the_rows_that_had_it(tmp_path: Path) -> None:
     assert "- Ran on a chip, 1 thread; commit abc." in text
 
 
+def test_sizes_are_those_of_a_row_that_learned_from_everything(tmp_path: Path) -> None:
+    figures = {"recall@20": (0.1, 0.0, 0.2), "ndcg@20": (0.1, 0.0, 0.2)}
+    lines = {"ease:published": 225_141, "graph_filter:published": 99, "slim": 99, "slim:published": 225_141}
+    for name, count in lines.items():
+        found = cell(name, 0, figures)
+        found["parts"]["all"]["sizes"]["lines"] = count
+        write_json(tmp_path / "gowalla" / f"{name.replace(':', '-')}-s0.json", found)
+    text = tables(tmp_path)
+    assert (
+        "Learned from 99 lines; may be listed: 9 of 10 products.\n- `ease:published`, `slim:published` learned" in text
+    )
+    assert "- `ease:published`, `slim:published` learned from 225,141 lines.\n" in text
+    assert text.count("learned from") == 1
+
+
+def test_the_table_names_all_that_the_parts_of_a_cell_ran_on(tmp_path: Path) -> None:
+    found = cell("S", 0, {"recall@20": (0.1, 0.0, 0.2), "ndcg@20": (0.1, 0.0, 0.2)})
+    for name, commit, threads in (("all", "abc", "1"), ("more", "def", "4")):
+        origin = {"commit": commit, "machine": {"cpu": "a chip", "threads": threads}}
+        found["parts"][name] = found["parts"]["all"] | origin
+    found["commit"] = "abc, def"
+    write_json(tmp_path / "gowalla" / "S-s0.json", found)
+    assert "- Ran on a chip, 1 thread; a chip, 4 threads; commits abc, def." in tables(tmp_path)
+
+
 @pytest.mark.parametrize(
     ("low", "high", "met", "said"),
     [

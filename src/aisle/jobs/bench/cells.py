@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from aisle.errors import DataError
+from aisle.errors import BundleError, DataError
 from aisle.evaluate.compare import intervals
 from aisle.files import read_parquet, write_json, write_parquet
 from aisle.types import Codes, Doubles
@@ -72,10 +72,11 @@ class Cell:
         write_parquet(self.value_file(cache, part), pl.DataFrame({"customer": customers, **columns}))
 
     def values(self, cache: Path, parts: tuple[str, ...]) -> Values | None:
-        """The values of all parts, None where one is not in the cache."""
-        if not all(self.value_file(cache, part).exists() for part in parts):
+        """The values of all parts, None where one is not in the cache, or torn."""
+        try:
+            frames = [read_parquet(self.value_file(cache, part)).with_columns(part=pl.lit(part)) for part in parts]
+        except BundleError:
             return None
-        frames = [read_parquet(self.value_file(cache, part)).with_columns(part=pl.lit(part)) for part in parts]
         table = pl.concat(frames)
         names = [name for name in table.columns if name not in ("customer", "part")]
         columns = {name: table[name].to_numpy().astype(np.float64) for name in names}

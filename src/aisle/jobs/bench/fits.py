@@ -13,12 +13,17 @@ from typing import Any
 import numpy as np
 import polars as pl
 
+from aisle.errors import BundleError
 from aisle.evaluate.meter import Meter
 from aisle.files import Receipts, fingerprint, read_parquet, write_parquet
+from aisle.jobs.bench.machine import origin
 from aisle.jobs.bench.measure import answers
 from aisle.jobs.bench.recipes import whole
+from aisle.jobs.bench.search import with_joined
 from aisle.jobs.bench.split import Settings, Split
-from aisle.models import create
+from aisle.kernels.device import device_kind
+from aisle.models import create, model_class
+from aisle.models.base import LearnsInEpochs
 from aisle.types import Doubles
 
 
@@ -31,6 +36,8 @@ class Fit:
     seconds: float
     """CPU seconds of fitting and answering, when it was measured."""
     peak_mb: float
+    origin: dict[str, Any]
+    """``commit`` and ``machine`` that it was measured with."""
 
 
 @dataclass(frozen=True)
@@ -44,17 +51,32 @@ class Fits:
     def fit(self, about: Sequence[Any], split: Split, metrics: Sequence[str], model: str, settings: Settings) -> Fit:
         """Fit on the data of the split and ask once, or take what that gave before.
 
-        ``about`` tells one split, and the code that figures come from, from another.
+        ``about`` says which part of which protocol it is, and tells the code that figures come from.
         """
-        key = [*about, split.sizes(), list(metrics), model, whole(model, settings)]
+        key = [*about, split.sizes(), split.mark, list(metrics), model, whole(model, settings), device(model, settings)]
         receipts, values = Receipts(self.folder), self.folder / f"{fingerprint(key)}.parquet"
         known = None if self.fresh else receipts.get(key)
-        if known is not None and values.exists():
-            table = read_parquet(values)
-            columns = {name: table[name].to_numpy().astype(np.float64) for name in table.columns}
-            return Fit(columns, known["seconds"], known["peak_mb"])
+        kept = _columns(values) if known is not None else None
+        if known is not None and kept is not None:
+            return Fit(kept, known["seconds"], known["peak_mb"], known["origin"])
         with Meter() as meter:
             columns = answers(create(model, **settings).fit(split.data), split, metrics)
+        fit = Fit(columns, meter.seconds, meter.peak_mb, origin())
         write_parquet(values, pl.DataFrame(columns))
-        receipts.put(key, {"seconds": meter.seconds, "peak_mb": meter.peak_mb})
-        return Fit(columns, meter.seconds, meter.peak_mb)
+        receipts.put(key, {"seconds": fit.seconds, "peak_mb": fit.peak_mb, "origin": fit.origin})
+        return fit
+
+
+def device(model: str, settings: Settings) -> str:
+    """The kind of device that the figures of a model depend on; only a model that learns in epochs asks torch."""
+    learns = any(issubclass(model_class(name), LearnsInEpochs) for name in with_joined(model, settings))
+    return device_kind() if learns else "cpu"
+
+
+def _columns(path: Path) -> dict[str, Doubles] | None:
+    """The columns of a file, None where it is missing or torn."""
+    try:
+        table = read_parquet(path)
+    except BundleError:
+        return None
+    return {name: table[name].to_numpy().astype(np.float64) for name in table.columns}

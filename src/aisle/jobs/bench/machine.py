@@ -11,6 +11,11 @@ from typing import Any
 SOURCE = Path(__file__).parents[3]
 
 
+def origin() -> dict[str, Any]:
+    """What a measurement made now comes from: ``commit``, and ``machine`` with its threads."""
+    return {"commit": commit(), "machine": machine() | {"threads": os.environ.get("OMP_NUM_THREADS", "all")}}
+
+
 def machine() -> dict[str, Any]:
     """Processor, cores, Python and, where there are any, graphics cards of this machine."""
     model = platform.processor() or platform.machine()

@@ -14,10 +14,9 @@ import numpy as np
 from aisle.errors import AisleError, DataError, UsageError
 from aisle.evaluate.tune import BUDGETS, Budget
 from aisle.files import Receipts, fingerprint, write_json
-from aisle.jobs.bench import recipes
+from aisle.jobs.bench import measure, recipes
 from aisle.jobs.bench.cells import VERSUS, Cell, Json, Values, read_json
 from aisle.jobs.bench.fits import Fit, Fits
-from aisle.jobs.bench.machine import commit, machine
 from aisle.jobs.bench.measure import means
 from aisle.jobs.bench.protocols import chosen, module_of, protocol
 from aisle.jobs.bench.recipes import PLAIN, PUBLISHED, Choice, choose, metric_of, parse, tried, whole
@@ -35,7 +34,7 @@ COMPARISONS = "comparisons"
 CODE = (*PARTS, "aisle.jobs", "aisle.evaluate")
 """Packages whose code may change the figures of a part."""
 NEAR = 0.01
-"""Relative difference of a model that is fitted again, on another machine perhaps."""
+"""Relative difference of a model that was fitted once more, on another machine perhaps."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -198,20 +197,24 @@ class _Bench:
             "command": f"aisle bench accuracy --only {cell.protocol} --models {cell.recipe} --seeds {cell.seed} "
             f"--trials {budget.settings} --budget-seconds {budget.cpu_seconds:g} --customers {budget.customers}"
             + (f" --without {','.join(self.protocol.without)}" if self.protocol.without else ""),
-            "commit": commit(),
-            "machine": machine() | {"threads": os.environ.get("OMP_NUM_THREADS", "all")},
+            "commit": ", ".join(dict.fromkeys(record["commit"] for record in records.values())),
+            "machine": records[parts[0]]["machine"],  # each part has its own
             "parts": records,
         }
 
     def values(self, cell: Cell, found: Json) -> tuple[Values, bool]:
-        """The values of a measured cell, and whether they had to be worked out again from the recorded settings."""
+        """The values of a measured cell, and whether they are those of another fit with the recorded settings.
+
+        That fit is looked up among the kept ones, or made now.
+        """
         known = cell.values(self.order.cache, self.protocol.parts)
         if known is not None and _same(known, found):
             return known, False
         for part in self.protocol.parts:
             record = found["parts"][part]
-            fit, split = self._fitted(cell, part, self.source(part), record["model"], record["settings"])
-            cell.keep(self.order.cache, part, split.customers, fit.columns)
+            asked = _asked(cell, self.source(part))
+            fit = self._fitted(cell, part, asked, record["model"], record["settings"])
+            cell.keep(self.order.cache, part, asked.customers, fit.columns)
         again = cell.values(self.order.cache, self.protocol.parts)
         assert again is not None  # each part has just been kept
         if not _same(again, found, NEAR):
@@ -224,14 +227,16 @@ class _Bench:
     def _part(self, cell: Cell, part: str, tell: Tell) -> Json:
         receipts = Receipts(self.order.cache / "parts")
         start = time.monotonic()
-        split = self.source(part)
+        split = self.source(part)  # read even for a part that is done: its key holds what the split holds
+        asked = _asked(cell, split)
         names, budget = tried(self.protocol, cell.recipe, split), fingerprint(repr(self.order.budget))
-        key = [cell.protocol, cell.recipe, cell.seed, part, split.sizes(), budget, names, _code(cell, names)]
+        about = [cell.protocol, cell.recipe, cell.seed, part, asked.sizes(), asked.mark]
+        key = [*about, budget, names, _code(cell, names)]
         known = receipts.get(key)
         if known is not None and not self.order.force and self._kept(cell, part, known):
             return known
         choice, inner = self._choice(cell, part, split, tell)
-        fit, asked = self._fitted(cell, part, split, choice.model, choice.settings)
+        fit = self._fitted(cell, part, asked, choice.model, choice.settings)
         cell.keep(self.order.cache, part, asked.customers, fit.columns)
         metric = metric_of(self.protocol, cell.recipe)
         record: Json = {
@@ -247,6 +252,7 @@ class _Bench:
             "peak_mb": round(max([fit.peak_mb, *(trial.peak_mb for trial in choice.trials)]), 1),
             "trials": [trial_row(trial, metric) for trial in choice.trials],
             "left_out": choice.left_out,
+            **fit.origin,
         }
         receipts.put(key, record)
         return record
@@ -258,30 +264,36 @@ class _Bench:
 
     def _choice(self, cell: Cell, part: str, split: Split, tell: Tell) -> tuple[Choice, Json | None]:
         """What the recipe decides, and the sizes of the inner split it looked at."""
+        about: list[Any] = [cell.protocol, part]
         if parse(cell.recipe)[1] in (PUBLISHED, PLAIN):
             inside = split  # never asked
         elif split.inner is None:
             raise UsageError(f"{cell.protocol} has no inner split to tune on")
         else:
             inside = split.inner()
+            code = source_of([module_of(cell.protocol), measure.__name__], CODE)
+            about += [inside.sizes(), inside.mark, code]
         search = Search(
             split=inside,
             metric=metric_of(self.protocol, cell.recipe),
             budget=self.order.budget,
             seed=cell.seed,
             store=Receipts(self.order.cache / "trials"),
-            about=[cell.protocol, part, inside.sizes()],
+            about=about,
         )
         choice = choose(self.protocol, cell.recipe, split, search, tell)
         return choice, None if inside is split else inside.sizes()
 
-    def _fitted(self, cell: Cell, part: str, split: Split, model: str, settings: Settings) -> tuple[Fit, Split]:
+    def _fitted(self, cell: Cell, part: str, asked: Split, model: str, settings: Settings) -> Fit:
         """Fit on the whole training data, ask once."""
-        if parse(cell.recipe)[1] == PUBLISHED:
-            split = split.as_published()
         fits = Fits(self.order.cache / "fits", self.order.force)
         about = [cell.protocol, part, _code(cell, with_joined(model, settings))]
-        return fits.fit(about, split, self.protocol.metrics, model, settings), split
+        return fits.fit(about, asked, self.protocol.metrics, model, settings)
+
+
+def _asked(cell: Cell, split: Split) -> Split:
+    """The split whose training data the recipe learns from."""
+    return split.as_published() if parse(cell.recipe)[1] == PUBLISHED else split
 
 
 def _code(cell: Cell, names: Sequence[str]) -> str:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import ast
 import hashlib
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
 from importlib.machinery import ModuleSpec
 from importlib.util import find_spec
 from pathlib import Path
@@ -24,8 +24,8 @@ from aisle.models import MODELS, create, model_class
 Tell = Callable[[float], None]
 """Called with the share done."""
 PARTS = ("aisle.models", "aisle.features", "aisle.kernels", "aisle.data")
-SHARED = ("aisle.models", "aisle.models.base")
-"""Of every model: a change there changes no score."""
+SHARED = ("aisle.models",)
+"""The registry, which every model is in: a change there changes no score."""
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ class Search:
     seed: int
     store: Receipts
     about: Sequence[Any]
-    """What makes the trials of this part different from others: protocol and part."""
+    """What makes the trials of this part different from others: the split, and the code of protocol and measure."""
 
     def single(self, name: str, tell: Tell = lambda share: None, given: Settings | None = None) -> list[Trial]:
         """The trials of one model: its defaults, then one setting after another, until the budget is spent."""
@@ -94,9 +94,13 @@ def code_of(name: str) -> str:
 
 
 def with_joined(name: str, settings: Settings) -> tuple[str, ...]:
-    """A model and those that it joins with these settings."""
+    """A model, those that it joins with these settings, and those that these join."""
     joins = model_class(name).joins
-    return (name, *((settings.get(joins) or MODELS) if joins else ()))  # told nothing, it chooses among all
+    if not joins:
+        return (name,)
+    held = settings.get(joins) or dict.fromkeys(MODELS)  # told nothing, it chooses among all
+    below = [with_joined(one, given) if given is not None else (one,) for one, given in held.items()]
+    return tuple(dict.fromkeys([name, *(one for names in below for one in names)]))
 
 
 def model_module(name: str) -> str:
@@ -115,11 +119,25 @@ def source_of(modules: Iterable[str], inside: tuple[str, ...]) -> str:
             continue
         text = Path(spec.origin).read_text(encoding="utf-8")
         found[module] = hashlib.sha256(text.encode()).hexdigest()
-        for node in ast.walk(ast.parse(text)):
-            if isinstance(node, ast.ImportFrom) and node.module and node.module.startswith(inside):
-                names = [node.module, *(f"{node.module}.{one.name}" for one in node.names)]  # may be modules as well
-                waiting += [one for one in names if one not in SHARED]
+        waiting += [name for name in _imported(text) if name.startswith(inside) and name not in SHARED]
     return fingerprint(found)
+
+
+@cache
+def _imported(text: str) -> tuple[str, ...]:
+    """The modules, and the names in them, that a source imports from; names may be modules as well."""
+    nodes = [node for node in _seen(ast.parse(text)) if isinstance(node, ast.ImportFrom) and node.module]
+    return tuple(name for n in nodes for name in (n.module or "", *(f"{n.module}.{one.name}" for one in n.names)))
+
+
+def _seen(node: ast.AST) -> Iterator[ast.AST]:
+    """A node and all below it, but for what type checkers alone see."""
+    yield node
+    below: Iterable[ast.AST] = ast.iter_child_nodes(node)
+    if isinstance(node, ast.If) and isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING":
+        below = node.orelse
+    for one in below:
+        yield from _seen(one)
 
 
 def _spec(name: str) -> ModuleSpec | None:

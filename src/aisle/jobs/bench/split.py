@@ -12,6 +12,7 @@ import numpy as np
 
 from aisle.data.dataset import Dataset
 from aisle.data.split import Window, truth
+from aisle.jobs.bench.mark import content
 from aisle.types import Bools, Codes, Sparse
 
 Settings: TypeAlias = dict[str, Any]
@@ -50,7 +51,7 @@ class Split:
 
     def as_published(self) -> Split:
         """The same questions to a model that learned what the published ones did."""
-        return self if self.plain is None else replace(self, data=self.plain)
+        return self if self.plain is None else replace(self, data=self.plain, plain=None)
 
     def some(self, limit: int, seed: int = 0) -> Split:
         """The same split with at most ``limit`` of its customers, drawn at random."""
@@ -69,6 +70,15 @@ class Split:
             "asked": len(self.customers),
             "wanted": int(self.wanted[self.customers].sum()),
         }
+
+    @cached_property
+    def mark(self) -> str:
+        """A hash of what is learned from, asked and wanted: other data with the same sizes have another.
+
+        ``plain`` counts too: it may say who is asked inside, where ``data`` does not.
+        """
+        about = [self.data, self.asked, self.plain, self.wanted, self.customers, self.candidates]
+        return content([*about, self.repeats, self.ideal_all])
 
 
 def window_split(data: Dataset, window: Window, *, repeats: bool, whole: bool = False) -> Split:

@@ -9,6 +9,7 @@ from aisle.errors import UsageError
 from aisle.files import write_text
 from aisle.jobs.bench.cells import ATTEMPTS, VERSUS, Cell, Json, cells_of, read_json
 from aisle.jobs.bench.protocols import PROTOCOLS, protocol
+from aisle.jobs.bench.recipes import PUBLISHED, parse
 from aisle.jobs.bench.spent import left_out, searched
 from aisle.jobs.bench.split import Beat, Match, Protocol
 from aisle.jobs.bench.versus import question, rivals_missing
@@ -174,8 +175,8 @@ def _row(now: Protocol, cell: Cell, found: Json) -> str:
 
 def _footnote(now: Protocol, cells: dict[Cell, Json]) -> str:
     """Who was asked, what each search was given, who was left out, and where it ran, a line each."""
-    one = next(iter(cells.values()))
-    sizes = next(iter(one["parts"].values()))["sizes"]
+    usual = next((cell for cell in cells if not _published(cell)), next(iter(cells)))
+    one, sizes = cells[usual], _sizes(cells[usual])
     several = len(now.parts) > 1
     listed = f"all {sizes['products']:,} products"
     if sizes["candidates"] < sizes["products"]:
@@ -184,15 +185,29 @@ def _footnote(now: Protocol, cells: dict[Cell, Json]) -> str:
         f"Asked: {one['customers']:,} customers{f' in {len(now.parts)} parts' if several else ''}. "
         f"{'In the first part: l' if several else 'L'}earned from {sizes['lines']:,} lines; may be listed: {listed}."
     ]
+    other = {cell: _sizes(c)["lines"] for cell, c in cells.items() if _published(cell)}
+    for what, names in _grouped({cell: f"{n:,} lines" for cell, n in other.items() if n != sizes["lines"]}).items():
+        lines.append(f"{names} learned from {what}{' in the first part' if several else ''}.")
     for what, names in _grouped({cell: _budget(c) for cell, c in cells.items() if searched(c)}).items():
         lines.append(f"Search for {names}{', in each part' if several else ''}: {what}.")
     missed = {cell: left_out(c) for cell, c in cells.items()}
     for what, names in _grouped({cell: _left_out(found) for cell, found in missed.items() if found}).items():
         lines.append(f"Not tried by {names}: {what}.")
-    machines = sorted({_machine(c["machine"]) for c in cells.values()})
-    commits = sorted({c["commit"] for c in cells.values()})
+    ran = [one for c in cells.values() for one in (*c["parts"].values(), c) if "machine" in one]
+    machines = sorted({_machine(one["machine"]) for one in ran})
+    commits = sorted({name for one in ran for name in one["commit"].split(", ")})
     lines.append(f"Ran on {'; '.join(machines)}; {'commits' if len(commits) > 1 else 'commit'} {', '.join(commits)}.")
     return "\n".join(f"- {line}" for line in lines)
+
+
+def _published(cell: Cell) -> bool:
+    return parse(cell.recipe)[1] == PUBLISHED
+
+
+def _sizes(found: Json) -> Json:
+    """What the split of the first part holds."""
+    sizes: Json = next(iter(found["parts"].values()))["sizes"]
+    return sizes
 
 
 def _grouped(said: dict[Cell, str]) -> dict[str, str]:

@@ -104,7 +104,7 @@ def _figure(cells: dict[Cell, Json], metric: str) -> float:
 
 
 def _mean(recipe: str, metric: str, cells: dict[Cell, Json], values_of: ValuesOf) -> tuple[Values, bool]:
-    """The values of a recipe, its seeds averaged, and whether some were worked out again."""
+    """The values of a recipe, its seeds averaged, and whether some are not those its cell was written from."""
     found = [values_of(cell, one) for cell, one in _of(cells, recipe).items()]
     columns = np.mean([values.columns[metric] for values, _ in found], axis=0)
     first = found[0][0]
