@@ -33,7 +33,7 @@ SHOPS = (
 )
 """Purchases and products; a model may have been measured on the first of them alone."""
 ASKED = 1_000
-LIMIT = 40.0
+LIMIT = 60.0
 """CPU seconds; a model that took longer is not asked for the larger shops."""
 NETWORK = "hybrid_factorization"
 ONLY = {"customer_pairs": {"tifu_knn", "up_cf"}, "products_cubed": {"ease"}, "products": {NETWORK}}
