@@ -37,7 +37,7 @@ from aisle.models.nn.basket_carry import carry_over
 from aisle.models.nn.basket_net import BasketNet, Shape, build
 from aisle.models.nn.basket_tasks import Lessons, Options, Rules, loss_of
 from aisle.models.nn.checkpoint import Checkpoint
-from aisle.models.nn.journeys import Comers, Journeys
+from aisle.models.nn.journeys import Comers, Journeys, usual_length
 from aisle.models.nn.look import signature
 from aisle.models.nn.losses import Loss
 from aisle.models.nn.rows import Rows
@@ -45,14 +45,13 @@ from aisle.models.nn.sampling import Negatives, Sampler
 from aisle.models.nn.shelf import Shelf, what_sells
 from aisle.models.nn.text import ENCODERS, text_vectors
 from aisle.models.nn.train import Rate, Schedule, Trained, Watch, later, train
-from aisle.types import Floats, Ints
+from aisle.types import Floats
 
 LOSSES = ("auto", "softmax", "sampled_softmax", "gbce")
 VALIDATE, JUDGED_CELLS = 8_000, 200_000_000
 """At most this many customers of the latest window decide when to stop, and so many scores of theirs (but 1,000)."""
 BATCHES = ((200, 32), (16, 16))
 """Steps an epoch, and the batch down to which batches shrink to make so many."""
-LENGTHS = (50, 200)
 CUTS = 24
 """Earlier moments at which what sells is known."""
 BLIND_EPOCHS = 10
@@ -79,7 +78,7 @@ class BasketTransformer(Model):
     layers: int = 2
     heads: int = 2
     length: int | None = None
-    """Latest baskets that are tokens, None = as many as nine in ten customers have, within ``LENGTHS``; older ones
+    """Latest baskets that are tokens, None = as many as nine in ten customers have, 50 to 200; older ones
     still count for the repeat head."""
     dropout: float = 0.3
     gated: bool = True
@@ -394,9 +393,3 @@ class BasketTransformer(Model):
 def step_size(pieces: int, most: int) -> int:
     """Pieces a step: ``most``, but fewer where an epoch would have too few steps."""
     return min(most, *(max(pieces // steps, least) for steps, least in BATCHES))
-
-
-def usual_length(baskets: Ints) -> int:
-    """A length that holds the whole journey of nine in ten customers with purchases, within ``LENGTHS``."""
-    some = baskets[baskets > 0]
-    return int(np.clip(np.quantile(some, 0.9, method="inverted_cdf"), *LENGTHS)) if len(some) else LENGTHS[0]

@@ -59,17 +59,17 @@ class _FullSoftmax(torch.autograd.Function):
     def forward(ctx: FunctionCtx, *given: Tensor) -> Tensor:
         """See ``full_softmax``; the last arguments are the number of moments in a block, and whether in bfloat16."""
         h, vectors, prior, score, cut, row, product, weight, block, bfloat16 = given
-        narrow = torch.bfloat16 if bfloat16 else h.dtype
+        size, narrow = int(block), torch.bfloat16 if bfloat16 else h.dtype
         taste = vectors.to(narrow)
         left = torch.cat((h, torch.nn.functional.one_hot(cut, len(prior)).to(h.dtype)), dim=1)  # (Q, D + C)
         right = torch.cat((vectors, prior.T), dim=1)  # (M, D + C)
         rate = h.new_zeros(len(h)).index_add_(0, row, weight)  # (Q,)
         d_h, d_right, d_score = torch.empty_like(h), torch.zeros_like(right), torch.empty_like(score)
-        starts = torch.arange(0, len(h) + int(block), int(block), device=h.device)
+        starts = torch.arange(0, len(h) + size, size, device=h.device)
         bounds = torch.searchsorted(row, starts).tolist()
         loss = h.new_zeros(())
         for number, (low, high) in enumerate(pairwise(bounds)):
-            some = slice(number * int(block), (number + 1) * int(block))
+            some = slice(number * size, (number + 1) * size)
             at = row[low:high] - some.start, product[low:high]
             scores = left[some] @ right.T
             scores[at] = score[low:high]

@@ -17,6 +17,8 @@ from aisle.types import DAY, Bools, Clock, Codes, Doubles, Floats, Ints, Times
 
 SHORTEST = 0.5
 """Days (baskets): no gap counts as shorter."""
+LENGTHS = (50, 200)
+"""Least and most baskets that are looked at, where the data decide."""
 FRESH = 3
 """A product stood in one of the latest baskets, this many of them."""
 
@@ -251,3 +253,12 @@ def _starts(sizes: Ints) -> Ints:
 
 def _sums(values: Doubles, head: Ints) -> Doubles:
     return np.add.reduceat(values, head) if len(head) else values
+
+
+def usual_length(baskets: Ints) -> int:
+    """How many latest baskets hold the whole journey of nine in ten customers with purchases, within ``LENGTHS``.
+
+    ``baskets`` (U,) of each customer.
+    """
+    some = baskets[baskets > 0]
+    return int(np.clip(np.quantile(some, 0.9, method="inverted_cdf"), *LENGTHS)) if len(some) else LENGTHS[0]

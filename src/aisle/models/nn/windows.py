@@ -53,10 +53,8 @@ class Question:
 
 def window_ticks(data: Dataset, target_days: int | None) -> int:
     """Length of the windows: as asked, else three usual gaps, between a week and a quarter of the span."""
-    if target_days is not None:
-        return target_days * data.unit
-    if data.clock == "sequence":
-        return 1
+    if (told := _told(data, target_days)) is not None:
+        return told
     times = data.purchases.time
     span = int(times.max() - times.min()) if len(times) else data.unit
     wish = 3 * usual_gap(data) or span / SHARE
@@ -65,13 +63,18 @@ def window_ticks(data: Dataset, target_days: int | None) -> int:
 
 def gap_ticks(data: Dataset, target_days: int | None) -> int:
     """Length of the windows: as asked, else one usual gap, between a week and a quarter of the span."""
-    if target_days is not None:
-        return target_days * data.unit
-    if data.clock == "sequence":
-        return 1
+    if (told := _told(data, target_days)) is not None:
+        return told
     times = data.purchases.time
     span = int(times.max() - times.min()) if len(times) else 0
     return int(max(min(max(usual_gap(data), 7 * data.unit), span / 4), data.unit))
+
+
+def _told(data: Dataset, target_days: int | None) -> int | None:
+    """Ticks of a window that is asked for; one basket where baskets have no times; None = the purchases must tell."""
+    if target_days is not None:
+        return target_days * data.unit
+    return 1 if data.clock == "sequence" else None
 
 
 def questions(data: Dataset, ticks: int, count: int, limit: int, seed: int, weighing: Weighing) -> list[Question]:
