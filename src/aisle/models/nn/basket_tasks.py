@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from aisle.kernels.device import moved
 from aisle.models.nn import losses
 from aisle.models.nn.basket_net import BasketNet, Pairs
 from aisle.models.nn.full_softmax import How, Listed, full_softmax
@@ -68,8 +69,9 @@ class Step:
     def to(self, device: torch.device) -> Step:
         """The same on a device."""
         tokens, calendar = self.tokens.to(device), self.calendar
-        rest = (part.to(device) for part in (self.cut, self.row, self.product, self.weight, self.mine, self.facts))
-        return Step(tokens, self.at.to(device), None if calendar is None else calendar.to(device), *rest)
+        parts = (self.cut, self.row, self.product, self.weight, self.mine, self.facts)
+        rest = (moved(part, device) for part in parts)
+        return Step(tokens, moved(self.at, device), None if calendar is None else moved(calendar, device), *rest)
 
 
 @dataclass(frozen=True, eq=False)
@@ -195,20 +197,19 @@ def _listed(
 
 def loss_of(net: BasketNet, step: Step, sold: Tensor, rules: Rules, generator: torch.Generator) -> Tensor:
     """Mean loss of a mini-batch; ``sold`` (C, 4, I)."""
-    device = net.device
-    step, size = step.to(device), sold.shape[2]
-    everything = rules.loss == "softmax"
+    device, size = net.device, sold.shape[2]
     drawn = log_q = None
-    if not everything:
-        answers = step.product[step.weight > 0].cpu()
-        drawn, log_q = rules.sampler.draw(answers if len(answers) else step.product.cpu(), generator)
-        drawn, log_q = drawn.to(device), log_q.to(device)
-    parts = (step.tokens.product, step.product) if drawn is None else (step.tokens.product, step.product, drawn)
-    used = torch.arange(size, device=device) if everything else torch.unique(torch.cat(parts))
+    used = torch.arange(size)
+    if rules.loss != "softmax":
+        answers = step.product[step.weight > 0]
+        drawn, log_q = rules.sampler.draw(answers if len(answers) else step.product, generator)
+        used = torch.unique(torch.cat((step.tokens.product, step.product, drawn)))
+        drawn, log_q = moved(drawn, device), moved(log_q, device)
+    step, used = step.to(device), moved(used, device)
     place = torch.zeros(size, dtype=torch.int64, device=device)
     place[used] = torch.arange(len(used), device=device)
     with _narrow(rules.bfloat16, device):
-        keep = keep_mask(len(used), rules.id_dropout, generator).to(device) if rules.id_dropout else None
+        keep = moved(keep_mask(len(used), rules.id_dropout, generator), device) if rules.id_dropout else None
         vectors = net.tower(used, keep)
         states = net.encode(step.tokens, vectors[place[step.tokens.product]]).flatten(0, 1)[step.at]
         h = net.ask(states, step.calendar)

@@ -65,12 +65,14 @@ class _FullSoftmax(torch.autograd.Function):
         right = torch.cat((vectors, prior.T), dim=1)  # (M, D + C)
         rate = h.new_zeros(len(h)).index_add_(0, row, weight)  # (Q,)
         d_h, d_right, d_score = torch.empty_like(h), torch.zeros_like(right), torch.empty_like(score)
-        starts = torch.arange(0, len(h) + size, size, device=h.device)
-        bounds = torch.searchsorted(row, starts).tolist()
+        bounds = [0, len(row)]
+        if size < len(h):  # else a GPU need not be waited for
+            starts = torch.arange(0, len(h) + size, size, device=h.device)
+            bounds = torch.searchsorted(row, starts).tolist()
         loss = h.new_zeros(())
         for number, (low, high) in enumerate(pairwise(bounds)):
             some = slice(number * size, (number + 1) * size)
-            at = row[low:high] - some.start, product[low:high]
+            at = row[low:high] - number * size, product[low:high]
             scores = left[some] @ right.T
             scores[at] = score[low:high]
             share = torch.log_softmax(scores, dim=1)

@@ -11,6 +11,8 @@ import scipy.sparse as sp
 import torch
 from torch import Tensor
 
+from aisle.kernels.device import moved
+
 
 @dataclass(frozen=True, eq=False)
 class Rows:
@@ -82,7 +84,7 @@ class Rows:
 
     def to(self, device: torch.device) -> Rows:
         """The same rows on a device."""
-        return Rows(self.indptr.to(device), self.column.to(device), self.value.to(device), self.width)
+        return Rows(moved(self.indptr, device), moved(self.column, device), moved(self.value, device), self.width)
 
     def dense(self) -> Tensor:
         """(N, F), with a gradient to the values."""

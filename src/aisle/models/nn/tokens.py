@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from aisle.kernels.device import moved
 from aisle.models.nn.journeys import Journeys, Moments, spans
 from aisle.models.nn.rows import Rows
 from aisle.types import DAY, Ints, Times
@@ -105,13 +106,13 @@ class Tokens:
     def to(self, device: torch.device) -> Tokens:
         """The same on a device."""
         return Tokens(
-            self.product.to(device),
-            self.bag.to(device),
-            self.share.to(device),
-            self.size.to(device),
+            moved(self.product, device),
+            moved(self.bag, device),
+            moved(self.share, device),
+            moved(self.size, device),
             self.width,
-            None if self.when is None else self.when.to(device),
-            None if self.calendar is None else self.calendar.to(device),
+            None if self.when is None else moved(self.when, device),
+            None if self.calendar is None else moved(self.calendar, device),
             self.people.to(device),
         )
 

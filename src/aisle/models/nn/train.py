@@ -176,8 +176,8 @@ class Learner:
         torch.default_generator.manual_seed(schedule.seed)
         for device in _devices(net):
             torch.cuda.default_generators[device].manual_seed(schedule.seed)
-        groups = _groups(net, schedule)
-        optimizer = torch.optim.AdamW(groups, lr=schedule.learning_rate, weight_decay=0.0)
+        groups, fused = _groups(net, schedule), bool(_devices(net))
+        optimizer = torch.optim.AdamW(groups, lr=schedule.learning_rate, weight_decay=0.0, fused=fused or None)
         return cls(net, optimizer, torch.Generator().manual_seed(schedule.seed))
 
     def judge(self, value: float) -> None:
@@ -228,7 +228,7 @@ class Learner:
 def _epoch(learner: Learner, size: int, step: Step, schedule: Schedule, make: Batches | None) -> float:
     """Learn from every example once; the mean loss."""
     learner.net.train()
-    done, total = len(learner.losses), 0.0
+    done, total = len(learner.losses), torch.zeros((), dtype=torch.float64)
     if make is None:
         batches: Sequence[Tensor] = torch.split(torch.randperm(size, generator=learner.generator), schedule.batch_size)
     else:
@@ -241,9 +241,9 @@ def _epoch(learner: Learner, size: int, step: Step, schedule: Schedule, make: Ba
         loss.backward()  # type: ignore[no-untyped-call]
         _pace(learner.optimizer, schedule.share(done + (place + 0.5) / len(batches)), keep)
         learner.optimizer.step()
-        total += float(loss.detach()) * len(rows)
+        total = total.to(loss.device) + loss.detach().double() * len(rows)  # read at the end: a GPU need not wait
     learner.net.eval()
-    return total / max(size, 1)
+    return float(total) / max(size, 1)
 
 
 def _pace(optimizer: torch.optim.Optimizer, share: float, keep: float) -> None:
@@ -259,13 +259,13 @@ def _pace(optimizer: torch.optim.Optimizer, share: float, keep: float) -> None:
 
 def _groups(net: nn.Module, schedule: Schedule) -> list[dict[str, Any]]:
     """Parameters by speed: few-number ones fast and without decay, others by the first name that fits."""
-    groups: list[dict[str, Any]] = []
+    groups: dict[tuple[float, float], list[nn.Parameter]] = {}
     for name, parameter in net.named_parameters():
         small = parameter.numel() <= SCALAR_SIZE
         speed = next((value for prefix, value in schedule.speeds.items() if name.startswith(prefix + ".")), 1.0)
         rate = schedule.learning_rate * (SCALAR_SPEED if small else speed)
-        groups.append({"params": [parameter], "lr": rate, "full_rate": rate, "decay": 0.0 if small else speed})
-    return groups
+        groups.setdefault((rate, 0.0 if small else speed), []).append(parameter)
+    return [{"params": held, "lr": rate, "full_rate": rate, "decay": decay} for (rate, decay), held in groups.items()]
 
 
 def _made_of(learner: Learner, size: int, schedule: Schedule, validated: bool) -> dict[str, Any]:
