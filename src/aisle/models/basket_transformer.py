@@ -71,7 +71,7 @@ class BasketTransformer(Model):
 
     name: ClassVar[str] = "basket_transformer"
     needs_history: ClassVar[bool] = False
-    space: ClassVar[dict[str, tuple[Any, ...]]] = {"dropout": (0.3, 0.5), "rare": (2, 5), "dim": (64, 128)}
+    space: ClassVar[dict[str, tuple[Any, ...]]] = {"dim": (64, 128, 256), "dropout": (0.3, 0.1, 0.5)}
 
     dim: int = 64
     """Width of the vectors."""
@@ -110,6 +110,8 @@ class BasketTransformer(Model):
     warm_up: float = 0.0
     weight_decay: float = 0.001
     """Share of a weight that an epoch takes away."""
+    average: float = 1.0
+    """Epochs over which weights are averaged, with exponential forgetting; 0 = none."""
     target_days: int | None = None
     """Length of the window that decides when to stop; None = from the usual gap between baskets."""
     refit: bool = True
@@ -140,8 +142,8 @@ class BasketTransformer(Model):
         for setting in ("dim", "heads", "learning_rate", "n_negatives", "patience", "batch"):
             if not getattr(self, setting) > 0:
                 raise UsageError(f"{setting} is {getattr(self, setting)}; it must be above 0")
-        if min(self.layers, self.rare, self.epochs, self.full_softmax) < 0:
-            raise UsageError("layers, rare, epochs and full_softmax must be 0 or more")
+        if min(self.layers, self.rare, self.epochs, self.full_softmax, self.average) < 0:
+            raise UsageError("layers, rare, epochs, full_softmax and average must be 0 or more")
         for setting in ("length", "target_days"):
             if getattr(self, setting) is not None and getattr(self, setting) <= 0:
                 raise UsageError(f"{setting} is {getattr(self, setting)}; it must be above 0, or none")
@@ -375,6 +377,7 @@ class BasketTransformer(Model):
             seed=self.seed + self.epochs_,  # going on meets other draws
             rate=self.rate,
             warm_up=self.warm_up,
+            average=self.average,
             course=self.epochs or None,
         )
         validate = (lambda: judges.ndcg(net)) if judges else None

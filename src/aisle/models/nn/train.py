@@ -10,7 +10,8 @@ from __future__ import annotations
 import logging
 import math
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal, TypeAlias, get_args
 
@@ -52,6 +53,8 @@ class Schedule:
     """Course of the learning rate after the warm-up; ``cosine`` and ``linear`` fall to 0."""
     warm_up: float = 0.0
     """Share of the course in which the rate rises from 0."""
+    average: float = 0.0
+    """Epochs over which weights are averaged, with exponential forgetting, for all that is asked of them; 0 = none."""
     course: int | None = None
     """Epochs the course is drawn over, None = ``epochs``. The number a stopped training had aimed at repeats its rates
     where only as many epochs as it kept are learned again."""
@@ -63,6 +66,8 @@ class Schedule:
             raise UsageError(f"warm_up is {self.warm_up}; it is a share of all steps: 0 <= warm_up < 1")
         if not 0 <= self.weight_decay < 1:
             raise UsageError(f"weight_decay is {self.weight_decay}; it is a share by epoch: 0 <= weight_decay < 1")
+        if self.average < 0:
+            raise UsageError(f"average is {self.average}; it counts epochs: 0 or more")
 
     def share(self, epochs: float) -> float:
         """Share of the full rate in force after so many epochs, whole or not."""
@@ -144,12 +149,14 @@ def train(
             begun = time.perf_counter()
             learner.losses.append(_epoch(learner, size, step, schedule, batches))
             if validate:
-                learner.judge(validate())
+                with learner.averaged():
+                    learner.judge(validate())
             if checkpoint:
                 checkpoint.save(learner.tensors(), learner.numbers(), made_of)
             _tell(learner, time.perf_counter() - begun, watch)
-    if learner.kept:
-        net.load_state_dict(learner.kept)
+    with learner.averaged():
+        last = learner.kept or _copy(net)
+    net.load_state_dict(last)
     if not all(bool(parameter.isfinite().all()) for parameter in net.parameters()):
         raise UsageError(f"weights are no numbers after {len(learner.losses)} epochs; use a smaller learning_rate")
     net.eval()
@@ -169,6 +176,10 @@ class Learner:
     """The last epoch with clear progress."""
     kept: dict[str, Tensor] = field(default_factory=dict)
     """Weights of the best epoch; none without validation."""
+    mean: list[Tensor] = field(default_factory=list)
+    """Averaged weights, in the order of the parameters; none where nothing is averaged."""
+    steps: int = 0
+    """Weights that went into the mean."""
 
     @classmethod
     def start(cls, net: nn.Module, schedule: Schedule) -> Learner:
@@ -178,7 +189,34 @@ class Learner:
             torch.cuda.default_generators[device].manual_seed(schedule.seed)
         groups, fused = _groups(net, schedule), bool(_devices(net))
         optimizer = torch.optim.AdamW(groups, lr=schedule.learning_rate, weight_decay=0.0, fused=fused or None)
-        return cls(net, optimizer, torch.Generator().manual_seed(schedule.seed))
+        mean = [parameter.detach().clone() for parameter in net.parameters()] if schedule.average else []
+        return cls(net, optimizer, torch.Generator().manual_seed(schedule.seed), mean=mean)
+
+    def remember(self, span: float) -> None:
+        """Let the mean, over so many steps, follow the weights; at first it is that of all weights so far.
+
+        Polyak & Juditsky, "Acceleration of Stochastic Approximation by Averaging", 1992: under a constant rate the
+        weights circle around what their mean is near to.
+        """
+        if self.mean:
+            self.steps += 1
+            share = 1.0 / max(min(self.steps, span), 1.0)
+            torch._foreach_lerp_(self.mean, [parameter.detach() for parameter in self.net.parameters()], share)
+
+    @contextmanager
+    def averaged(self) -> Iterator[None]:
+        """The network with the averaged weights, where there are any, for as long as the block lasts."""
+        if not self.steps:
+            yield
+            return
+        parameters: list[Tensor] = list(self.net.parameters())
+        now = [parameter.detach().clone() for parameter in parameters]
+        with torch.no_grad():
+            torch._foreach_copy_(parameters, self.mean)
+            try:
+                yield
+            finally:
+                torch._foreach_copy_(parameters, now)
 
     def judge(self, value: float) -> None:
         """Note the validation after the epochs done so far; the weights are kept if none was higher."""
@@ -200,19 +238,22 @@ class Learner:
             found["random.device"] = torch.cuda.get_rng_state(device)
         found |= {f"net.{name}": tensor for name, tensor in self.net.state_dict().items()}
         found |= {f"kept.{name}": tensor for name, tensor in self.kept.items()}
+        found |= {f"mean.{place}": tensor for place, tensor in enumerate(self.mean)}
         for place, moments in self.optimizer.state_dict()["state"].items():
             found |= {f"optimizer.{place}.{name}": tensor for name, tensor in moments.items()}
         return found
 
     def numbers(self) -> dict[str, Any]:
         """Curves and their marks, as plain JSON."""
-        return {"losses": self.losses, "curve": self.curve, "best": self.best}
+        return {"losses": self.losses, "curve": self.curve, "best": self.best, "steps": self.steps}
 
     def restore(self, tensors: Mapping[str, Tensor], numbers: Facts) -> None:
         """Undo ``tensors`` and ``numbers``: the next epoch is the one that would have followed."""
         for name, value in numbers.items():
             setattr(self, name, value)
         self.kept = _under("kept.", tensors)
+        for number, mean in enumerate(self.mean):
+            mean.copy_(tensors[f"mean.{number}"])
         self.net.load_state_dict(_under("net.", tensors))
         moments: dict[int, dict[str, Tensor]] = {}
         for name, tensor in _under("optimizer.", tensors).items():
@@ -241,6 +282,7 @@ def _epoch(learner: Learner, size: int, step: Step, schedule: Schedule, make: Ba
         loss.backward()  # type: ignore[no-untyped-call]
         _pace(learner.optimizer, schedule.share(done + (place + 0.5) / len(batches)), keep)
         learner.optimizer.step()
+        learner.remember(schedule.average * len(batches))
         total = total.to(loss.device) + loss.detach().double() * len(rows)  # read at the end: a GPU need not wait
     learner.net.eval()
     return float(total) / max(size, 1)
@@ -251,10 +293,10 @@ def _pace(optimizer: torch.optim.Optimizer, share: float, keep: float) -> None:
     for group in optimizer.param_groups:
         group["lr"] = group["full_rate"] * share
         if group["decay"] and keep != 1.0:
+            moving = [parameter for parameter in group["params"] if parameter.grad is not None]
             with torch.no_grad():
-                for parameter in group["params"]:
-                    if parameter.grad is not None:
-                        parameter.mul_(keep ** group["decay"])
+                if moving:
+                    torch._foreach_mul_(moving, keep ** group["decay"])
 
 
 def _groups(net: nn.Module, schedule: Schedule) -> list[dict[str, Any]]:

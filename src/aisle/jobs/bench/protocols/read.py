@@ -67,18 +67,17 @@ def sasrec(**published: Any) -> dict[str, Any]:
     """The basket transformer as plain next-item prediction, with the shape and the loss of a published network.
 
     Distances take the place of absolute positions, negatives are shared by a batch, and batches are as everywhere here.
+    As in the published runs, the second last product says when to stop, after ``patience`` epochs without progress, and
+    nothing is learned from it; it is seen when the last one is asked for.
     """
-    return {"content": False, "repeat": False, "gated": False, "rare": 1, "id_dropout": 0.0} | published
+    plain = {"content": False, "repeat": False, "gated": False, "rare": 1, "id_dropout": 0.0, "average": 0.0}
+    return plain | {"refit": False, "epochs": 100, "patience": 20} | published
 
 
 def leave_one_out(data: Dataset) -> Split:
-    """The last product of everybody, from those before; the second last one to tune on. Seen products are masked.
-
-    Published networks see the second last product when they are asked, but have learned nothing from it.
-    """
-    outer = window_split(data, LAST, repeats=False, whole=True)
+    """The last product of everybody, from those before; the second last one to tune on. Seen products are masked."""
     inner = partial(window_split, data, BEFORE_LAST, repeats=False, whole=True)
-    return replace(outer, asked=outer.data, plain=data.before(BEFORE_LAST.cut), inner=inner)
+    return replace(window_split(data, LAST, repeats=False, whole=True), inner=inner)
 
 
 def anonymous(data: Dataset, unknown: Bools) -> Dataset:
