@@ -80,9 +80,9 @@ def run(
     return b"".join(value.numpy().tobytes() for value in net.state_dict().values()), trained
 
 
-@pytest.mark.parametrize("validated", [True, False])
-def test_stopped_anywhere_it_ends_the_same(tmp_path: Path, validated: bool) -> None:
-    plan = replace(PLAN, patience=6)
+@pytest.mark.parametrize(("validated", "average"), [(True, 0.0), (False, 0.0), (True, 1.0), (False, 2.5)])
+def test_stopped_anywhere_it_ends_the_same(tmp_path: Path, validated: bool, average: float) -> None:
+    plan = replace(PLAN, patience=6, average=average)
     undisturbed = run(None, plan=plan, validated=validated)
     assert len(undisturbed[1].losses) == 6
     # before anything, in the first epoch, at an epoch's first step, late; then twice in one training

@@ -101,7 +101,9 @@ def test_steps_take_the_rate_of_their_middle(monkeypatch: pytest.MonkeyPatch) ->
     assert [rate[1] for rate in rates] == pytest.approx([0.2 * f for f in (0.875, 0.625, 0.375, 0.125)])  # a scalar
 
 
-@pytest.mark.parametrize("wrong", [{"rate": "step"}, {"warm_up": 1.0}, {"weight_decay": 1.0}, {"weight_decay": -0.1}])
+@pytest.mark.parametrize(
+    "wrong", [{"rate": "step"}, {"warm_up": 1.0}, {"weight_decay": 1.0}, {"weight_decay": -0.1}, {"average": -1.0}]
+)
 def test_a_wrong_schedule_is_refused(wrong: dict[str, Any]) -> None:
     with pytest.raises(UsageError, match=next(iter(wrong))):
         schedule(**wrong)
@@ -141,6 +143,46 @@ def test_progress_below_zero_is_progress_all_the_same() -> None:
     trained, _, _ = stopped_by([-3.0, -3.001, -3.002, -1.0])
     assert (trained.epochs, len(trained.curve)) == (0, 3)
     assert stopped_by([-3.0, -2.0, -1.0, -0.5])[0].epochs == 3
+
+
+@pytest.mark.parametrize("span", [0.5, 1.5, 10.0])
+def test_the_mean_of_weights_is_judged_and_kept(span: float) -> None:
+    net, judged, raw = nn.Linear(1, 1, bias=False), list[float](), list[float]()
+    net.weight.data.zero_()
+
+    def step(rows: Tensor, generator: torch.Generator) -> Tensor:
+        raw.append(net.weight.item())
+        net.weight.data += 1.0  # the weights are 1, 2, 3 … after each step: two steps an epoch
+        return net.weight.sum() * 0.0
+
+    def validate() -> float:
+        judged.append(net.weight.item())
+        return net.weight.item() if len(judged) <= 4 else 0.0
+
+    def mean(steps: int) -> float:
+        """The definition: all alike while they are few, then forgotten by one part in ``2 span`` a step."""
+        value = 0.0
+        for weight in range(1, steps + 1):
+            value += (weight - value) / max(min(weight, 2 * span), 1.0)
+        return value
+
+    trained = train(net, 4, step, schedule(epochs=4, batch_size=2, average=span), validate)
+    assert judged == pytest.approx([0.0, *(mean(2 * epoch) for epoch in (1, 2, 3, 4))])
+    assert raw == [float(n) for n in range(8)]  # learning goes on from the weights themselves
+    assert trained.epochs == 3
+    assert net.weight.item() == pytest.approx(mean(6))
+
+
+def test_without_validation_the_mean_is_what_is_left() -> None:
+    net = nn.Linear(1, 1, bias=False)
+    net.weight.data.zero_()
+
+    def step(rows: Tensor, generator: torch.Generator) -> Tensor:
+        net.weight.data += 1.0
+        return net.weight.sum() * 0.0
+
+    train(net, 4, step, schedule(epochs=2, batch_size=2, average=9.0))
+    assert net.weight.item() == pytest.approx(2.5)  # of 1, 2, 3, 4
 
 
 def test_without_validation_all_epochs_count() -> None:
