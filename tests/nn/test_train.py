@@ -156,6 +156,7 @@ def test_the_mean_of_weights_is_judged_and_kept(span: float) -> None:
         return net.weight.sum() * 0.0
 
     def validate() -> float:
+        assert torch.is_grad_enabled()
         judged.append(net.weight.item())
         return net.weight.item() if len(judged) <= 4 else 0.0
 

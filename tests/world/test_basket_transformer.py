@@ -173,6 +173,21 @@ def test_going_on_meets_new_products_and_values() -> None:
     assert model.epochs_ == len(model.training_["loss"]) or model.training_["epochs"] == model.epochs_
 
 
+def test_going_on_epoch_by_epoch_learns_as_much_as_at_once() -> None:
+    rows = [[i % 8, (i + 1) % 8, (i + 2) % 8, (i + 3) % 8] for i in range(60)]
+
+    def losses(*epochs: int) -> list[float]:
+        model = BasketTransformer(dim=16, epochs=1, dropout=0.0, refit=False).fit(sequences(rows))
+        for count in epochs:
+            model.fit_partial(sequences(rows), epochs=count)
+        found: list[float] = model.training_["loss"]
+        return found[1:]
+
+    apart, once = losses(1, 1, 1, 1, 1, 1), losses(6)
+    assert once[-1] < once[0] - 0.1
+    assert apart[-1] < apart[0] - 0.7 * (once[0] - once[-1])  # the moments of Adam alone start anew
+
+
 @pytest.mark.parametrize("loss", ["softmax", "sampled_softmax", "gbce"])
 def test_losses_train(loss: str) -> None:
     model = BasketTransformer(**QUICK | {"loss": loss, "n_negatives": 16}).fit(data())
@@ -226,7 +241,8 @@ def test_without_a_gpu_what_one_has_learnt_is_read_and_nothing_is_learnt() -> No
         ({"dim": 15}, "heads"),
         ({"dropout": 1.0}, "0 <= dropout < 1"),
         ({"length": 0}, "above 0"),
-        ({"layers": -1}, "0 or more"),
+        ({"layers": -1}, "layers is -1; it must be 0 or more"),
+        ({"average": -0.5}, "average is -0.5; it must be 0 or more"),
         ({"target_days": 0}, "target_days"),
         ({"text": "nonsense"}, "ngrams"),
         ({"precision": "float16"}, "bfloat16"),

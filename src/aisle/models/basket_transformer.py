@@ -18,7 +18,7 @@ drawn rivals, or all products under the full softmax.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, ClassVar, Literal, Self, TypeAlias, get_args
 
@@ -142,8 +142,9 @@ class BasketTransformer(Model):
         for setting in ("dim", "heads", "learning_rate", "n_negatives", "patience", "batch"):
             if not getattr(self, setting) > 0:
                 raise UsageError(f"{setting} is {getattr(self, setting)}; it must be above 0")
-        if min(self.layers, self.rare, self.epochs, self.full_softmax, self.average) < 0:
-            raise UsageError("layers, rare, epochs, full_softmax and average must be 0 or more")
+        for setting in ("layers", "rare", "epochs", "full_softmax", "average"):
+            if getattr(self, setting) < 0:
+                raise UsageError(f"{setting} is {getattr(self, setting)}; it must be 0 or more")
         for setting in ("length", "target_days"):
             if getattr(self, setting) is not None and getattr(self, setting) <= 0:
                 raise UsageError(f"{setting} is {getattr(self, setting)}; it must be above 0, or none")
@@ -167,7 +168,9 @@ class BasketTransformer(Model):
             net, sold = self._fresh(past, ticks)
             judges = self._judges(past, asked[0], ticks)
             self.start_ = judges.settle(net)
-            trained = self._learn(net, self._lessons(past, ticks, sold), sold, self.epochs, judges, first, watch)
+            trained = self._learn(
+                net, self._lessons(past, ticks, sold), sold, self._plan(self.epochs), judges, first, watch
+            )
         again = self.refit or not asked
         if again or not trained.epochs:
             net, sold = self._fresh(data, ticks)
@@ -176,7 +179,8 @@ class BasketTransformer(Model):
         more = Trained(0)
         if again and trained.epochs:
             watch = later(watch, len(trained.losses))
-            more = self._learn(net, self._lessons(data, ticks, sold), sold, trained.epochs, None, final, watch)
+            plan = self._plan(trained.epochs)
+            more = self._learn(net, self._lessons(data, ticks, sold), sold, plan, None, final, watch)
         if trained.curve or more.losses:
             self.training_ = trained.to_json() if trained.curve else more.to_json()
             self.epochs_ = trained.epochs
@@ -195,7 +199,8 @@ class BasketTransformer(Model):
         self.repeat_, self.length_ = fixed
         net, sold = self._fresh(data, ticks)
         carry_over(old, net, shelf.labels, self._shelf.labels)
-        trained = self._learn(net, self._lessons(data, ticks, sold), sold, epochs, None, None, watch)
+        plan = replace(self._plan(epochs), average=0.0)  # a mean of few steps would lag behind what they learn
+        trained = self._learn(net, self._lessons(data, ticks, sold), sold, plan, None, None, watch)
         self.epochs_ += trained.epochs
         losses = [*self.training_.get("loss", []), *trained.losses]
         self.training_ = {**self.training_, "loss": losses, "epochs": self.epochs_}
@@ -344,12 +349,28 @@ class BasketTransformer(Model):
             bfloat16=self.precision == "bfloat16" or (self.precision == "auto" and self._device.type == "cuda"),
         )
 
+    def _plan(self, epochs: int) -> Schedule:
+        """How so many epochs go."""
+        return Schedule(
+            epochs=epochs,
+            batch_size=self.batch,
+            learning_rate=self.learning_rate,
+            weight_decay=self.weight_decay,
+            patience=self.patience,
+            speeds=SPEEDS,
+            seed=self.seed + self.epochs_,  # going on meets other draws
+            rate=self.rate,
+            warm_up=self.warm_up,
+            average=self.average,
+            course=self.epochs or None,
+        )
+
     def _learn(
         self,
         net: BasketNet,
         lessons: Lessons,
         sold: Tensor,
-        epochs: int,
+        plan: Schedule,
         judges: Judges | None,
         checkpoint: Checkpoint | None,
         watch: Watch | None,
@@ -367,30 +388,10 @@ class BasketTransformer(Model):
             net.awake.fill_(1.0)
             return loss_of(net, lessons.step(rows.numpy()), here, rules, generator)
 
-        schedule = Schedule(
-            epochs=epochs,
-            batch_size=step_size(len(lessons), self.batch),
-            learning_rate=self.learning_rate,
-            weight_decay=self.weight_decay,
-            patience=self.patience,
-            speeds=SPEEDS,
-            seed=self.seed + self.epochs_,  # going on meets other draws
-            rate=self.rate,
-            warm_up=self.warm_up,
-            average=self.average,
-            course=self.epochs or None,
-        )
+        plan = replace(plan, batch_size=step_size(len(lessons), self.batch))
         validate = (lambda: judges.ndcg(net)) if judges else None
-        return train(
-            net,
-            len(lessons),
-            step,
-            schedule,
-            validate,
-            batches=lessons.batches,
-            checkpoint=checkpoint,
-            watch=watch,
-        )
+        size, batches = len(lessons), lessons.batches
+        return train(net, size, step, plan, validate, batches=batches, checkpoint=checkpoint, watch=watch)
 
 
 def step_size(pieces: int, most: int) -> int:

@@ -147,6 +147,15 @@ def test_sizes_are_those_of_a_row_that_learned_from_everything(tmp_path: Path) -
     assert text.count("learned from") == 1
 
 
+def test_networks_that_were_stopped_by_the_latest_window_are_named(tmp_path: Path) -> None:
+    for name, settings in (("basket_transformer:published", {"refit": False}), ("ease:published", {"l2": 1.0})):
+        found = cell(name, 0, {"recall@20": (0.1, 0.0, 0.2), "ndcg@20": (0.1, 0.0, 0.2)})
+        found["parts"]["all"]["settings"] = settings
+        write_json(tmp_path / "gowalla" / f"{name.replace(':', '-')}-s0.json", found)
+    said = "- `basket_transformer:published` took the latest window to stop by, and learned from the lines before it.\n"
+    assert said in tables(tmp_path)
+
+
 def test_the_table_names_all_that_the_parts_of_a_cell_ran_on(tmp_path: Path) -> None:
     found = cell("S", 0, {"recall@20": (0.1, 0.0, 0.2), "ndcg@20": (0.1, 0.0, 0.2)})
     for name, commit, threads in (("all", "abc", "1"), ("more", "def", "4")):

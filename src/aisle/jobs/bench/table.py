@@ -173,6 +173,11 @@ def _row(now: Protocol, cell: Cell, found: Json) -> str:
     return f"| {label} | {' | '.join(figures)} | {how} | {seconds} | {found['peak_mb'] / 1000:.1f} GB |"
 
 
+def _refit(cell: Json) -> bool:
+    """Whether the model learned from all lines in the end."""
+    return all(record.get("settings", {}).get("refit", True) for record in cell["parts"].values())
+
+
 def _footnote(now: Protocol, cells: dict[Cell, Json]) -> str:
     """Who was asked, what each search was given, who was left out, and where it ran, a line each."""
     usual = next((cell for cell in cells if not _published(cell)), next(iter(cells)))
@@ -188,6 +193,9 @@ def _footnote(now: Protocol, cells: dict[Cell, Json]) -> str:
     other = {cell: _sizes(c)["lines"] for cell, c in cells.items() if _published(cell)}
     for what, names in _grouped({cell: f"{n:,} lines" for cell, n in other.items() if n != sizes["lines"]}).items():
         lines.append(f"{names} learned from {what}{' in the first part' if several else ''}.")
+    stopped = {cell: "" for cell, c in cells.items() if _published(cell) and not _refit(c)}
+    for names in _grouped(stopped).values():
+        lines.append(f"{names} took the latest window to stop by, and learned from the lines before it.")
     for what, names in _grouped({cell: _budget(c) for cell, c in cells.items() if searched(c)}).items():
         lines.append(f"Search for {names}{', in each part' if several else ''}: {what}.")
     missed = {cell: left_out(c) for cell, c in cells.items()}

@@ -199,7 +199,7 @@ def loss_of(net: BasketNet, step: Step, sold: Tensor, rules: Rules, generator: t
     """Mean loss of a mini-batch; ``sold`` (C, 4, I)."""
     device, size = net.device, sold.shape[2]
     drawn = log_q = None
-    used = torch.arange(size)
+    used = torch.arange(size, device=device)
     if rules.loss != "softmax":
         answers = step.product[step.weight > 0]
         drawn, log_q = rules.sampler.draw(answers if len(answers) else step.product, generator)

@@ -33,7 +33,8 @@ class Rows:
     @property
     def row(self) -> Tensor:
         """(P,) row of each cell."""
-        return torch.repeat_interleave(torch.arange(len(self), device=self.indptr.device), self.indptr.diff())
+        rows = torch.arange(len(self), device=self.indptr.device)
+        return torch.repeat_interleave(rows, self.indptr.diff(), output_size=len(self.column))
 
     @property
     def keys(self) -> Tensor:

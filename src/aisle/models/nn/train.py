@@ -54,7 +54,8 @@ class Schedule:
     warm_up: float = 0.0
     """Share of the course in which the rate rises from 0."""
     average: float = 0.0
-    """Epochs over which weights are averaged, with exponential forgetting, for all that is asked of them; 0 = none."""
+    """Epochs over which parameters are averaged, with exponential forgetting, for all that is asked of them; 0 = none.
+    Buffers stay those of the last step: statistics of a batch norm would be those of other weights."""
     course: int | None = None
     """Epochs the course is drawn over, None = ``epochs``. The number a stopped training had aimed at repeats its rates
     where only as many epochs as it kept are learned again."""
@@ -130,7 +131,8 @@ def train(
 ) -> Trained:
     """Fit ``net`` in place to ``size`` examples; ``step(rows, generator)`` gives the mean loss of some of them.
 
-    ``batches`` says which examples go together, None = any. With ``validate`` the weights of the best epoch are kept.
+    ``batches`` says which examples go together, None = any. With ``validate`` the weights of the best epoch are kept;
+    where the schedule averages, it is their mean that is judged, kept and left.
     Random numbers come from one local generator (those of torch's own layers, such as dropout, from a fork of torch's
     for the CPU and for the network's device), so that equal inputs give equal bytes on the CPU of one machine, and
     nobody else's random numbers change. With ``checkpoint`` a training that was stopped anywhere goes on after its last
@@ -154,9 +156,10 @@ def train(
             if checkpoint:
                 checkpoint.save(learner.tensors(), learner.numbers(), made_of)
             _tell(learner, time.perf_counter() - begun, watch)
-    with learner.averaged():
-        last = learner.kept or _copy(net)
-    net.load_state_dict(last)
+    if learner.kept:
+        net.load_state_dict(learner.kept)
+    elif learner.steps:
+        _set(list(net.parameters()), learner.mean)
     if not all(bool(parameter.isfinite().all()) for parameter in net.parameters()):
         raise UsageError(f"weights are no numbers after {len(learner.losses)} epochs; use a smaller learning_rate")
     net.eval()
@@ -187,16 +190,16 @@ class Learner:
         torch.default_generator.manual_seed(schedule.seed)
         for device in _devices(net):
             torch.cuda.default_generators[device].manual_seed(schedule.seed)
-        groups, fused = _groups(net, schedule), bool(_devices(net))
-        optimizer = torch.optim.AdamW(groups, lr=schedule.learning_rate, weight_decay=0.0, fused=fused or None)
+        groups, fused = _groups(net, schedule), bool(_devices(net))  # on a GPU launching many kernels takes the time
+        optimizer = torch.optim.AdamW(groups, lr=schedule.learning_rate, weight_decay=0.0, fused=fused)
         mean = [parameter.detach().clone() for parameter in net.parameters()] if schedule.average else []
         return cls(net, optimizer, torch.Generator().manual_seed(schedule.seed), mean=mean)
 
     def remember(self, span: float) -> None:
         """Let the mean, over so many steps, follow the weights; at first it is that of all weights so far.
 
-        Polyak & Juditsky, "Acceleration of Stochastic Approximation by Averaging", 1992: under a constant rate the
-        weights circle around what their mean is near to.
+        After Polyak & Juditsky, "Acceleration of Stochastic Approximation by Averaging", 1992: under a constant rate
+        the weights circle around what their mean is near to.
         """
         if self.mean:
             self.steps += 1
@@ -211,12 +214,11 @@ class Learner:
             return
         parameters: list[Tensor] = list(self.net.parameters())
         now = [parameter.detach().clone() for parameter in parameters]
-        with torch.no_grad():
-            torch._foreach_copy_(parameters, self.mean)
-            try:
-                yield
-            finally:
-                torch._foreach_copy_(parameters, now)
+        _set(parameters, self.mean)
+        try:
+            yield
+        finally:
+            _set(parameters, now)
 
     def judge(self, value: float) -> None:
         """Note the validation after the epochs done so far; the weights are kept if none was higher."""
@@ -315,7 +317,8 @@ def _made_of(learner: Learner, size: int, schedule: Schedule, validated: bool) -
     start = learner.net.state_dict()
     shapes = {name: list(tensor.shape) for name, tensor in start.items()}
     facts = {"schedule": asdict(schedule), "examples": size, "validated": validated, "shapes": shapes}
-    return facts | {"starting_weights": digest(start)}
+    kind = "cuda" if _devices(learner.net) else "cpu"  # which draw other numbers
+    return facts | {"device": kind, "starting_weights": digest(start)}
 
 
 def _tell(learner: Learner, seconds: float, watch: Watch | None) -> None:
@@ -335,6 +338,11 @@ def _devices(net: nn.Module) -> list[int]:
 
 def _copy(net: nn.Module) -> dict[str, Tensor]:
     return {name: value.detach().clone() for name, value in net.state_dict().items()}
+
+
+@torch.no_grad()
+def _set(parameters: list[Tensor], values: list[Tensor]) -> None:
+    torch._foreach_copy_(parameters, values)
 
 
 def _under(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
