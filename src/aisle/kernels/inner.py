@@ -16,6 +16,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from queue import SimpleQueue
 
 import numpy as np
 import torch
@@ -28,7 +29,7 @@ ROWS = 256
 """Customers a block: as many as keep the matrix units busy while a group of their scores stays in cache."""
 GROUP = 16
 """Products in a group, and groups in a group of groups."""
-SPARE = 22
+SPARE = 14
 """Products taken beyond k at first; a customer who needs more is asked again with ``MORE`` times as many."""
 MORE = 8
 TILE = 2**16
@@ -75,7 +76,9 @@ class Targets:
         whole = torch.from_numpy(exact if bias is None else np.column_stack((exact, added)))
         narrow = whole.bfloat16()
         lost = whole - narrow.float()
-        if bias is not None:  # the rest of the bias, in two more columns: it is the same for everybody, so it must not blur
+        if (
+            bias is not None
+        ):  # the rest of the bias, in two more columns: it is the same for everybody, so it must not blur
             rest = torch.stack((lost[:, -1].bfloat16(), (lost[:, -1] - lost[:, -1].bfloat16().float()).bfloat16()), 1)
             narrow = torch.cat((narrow, rest), dim=1)
             lost[:, -1] -= rest.float().sum(dim=1)
@@ -94,9 +97,9 @@ class Targets:
 def top_inner(
     queries: Floats, targets: Targets, k: int, *, barred: Sparse | None = None, threads: int = 1
 ) -> tuple[Codes, Floats]:
-    """The k best products of each customer: codes (N, k) and scores (N, k), best first; -1 and -inf where there are fewer.
+    """The k best products of each customer: codes (N, k) and scores (N, k), best first.
 
-    ``queries`` (N, D). ``barred`` (N, I) stores what a customer must not get. The answer is that of a full sort of the
+    Where fewer may be listed, codes are -1 and scores -inf at the end. ``queries`` (N, D). ``barred`` (N, I) stores what a customer must not get. The answer is that of a full sort of the
     exact scores, whatever the number of ``threads``.
     """
     codes = np.full((len(queries), k), NOTHING, dtype=np.int32)
@@ -105,12 +108,17 @@ def top_inner(
     if not width:
         return codes, scores
 
+    rooms: SimpleQueue[Tensor] = SimpleQueue()
+    for _ in range(threads):
+        rooms.put(torch.empty(min(len(targets.narrow), TILE) * ROWS, dtype=torch.bfloat16))
+
     def fill(at: int) -> None:
-        part = slice(at, at + ROWS)
-        block = _Block.of(queries[part], targets, None if barred is None else barred[part])
+        part, room = slice(at, at + ROWS), rooms.get()
+        block = _Block.of(queries[part], targets, None if barred is None else barred[part], room)
         for rows, place, score in block.best(width, width + SPARE):
             codes[at + rows, :width] = np.where(np.isneginf(score), NOTHING, targets.code[place])
             scores[at + rows, :width] = score
+        rooms.put(room)
 
     before = torch.get_num_threads()
     torch.set_num_threads(1)
@@ -138,9 +146,11 @@ class _Block:
     """Rows of ``targets`` and customers of the pairs that must not be listed, by row of ``targets``."""
     signed: bool
     """Sort scores below zero too; else nothing is proven where they are needed."""
+    room: Tensor
+    """Where the narrow scores go: fresh memory for every block would take as long as filling it."""
 
     @classmethod
-    def of(cls, queries: Floats, targets: Targets, barred: Sparse | None) -> _Block:
+    def of(cls, queries: Floats, targets: Targets, barred: Sparse | None, room: Tensor) -> _Block:
         exact = np.ascontiguousarray(queries, dtype=np.float32)
         ones = np.ones((len(exact), targets.columns), np.float32)
         whole = torch.from_numpy(np.hstack((exact, ones)))
@@ -148,14 +158,16 @@ class _Block:
         lost, length = (part.double().norm(dim=1).numpy() for part in (whole - narrow.float(), narrow))
         slack = lost * targets.length + length * targets.lost
         slack = slack + length * targets.length * SUMMED * narrow.shape[1]
-        return cls(targets, exact, narrow.T.contiguous(), slack, _barred(barred, targets), targets.columns > 0)
+        signed = targets.columns > 0
+        return cls(targets, exact, narrow.T.contiguous(), slack, _barred(barred, targets), signed, room)
 
     def best(self, k: int, taken: int) -> Iterator[tuple[Ints, Ints, Floats]]:
         """Customers (m,), rows of ``targets`` (m, k) and their scores (m, k), of all customers in one or more parts."""
         place, least = self._candidates(taken)
         place, score = self._order(place, k)
+        least = least if self.signed else np.maximum(least, 0.0)  # scores below zero are in no order
         bound = least + np.abs(least) * ROUNDED + self.slack
-        proven = (score[:, -1] > bound.astype(np.float32)) & (self.signed | (least > 0))
+        proven = score[:, -1] > bound.astype(np.float32)
         if taken >= len(self.targets):
             proven[:] = True
         rows = np.flatnonzero(proven)
@@ -168,10 +180,11 @@ class _Block:
         """The block of one customer."""
         one, mine = slice(row, row + 1), self.barred[1] == row
         barred = self.barred[0][mine], np.zeros(int(mine.sum()), dtype=np.int64)
-        return _Block(self.targets, self.exact[one], self.narrow[:, one].contiguous(), self.slack[one], barred, True)
+        narrow = self.narrow[:, one].contiguous()
+        return _Block(self.targets, self.exact[one], narrow, self.slack[one], barred, True, self.room)
 
     def _candidates(self, taken: int) -> tuple[Ints, Doubles]:
-        """(M, C) rows of ``targets``, the best by narrow score, and (M,) a narrow score that no other one lies above."""
+        """(M, C) rows of ``targets``, the best by narrow score; (M,) a narrow score that no other one lies above."""
         places, keys = [], []
         for at in range(0, len(self.targets.narrow), TILE):
             place, key = _top_keys(*self._keys(at), taken)
@@ -188,7 +201,7 @@ class _Block:
     def _keys(self, at: int) -> tuple[Tensor, Tensor]:
         """int16 that sort like the narrow scores of a tile of products (J, M), and the maxima of its groups."""
         rows, size = self.targets.narrow[at : at + TILE], len(self.exact)
-        scores = torch.empty(len(rows), size, dtype=torch.bfloat16)
+        scores = self.room[: len(rows) * size].view(len(rows), size)
         keys = scores.view(torch.int16)
         groups = torch.empty(len(rows) // GROUP, size, dtype=torch.int16)
         bounds = np.searchsorted(self.barred[0], range(at, at + len(rows) + SLAB, SLAB)).tolist()
@@ -232,7 +245,9 @@ def _top_keys(keys: Tensor, groups: Tensor, taken: int) -> tuple[Ints, Shorts]:
     """
     size = keys.shape[1]
     outer = groups.view(-1, GROUP, size).amax(1)
-    place, best = _highest(outer.T.numpy(), np.broadcast_to(np.arange(len(outer), dtype=np.int32), outer.T.shape), taken)
+    place, best = _highest(
+        outer.T.numpy(), np.broadcast_to(np.arange(len(outer), dtype=np.int32), outer.T.shape), taken
+    )
     column, inside = np.arange(size)[:, None, None], np.arange(GROUP, dtype=np.int32)
     for level in (groups, keys):
         place = (place[:, :, None] * GROUP + inside).reshape(size, -1)
@@ -242,7 +257,10 @@ def _top_keys(keys: Tensor, groups: Tensor, taken: int) -> tuple[Ints, Shorts]:
 
 
 def _highest(keys: Shorts, place: Codes, count: int) -> tuple[Codes, Shorts]:
-    """Places (M, C) and keys (M, C) of the highest ``count`` of each row of the keys (M, N); ``place`` < 2**16."""
+    """Places (M, C) and keys (M, C) of the highest ``count`` of each row of the keys (M, N).
+
+    ``place`` (M, N) or (N,), below 2**16, is what each key belongs to.
+    """
     packed = (keys.astype(np.int32) << 16) | place
     if count < packed.shape[1]:
         packed = np.partition(packed, -count, axis=1)[:, -count:]
