@@ -5,13 +5,14 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import scipy.sparse as sp
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from aisle.kernels import inner
 from aisle.kernels.inner import Targets, top_inner
 from aisle.kernels.topk import NOTHING, top_k
-from aisle.types import Bools, Codes, Floats, Sparse
+from aisle.types import Bools, Codes, Floats, Ints, Sparse
 
 
 def by_definition(
@@ -102,9 +103,12 @@ def test_what_rounding_hides_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
     tie_rank = random.permutation(2_000).astype(np.int32)
     asked: list[int] = []
     order = inner._Block._order
-    monkeypatch.setattr(
-        inner._Block, "_order", lambda self, place, k: (asked.append(place.shape[1]), order(self, place, k))[1]
-    )
+
+    def told(block: inner._Block, place: Ints, k: int) -> tuple[Ints, Floats]:
+        asked.append(place.shape[1])
+        return order(block, place, k)
+
+    monkeypatch.setattr(inner._Block, "_order", told)
     codes, scores = top_inner(base[None], Targets.of(vectors, tie_rank), 5)
     expected = by_definition(base[None], vectors, None, 5, tie_rank, np.zeros((1, 2_000), bool))
     np.testing.assert_array_equal(codes, expected[0])
@@ -139,7 +143,7 @@ def test_the_bound_holds_for_every_pair() -> None:
     vectors = random.normal(size=(1_000, 40)).astype(np.float32)
     bias = random.normal(-8.0, 3.0, size=1_000).astype(np.float32)
     targets = Targets.of(vectors, np.arange(1_000, dtype=np.int32), bias=bias)
-    room = inner.torch.empty(1_024 * 200, dtype=inner.torch.bfloat16)
+    room = torch.empty(1_024 * 200, dtype=torch.bfloat16)
     block = inner._Block.of(queries, targets, None, room)
     narrow = (targets.narrow.double() @ block.narrow.double())[:1_000].T.numpy()
     exact = queries.astype(np.float64) @ vectors.astype(np.float64).T + bias

@@ -99,8 +99,9 @@ def top_inner(
 ) -> tuple[Codes, Floats]:
     """The k best products of each customer: codes (N, k) and scores (N, k), best first.
 
-    Where fewer may be listed, codes are -1 and scores -inf at the end. ``queries`` (N, D). ``barred`` (N, I) stores what a customer must not get. The answer is that of a full sort of the
-    exact scores, whatever the number of ``threads``.
+    Where fewer may be listed, codes are -1 and scores -inf at the end. ``queries`` (N, D). ``barred`` (N, I) stores
+    what a customer must not get. The answer is that of a full sort of the exact scores, whatever the number of
+    ``threads``.
     """
     codes = np.full((len(queries), k), NOTHING, dtype=np.int32)
     scores = np.full((len(queries), k), -np.inf, dtype=np.float32)
@@ -172,7 +173,7 @@ class _Block:
             proven[:] = True
         rows = np.flatnonzero(proven)
         yield rows, place[rows], score[rows]
-        for row in np.flatnonzero(~proven):  # few, and each may need room for all products
+        for row in np.flatnonzero(~proven).tolist():  # few, and each may need room for all products
             for one, where, values in self._only(row).best(k, min(taken * MORE, len(self.targets))):
                 yield one + row, where, values
 
@@ -227,7 +228,7 @@ class _Block:
         found = np.einsum("mcd,md->mc", vectors, self.exact.astype(np.float64)) + self.targets.bias[place]
         score = found.astype(np.float32)
         score[nothing | self._is_barred(place)] = -np.inf
-        order = np.argsort(sort_keys(score, place, size), axis=1)[:, ::-1][:, :k]
+        order = np.argsort(sort_keys(score, place.astype(np.int32), size), axis=1)[:, ::-1][:, :k]
         return np.take_along_axis(place, order, axis=1), np.take_along_axis(score, order, axis=1)
 
     def _is_barred(self, place: Ints) -> Bools:
