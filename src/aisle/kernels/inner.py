@@ -91,7 +91,7 @@ class Targets:
     @property
     def columns(self) -> int:
         """Columns of the bias in ``narrow``."""
-        return self.narrow.shape[1] - self.exact.shape[1]
+        return int(self.narrow.shape[1] - self.exact.shape[1])
 
 
 def top_inner(
