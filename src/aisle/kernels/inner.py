@@ -95,19 +95,21 @@ class Targets:
 
 
 def top_inner(
-    queries: Floats, targets: Targets, k: int, *, barred: Sparse | None = None, threads: int = 1
+    queries: Floats, targets: Targets, k: int, *, barred: Sparse | None = None, threads: int | None = None
 ) -> tuple[Codes, Floats]:
     """The k best products of each customer: codes (N, k) and scores (N, k), best first.
 
     Where fewer may be listed, codes are -1 and scores -inf at the end. ``queries`` (N, D). ``barred`` (N, I) stores
     what a customer must not get. The answer is that of a full sort of the exact scores, whatever the number of
-    ``threads``.
+    ``threads``, None = as many as torch takes.
     """
     codes = np.full((len(queries), k), NOTHING, dtype=np.int32)
     scores = np.full((len(queries), k), -np.inf, dtype=np.float32)
     width = min(k, len(targets))
     if not width:
         return codes, scores
+    before = torch.get_num_threads()
+    threads = before if threads is None else threads
 
     rooms: SimpleQueue[Tensor] = SimpleQueue()
     for _ in range(threads):
@@ -121,7 +123,6 @@ def top_inner(
             scores[at + rows, :width] = score
         rooms.put(room)
 
-    before = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
         with ThreadPoolExecutor(threads, initializer=torch.set_num_threads, initargs=(1,)) as pool:
