@@ -19,7 +19,7 @@ from aisle.data.entities import Entities
 from aisle.data.events import Batch
 from aisle.errors import NotFittedError, UsageError
 from aisle.models import MODELS, create, model_class
-from aisle.models.base import Model
+from aisle.models.base import Dotted, Model
 from aisle.types import DAY, UNKNOWN, Floats
 from tests.contract.worlds import CUSTOMERS, CUT, PRODUCTS, other_future, shuffled, tables, world
 
@@ -153,6 +153,20 @@ def test_neighbours_in_the_batch_do_not_matter(name: str) -> None:
         same(name, fitted(name).score(data().batch(row[None]))[0], whole[row])
     with_strangers = np.concatenate((np.full(3, UNKNOWN, dtype=np.int32), rows))
     same(name, fitted(name).score(data().batch(with_strangers))[3:], whole[rows])
+
+
+@every_model
+def test_vectors_tell_the_same_scores(name: str) -> None:
+    model, batch = fitted(name), everyone(data())
+    if not isinstance(model, Dotted):
+        pytest.skip("its scores are no inner products")
+    vectors, bias = model.dot_targets()
+    dots = model.dots(batch)
+    scores = dots.queries @ vectors.T + bias
+    scores[dots.row, dots.code] = dots.score
+    asked = ~batch.empty if model.needs_history else np.ones(len(batch), dtype=bool)
+    np.testing.assert_allclose(scores[asked], model.score(batch)[asked], rtol=1e-4, atol=1e-5)
+    assert len(set(zip(dots.row.tolist(), dots.code.tolist(), strict=True))) == len(dots.row)
 
 
 @every_model

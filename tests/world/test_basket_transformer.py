@@ -16,8 +16,9 @@ from aisle.data.dataset import Dataset
 from aisle.data.schema import CleanTables
 from aisle.errors import UsageError
 from aisle.models.base import Biased, Embeds, LearnsInEpochs
-from aisle.models.basket_transformer import BasketTransformer, step_size
+from aisle.models.basket_transformer import BasketTransformer
 from aisle.models.nn import text
+from aisle.models.nn.basket_tasks import step_size
 from aisle.models.nn.journeys import usual_length
 from aisle.models.nn.train import Epoch
 from aisle.types import DAY, Floats

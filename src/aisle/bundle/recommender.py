@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import get_args
+from typing import TYPE_CHECKING, get_args
+from weakref import WeakKeyDictionary
 
 import numpy as np
 import polars as pl
@@ -16,13 +17,16 @@ from aisle.data.events import Batch
 from aisle.errors import UsageError
 from aisle.explain.reasons import Evidence
 from aisle.kernels.topk import NOTHING
-from aisle.models.base import Model
+from aisle.models.base import Dotted, Model
 from aisle.progress import Tick
 from aisle.rank.fallback import Fallback
 from aisle.rank.families import Families
 from aisle.rank.lists import Lists, Places, block_rows, rank_pairs, recommend_block
 from aisle.rank.rules import Rules, gone
 from aisle.types import Bools, Codes, Ints, Repeats, Variants
+
+if TYPE_CHECKING:
+    from aisle.kernels.inner import Targets
 
 RECOMMENDATIONS = pl.Schema(
     {
@@ -54,6 +58,8 @@ class Recommender:
     cold_by_model: bool = False
     """Customers without purchases are asked of the model, where it can tell them apart by what else is known of them;
     otherwise they get the fallback chain. For models that the certificate shows to be better there."""
+    prepared: WeakKeyDictionary[Rules, Targets] = field(default_factory=WeakKeyDictionary, init=False, repr=False)
+    """Products that may be listed, by the rules of a call: the same for all its blocks."""
 
     @classmethod
     def prepare(
@@ -100,8 +106,26 @@ class Recommender:
     def lists(self, batch: Batch, k: int, rules: Rules) -> Lists:
         """Lists of one block of customers, as codes."""
         return recommend_block(
-            self.model, self.dataset, self.fallback, batch, rules, k, cold_by_model=self.cold_by_model
+            self.model,
+            self.dataset,
+            self.fallback,
+            batch,
+            rules,
+            k,
+            cold_by_model=self.cold_by_model,
+            targets=self._targets(rules),
         )
+
+    def _targets(self, rules: Rules) -> Targets | None:
+        """For models whose scores are inner products; None where rules speak of more than single products."""
+        several = rules.families is not None or rules.repeats == "only" or self.dataset.assortment is not None
+        if several or not isinstance(self.model, Dotted):
+            return None
+        from aisle.rank.by_vectors import targets_of  # imports torch, which most models do without
+
+        if rules not in self.prepared:
+            self.prepared[rules] = targets_of(self.model, rules, self.dataset.tie_rank)
+        return self.prepared[rules]
 
     def places(self, batch: Batch, pairs: tuple[Ints, Codes], rules: Rules) -> Places:
         """Where pairs of a row of the block (P,) and a product code (P,) stand in lists without end."""

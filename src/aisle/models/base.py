@@ -24,7 +24,7 @@ from aisle.data.dataset import Dataset
 from aisle.data.events import Batch
 from aisle.errors import NotFittedError, UsageError
 from aisle.features.pairs import add_sparse, decayed_counts
-from aisle.types import CSR_PARTS, Clock, Floats
+from aisle.types import CSR_PARTS, Clock, Floats, Ints
 
 if TYPE_CHECKING:  # torch is imported by the models that learn with it alone
     from aisle.models.nn.train import Watch
@@ -142,6 +142,36 @@ class Biased(Protocol):
 
     def customer_biases(self, batch: Batch) -> Floats:
         """(B,) the part of the score that is the same for all products; it moves no rank."""
+        ...
+
+
+@dataclass(frozen=True, eq=False)
+class Dots:
+    """Scores of B customers, told by vectors but for P pairs of a row and a product."""
+
+    queries: Floats
+    """(B, D)."""
+    row: Ints
+    """(P,)."""
+    code: Ints
+    """(P,); each pair once."""
+    score: Floats
+    """(P,) the score of the pair, whatever the vectors say."""
+
+
+@runtime_checkable
+class Dotted(Protocol):
+    """A model whose score is the inner product of two vectors and a bias, but for pairs that it names.
+
+    Its lists are found without dense scores; they are those of ``score`` but for the order of equals up to rounding.
+    """
+
+    def dot_targets(self) -> tuple[Floats, Floats]:
+        """(I, D) vectors and (I,) biases of products."""
+        ...
+
+    def dots(self, batch: Batch) -> Dots:
+        """What the customers of a batch meet them with."""
         ...
 
 

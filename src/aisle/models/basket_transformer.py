@@ -30,12 +30,12 @@ from aisle.data.dataset import Dataset
 from aisle.data.events import Batch
 from aisle.errors import UsageError
 from aisle.features.pairs import everyone
-from aisle.models.base import Array, Model
+from aisle.models.base import Array, Dots, Model
 from aisle.models.nn import windows
-from aisle.models.nn.basket_ask import ROWS, Judges, Request, start, together
+from aisle.models.nn.basket_ask import ROWS, Judges, Request, start, together, told
 from aisle.models.nn.basket_carry import carry_over
 from aisle.models.nn.basket_net import BasketNet, Shape, build
-from aisle.models.nn.basket_tasks import Lessons, Options, Rules, loss_of
+from aisle.models.nn.basket_tasks import Lessons, Options, Rules, loss_of, step_size
 from aisle.models.nn.checkpoint import Checkpoint
 from aisle.models.nn.journeys import Comers, Journeys, usual_length
 from aisle.models.nn.look import signature
@@ -50,8 +50,6 @@ from aisle.types import Floats
 LOSSES = ("auto", "softmax", "sampled_softmax", "gbce")
 VALIDATE, JUDGED_CELLS = 8_000, 200_000_000
 """At most this many customers of the latest window decide when to stop, and so many scores of theirs (but 1,000)."""
-BATCHES = ((200, 32), (16, 16))
-"""Steps an epoch, and the batch down to which batches shrink to make so many."""
 CUTS = 24
 """Earlier moments at which what sells is known."""
 BLIND_EPOCHS = 10
@@ -212,10 +210,17 @@ class BasketTransformer(Model):
         self.check_fitted()
         sold = self._sold.to(self._net.device)
         with torch.no_grad():
-            found = [
-                (request.rows, request.scores(self._net, self._vectors, sold)) for request in self._requests(batch)
-            ]
+            found = [(one.rows, one.scores(self._net, self._vectors, sold)) for one in self._requests(batch)]
         return together(found, len(batch))
+
+    def dot_targets(self) -> tuple[Floats, Floats]:
+        """(I, D) vectors of products, and (I,) what sells."""
+        return self.product_vectors(), self.product_biases()
+
+    def dots(self, batch: Batch) -> Dots:
+        """States of customers; own products have scores of their own, where people buy again."""
+        self.check_fitted()
+        return told(self._requests(batch), len(batch), self._net, self._vectors, self._sold)
 
     def product_vectors(self) -> Floats:
         """(I, D) vectors of products: the inner product with a customer's is the part of the score that is taste."""
@@ -392,8 +397,3 @@ class BasketTransformer(Model):
         validate = (lambda: judges.ndcg(net)) if judges else None
         size, batches = len(lessons), lessons.batches
         return train(net, size, step, plan, validate, batches=batches, checkpoint=checkpoint, watch=watch)
-
-
-def step_size(pieces: int, most: int) -> int:
-    """Pieces a step: ``most``, but fewer where an epoch would have too few steps."""
-    return min(most, *(max(pieces // steps, least) for steps, least in BATCHES))

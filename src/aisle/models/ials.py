@@ -24,8 +24,8 @@ import numpy as np
 from aisle.data.dataset import Dataset
 from aisle.data.events import Batch
 from aisle.errors import UsageError
-from aisle.features.pairs import BLOCK_CELLS, bought_products, decayed_presence, everyone
-from aisle.models.base import Model, check_own, with_own
+from aisle.features.pairs import BLOCK_CELLS, bought_products, decayed_counts, decayed_presence, everyone
+from aisle.models.base import Dots, Model, check_own, with_own
 from aisle.types import Doubles, Floats, Sparse
 
 
@@ -96,6 +96,19 @@ class IALS(Model):
         self.check_fitted()
         scores: Floats = self._customers(batch) @ self.products_.T
         return with_own(scores, batch, self.half_life_days, self.own_weight)
+
+    def dot_targets(self) -> tuple[Floats, Floats]:
+        """(I, D) h, and (I,) zeros."""
+        self.check_fitted()
+        return self.products_, np.zeros(len(self.products_), dtype=np.float32)
+
+    def dots(self, batch: Batch) -> Dots:
+        """Vectors of customers; the scores of own products hold their counts too."""
+        self.check_fitted()
+        queries, own = self._customers(batch), decayed_counts(batch, self.half_life_days)
+        row = np.repeat(np.arange(len(batch)), np.diff(own.indptr))
+        score = np.einsum("pd,pd->p", queries[row], self.products_[own.indices]) + self.own_weight * own.data
+        return Dots(queries, row, own.indices.astype(np.int64), score.astype(np.float32))
 
     def product_vectors(self) -> Floats:
         """(I, D) h."""

@@ -7,6 +7,7 @@ grow with the number of customers.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -14,11 +15,14 @@ from aisle.data.dataset import Dataset
 from aisle.data.events import Batch
 from aisle.features.groups import usual
 from aisle.kernels.topk import NOTHING, ranks, top_k
-from aisle.models.base import Model
+from aisle.models.base import Dotted, Model
 from aisle.rank.fallback import Choice, Fallback
 from aisle.rank.families import Families, widened
 from aisle.rank.rules import Rules
 from aisle.types import Bools, Codes, Floats, Ints
+
+if TYPE_CHECKING:
+    from aisle.kernels.inner import Targets
 
 BYTES_PER_SCORE = 40
 """Peak bytes a cell of the (B, I) block: scores of model and fallback, what the model holds meanwhile, masks."""
@@ -54,17 +58,25 @@ def recommend_block(
     k: int,
     *,
     cold_by_model: bool = False,
+    targets: Targets | None = None,
 ) -> Lists:
     """Lists for one block of customers.
 
     The model answers rows with purchases; rows without, and customers who opted out, get the fallback chain, which
     also fills what the model leaves empty. With ``cold_by_model`` the model answers rows without purchases too, where
-    it can and something else is known of them. Filled scores lie below every score of the model.
+    it can and something else is known of them. Filled scores lie below every score of the model. With ``targets``, made
+    by ``by_vectors.targets_of`` for these rules, nothing dense is scored.
     """
     local = local_products(dataset, batch)
-    codes, values = top_k(
-        rules.mask(_model_scores(model, dataset, batch, cold_by_model), batch, local), k, dataset.tie_rank
-    )
+    if targets is not None and isinstance(model, Dotted):
+        from aisle.rank.by_vectors import best_by_vectors  # imports torch, which most models do without
+
+        codes, values = best_by_vectors(model, batch, targets, rules, k, dataset.tie_rank)
+        theirs = _theirs(model, dataset, batch, cold_by_model)
+        codes[theirs], values[theirs] = NOTHING, -np.inf
+    else:
+        scores = rules.mask(_model_scores(model, dataset, batch, cold_by_model), batch, local)
+        codes, values = top_k(scores, k, dataset.tie_rank)
     choice = _choose(dataset, fallback, batch)
     short = (codes == NOTHING).any(axis=1)
     filled = np.zeros(codes.shape, dtype=bool)
@@ -110,11 +122,16 @@ def rank_pairs(
 def _model_scores(model: Model, dataset: Dataset, batch: Batch, cold_by_model: bool) -> Floats:
     """(B, I) scores of the rows that are the model's; -inf for the others, who are the fallback chain's."""
     scores = model.score(batch)
+    scores[_theirs(model, dataset, batch, cold_by_model)] = -np.inf
+    return scores
+
+
+def _theirs(model: Model, dataset: Dataset, batch: Batch, cold_by_model: bool) -> Bools:
+    """(B,) rows that are the fallback chain's."""
     theirs = batch.empty.copy()
     if cold_by_model and not model.needs_history:
         theirs &= ~_told(batch) | _opted_out(dataset, batch)
-    scores[theirs] = -np.inf
-    return scores
+    return theirs
 
 
 def _told(batch: Batch) -> Bools:

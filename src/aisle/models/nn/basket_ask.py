@@ -10,8 +10,9 @@ from torch import Tensor
 
 from aisle.data.entities import Features
 from aisle.data.events import Batch
+from aisle.models.base import Dots
 from aisle.models.nn.basket_net import COUNTS, EVER, BasketNet, Pairs
-from aisle.models.nn.journeys import Comers, Journeys, Own, own, spans
+from aisle.models.nn.journeys import FACTS, Comers, Journeys, Own, own, spans
 from aisle.models.nn.rows import Rows
 from aisle.models.nn.shelf import SPANS
 from aisle.models.nn.tokens import Stretch, Tokens, question_calendar
@@ -57,14 +58,18 @@ class Request:
 
     def scores(self, net: BasketNet, vectors: Tensor, sold: Tensor) -> Tensor:
         """(B, I) from ``vectors`` (I, D) and what sells now, ``sold`` (1, 4, I)."""
-        h = self.states(net, vectors)
-        scores = h @ vectors.T + net.prior(sold)
-        if self.mine is None or not len(self.mine.product):
-            return scores
-        mine = (self.mine.row, self.mine.product.astype(np.int64), self.mine.facts)
-        row, product, facts = (torch.from_numpy(part).to(net.device) for part in mine)
-        pairs = Pairs(row, product, facts, scores[row, product])
-        return scores.index_put((row, product), net.again(h, vectors, pairs))
+        h, prior = self.states(net, vectors), net.prior(sold)
+        scores = h @ vectors.T + prior
+        row, product, own = self.own_scores(net, h, vectors, prior[0])
+        return scores.index_put((row, product), own) if len(row) else scores
+
+    def own_scores(self, net: BasketNet, h: Tensor, vectors: Tensor, prior: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Row, product and score (P,) of own products; ``h`` (B, D) states, ``prior`` (I,) what what sells says."""
+        mine = self.mine or Own(np.zeros(1, np.int64), np.zeros(0, np.int32), np.zeros((0, len(FACTS)), np.float32))
+        parts = (mine.row, mine.product.astype(np.int64), mine.facts)
+        row, product, facts = (torch.from_numpy(part).to(net.device) for part in parts)
+        explore = (h[row] * vectors[product]).sum(dim=1) + prior[product]
+        return row, product, net.again(h, vectors, Pairs(row, product, facts, explore))
 
 
 @dataclass(frozen=True, eq=False)
@@ -128,3 +133,16 @@ def together(parts: list[tuple[Ints, Tensor]], size: int) -> Floats:
     for rows, part in parts:
         out[rows] = part.float().cpu().numpy()
     return out
+
+
+@torch.no_grad()
+def told(requests: list[Request], size: int, net: BasketNet, vectors: Tensor, sold: Tensor) -> Dots:
+    """Scores of the ``size`` customers of some requests as vectors; own products have scores of their own."""
+    queries, prior = np.zeros((size, net.shape.dim), dtype=np.float32), net.prior(sold.to(net.device))[0]
+    pairs = [(np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0, np.float32))]
+    for request in requests:
+        h = request.states(net, vectors)
+        queries[request.rows] = h.cpu().numpy()
+        row, product, score = (part.cpu().numpy() for part in request.own_scores(net, h, vectors, prior))
+        pairs.append((request.rows[row], product, score))
+    return Dots(queries, *(np.concatenate(part) for part in zip(*pairs, strict=True)))

@@ -30,6 +30,8 @@ BUSY = 0.5
 LATEST = 8
 """Moments of each journey, the latest, at which own products are known, while they are at most ``MOST_PAIRS``."""
 MOST_PAIRS = 3_000_000
+BATCHES = ((200, 32), (16, 16))
+"""Steps an epoch, and the batch down to which batches shrink to make so many."""
 POOL = 50
 """Batches whose pieces are sorted by length together."""
 
@@ -250,3 +252,8 @@ def _sampled(loss: Loss, rivals: Tensor, drawn: Tensor, log_q: Tensor, step: Ste
 
 def _narrow(bfloat16: bool, device: torch.device) -> AbstractContextManager[object]:
     return torch.autocast(device.type, dtype=torch.bfloat16) if bfloat16 else nullcontext()
+
+
+def step_size(pieces: int, most: int) -> int:
+    """Pieces a step: ``most``, but fewer where an epoch would have too few steps."""
+    return min(most, *(max(pieces // steps, least) for steps, least in BATCHES))

@@ -1,0 +1,151 @@
+"""Exact top-k of inner products against a full sort of the definition, and what must not change the answer."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import scipy.sparse as sp
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from aisle.kernels import inner
+from aisle.kernels.inner import Targets, top_inner
+from aisle.kernels.topk import NOTHING, top_k
+from aisle.types import Bools, Codes, Floats, Ints, Sparse
+
+
+def by_definition(
+    queries: Floats, vectors: Floats, bias: Floats | None, k: int, tie_rank: Codes, out: Bools
+) -> tuple[Codes, Floats]:
+    """Every score in float64, rounded, then sorted in full."""
+    scores = np.einsum("nd,id->ni", queries.astype(np.float64), vectors.astype(np.float64))
+    scores = (scores if bias is None else scores + bias).astype(np.float32)
+    scores[out] = -np.inf
+    return top_k(scores, k, tie_rank)
+
+
+def some_barred(random: np.random.Generator, shape: tuple[int, int], share: float) -> Sparse:
+    return sp.csr_array((random.random(shape) < share).astype(np.float32))
+
+
+@pytest.mark.parametrize("n_products", [1, 9, 256, 300, 5_000, 70_000])
+@pytest.mark.parametrize("kind", ["plain", "biased", "whole numbers", "all below zero", "far apart", "all alike"])
+def test_lists_are_those_of_a_full_sort(n_products: int, kind: str) -> None:
+    random = np.random.default_rng(n_products)
+    n_customers, dim = (300, 24) if n_products < 10_000 else (20, 12)
+    queries = random.normal(size=(n_customers, dim)).astype(np.float32)
+    vectors = random.normal(size=(n_products, dim)).astype(np.float32)
+    bias = None
+    if kind == "biased":
+        bias = random.normal(-50.0, 20.0, size=n_products).astype(np.float32)
+    elif kind == "whole numbers":  # ties everywhere
+        queries, vectors = np.round(queries), np.round(vectors)
+    elif kind == "all below zero":
+        queries, vectors = np.abs(queries), -np.abs(vectors)
+    elif kind == "far apart":
+        queries *= 1e6
+        vectors *= random.lognormal(0.0, 3.0, size=(n_products, 1)).astype(np.float32)
+    elif kind == "all alike":
+        vectors[:] = vectors[0]
+    tie_rank = random.permutation(n_products).astype(np.int32)
+    allowed = random.random(n_products) < 0.8
+    barred = some_barred(random, (n_customers, n_products), 0.05)
+    targets = Targets.of(vectors, tie_rank, bias=bias, allowed=allowed)
+    codes, scores = top_inner(queries, targets, 10, barred=barred)
+    out = (barred.toarray() > 0) | ~allowed
+    expected = by_definition(queries, vectors, bias, 10, tie_rank, out)
+    np.testing.assert_array_equal(codes, expected[0])
+    np.testing.assert_array_equal(scores, expected[1])
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    seed=st.integers(0, 2**32 - 1),
+    n_products=st.integers(1, 700),
+    n_customers=st.integers(0, 40),
+    dim=st.integers(1, 9),
+    k=st.integers(1, 40),
+    coarse=st.booleans(),
+)
+def test_any_shape(seed: int, n_products: int, n_customers: int, dim: int, k: int, coarse: bool) -> None:
+    random = np.random.default_rng(seed)
+    queries = random.normal(size=(n_customers, dim)).astype(np.float32)
+    vectors = random.normal(size=(n_products, dim)).astype(np.float32)
+    if coarse:
+        queries, vectors = np.round(queries), np.round(vectors)
+    tie_rank = random.permutation(n_products).astype(np.int32)
+    barred = some_barred(random, (n_customers, n_products), 0.3)
+    codes, scores = top_inner(queries, Targets.of(vectors, tie_rank), k, barred=barred)
+    expected = by_definition(queries, vectors, None, k, tie_rank, barred.toarray() > 0)
+    np.testing.assert_array_equal(codes, expected[0])
+    np.testing.assert_array_equal(scores, expected[1])
+
+
+def test_neither_blocks_nor_threads_move_a_byte(monkeypatch: pytest.MonkeyPatch) -> None:
+    random = np.random.default_rng(5)
+    queries = random.normal(size=(500, 32)).astype(np.float32)
+    vectors = random.normal(size=(3_000, 32)).astype(np.float32)
+    targets = Targets.of(vectors, random.permutation(3_000).astype(np.int32))
+    codes, scores = top_inner(queries, targets, 7)
+    for rows, slab, tile, threads in ((1, 256, 512, 1), (33, 512, 1_024, 2), (500, 2_048, 65_536, 3)):
+        for name, value in (("ROWS", rows), ("SLAB", slab), ("TILE", tile)):
+            monkeypatch.setattr(inner, name, value)
+        again = top_inner(queries, targets, 7, threads=threads)
+        assert (again[0].tobytes(), again[1].tobytes()) == (codes.tobytes(), scores.tobytes())
+
+
+def test_what_rounding_hides_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Products whose order lies below what bfloat16 can tell: the bound fails, and more are looked at."""
+    random = np.random.default_rng(1)
+    base = random.normal(size=32).astype(np.float32)
+    vectors = (base + 1e-5 * random.normal(size=(2_000, 32))).astype(np.float32)
+    tie_rank = random.permutation(2_000).astype(np.int32)
+    asked: list[int] = []
+    order = inner._Block._order
+
+    def told(block: inner._Block, place: Ints, k: int) -> tuple[Ints, Floats]:
+        asked.append(place.shape[1])
+        return order(block, place, k)
+
+    monkeypatch.setattr(inner._Block, "_order", told)
+    codes, scores = top_inner(base[None], Targets.of(vectors, tie_rank), 5)
+    expected = by_definition(base[None], vectors, None, 5, tie_rank, np.zeros((1, 2_000), bool))
+    np.testing.assert_array_equal(codes, expected[0])
+    np.testing.assert_array_equal(scores, expected[1])
+    assert max(asked) >= 2_000
+
+
+def test_a_score_that_rounding_turns_below_zero_is_not_lost() -> None:
+    """Narrow scores below zero are not sorted at first: nothing may be proven by them."""
+    best = np.array([1.0038] * 16 + [-16.0, -0.03125], np.float32)  # 0.03, but -0.03 when each part is rounded
+    second, others = np.zeros(18, np.float32), np.full((300, 18), -5.0 / 18, np.float32)
+    second[0] = 0.01
+    vectors = np.vstack((others, second, best)).astype(np.float32)
+    codes, _ = top_inner(np.ones((1, 18), np.float32), Targets.of(vectors, np.arange(302, dtype=np.int32)), 1)
+    assert codes.tolist() == [[301]]
+
+
+def test_nothing_to_list() -> None:
+    vectors, tie_rank = np.ones((4, 3), np.float32), np.arange(4, dtype=np.int32)
+    none = Targets.of(vectors, tie_rank, allowed=np.zeros(4, bool))
+    codes, scores = top_inner(np.ones((2, 3), np.float32), none, 3)
+    assert (codes == NOTHING).all()
+    assert np.isneginf(scores).all()
+    barred = sp.csr_array(np.ones((1, 4), np.float32))
+    codes, _ = top_inner(np.ones((1, 3), np.float32), Targets.of(vectors, tie_rank), 6, barred=barred)
+    assert (codes == NOTHING).all()
+
+
+def test_the_bound_holds_for_every_pair() -> None:
+    random = np.random.default_rng(3)
+    queries = (random.normal(size=(200, 40)) * random.lognormal(0, 2, size=(200, 1))).astype(np.float32)
+    vectors = random.normal(size=(1_000, 40)).astype(np.float32)
+    bias = random.normal(-8.0, 3.0, size=1_000).astype(np.float32)
+    targets = Targets.of(vectors, np.arange(1_000, dtype=np.int32), bias=bias)
+    room = torch.empty(1_024 * 200, dtype=torch.bfloat16)
+    block = inner._Block.of(queries, targets, None, room)
+    narrow = (targets.narrow.double() @ block.narrow.double())[:1_000].T.numpy()
+    exact = queries.astype(np.float64) @ vectors.astype(np.float64).T + bias
+    assert (np.abs(exact - narrow) <= block.slack[:, None]).all()
+    assert np.abs(exact - narrow).max() > 0.02 * block.slack.max()  # the bound is no empty promise

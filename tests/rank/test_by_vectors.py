@@ -1,0 +1,83 @@
+"""Lists found by vectors are those of dense scores."""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import Any
+
+import numpy as np
+import pytest
+
+from aisle.bundle import Recommender
+from aisle.data.dataset import Dataset
+from aisle.data.events import Batch
+from aisle.models import create
+from aisle.models.base import Dotted, Model
+from aisle.rank import lists
+from aisle.rank.lists import Lists
+from aisle.types import Floats, Repeats
+from tests.contract.worlds import CUSTOMERS, world
+
+MODELS: dict[str, dict[str, Any]] = {
+    "ials": {"dim": 8, "own_weight": 0.5},
+    "basket_transformer": {"dim": 16, "epochs": 2},
+}
+
+
+@cache
+def data() -> Dataset:
+    return world()
+
+
+@cache
+def prepared(name: str) -> Recommender:
+    return Recommender.prepare(create(name, **MODELS[name]).fit(data()), data(), cold_by_model=True)
+
+
+def both(
+    recommender: Recommender, k: int, repeats: Repeats, only: list[int] | None, monkeypatch: pytest.MonkeyPatch
+) -> tuple[Lists, Lists]:
+    """Lists by vectors, and by dense scores."""
+    batch = data().batch(np.arange(CUSTOMERS, dtype=np.int32))
+    codes = None if only is None else np.array(only, dtype=np.int32)
+    rules = recommender.rules(repeats=repeats, only=codes, list_gone=True)
+
+    def refused(model: Model, batch: Batch) -> Floats:
+        raise AssertionError("something dense was scored")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(type(recommender.model), "score", refused)
+        found = recommender.lists(batch, k, rules)
+    with monkeypatch.context() as patch:
+        patch.setattr(Recommender, "_targets", lambda self, rules: None)
+        expected = recommender.lists(batch, k, rules)
+    return found, expected
+
+
+@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize(("k", "repeats", "only"), [(5, "mixed", None), (40, "new", None), (4, "mixed", [3, 7, 9, 20])])
+def test_lists_are_those_of_dense_scores(
+    name: str, k: int, repeats: Repeats, only: list[int] | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found, expected = both(prepared(name), k, repeats, only, monkeypatch)
+    np.testing.assert_array_equal(found.filled, expected.filled)
+    np.testing.assert_allclose(found.scores, expected.scores, rtol=1e-4, atol=1e-4)
+    moved = found.codes != expected.codes  # only where two scores are one but for rounding
+    scores = np.where(np.isneginf(expected.scores), -1e9, expected.scores)
+    near = np.abs(np.diff(scores, axis=1)) <= 1e-4 * np.abs(scores[:, 1:]) + 1e-5
+    beside = np.zeros(moved.shape, bool)
+    beside[:, 1:] |= near
+    beside[:, :-1] |= near
+    assert not (moved & ~beside).any()
+    assert moved.mean() < 0.05
+
+
+def test_models_without_vectors_and_rules_of_families_take_the_dense_road() -> None:
+    recommender = prepared("ials")
+    assert isinstance(recommender.model, Dotted)
+    assert recommender._targets(recommender.rules(repeats="only")) is None
+    rules = recommender.rules()
+    assert recommender._targets(rules) is recommender._targets(rules)
+    assert lists.block_rows(50_000, 1 << 30) > 0
+    other = Recommender.prepare(create("ease").fit(data()), data())
+    assert other._targets(other.rules()) is None
