@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+
 import numpy as np
 import pytest
 import scipy.sparse as sp
@@ -9,6 +11,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from aisle.errors import UsageError
 from aisle.kernels import inner
 from aisle.kernels.inner import Targets, top_inner
 from aisle.kernels.topk import NOTHING, top_k
@@ -137,15 +140,86 @@ def test_nothing_to_list() -> None:
     assert (codes == NOTHING).all()
 
 
-def test_the_bound_holds_for_every_pair() -> None:
+@pytest.mark.parametrize("n_customers", [1, 2, 5, 200])
+def test_the_bound_holds_for_every_pair(n_customers: int) -> None:
     random = np.random.default_rng(3)
-    queries = (random.normal(size=(200, 40)) * random.lognormal(0, 2, size=(200, 1))).astype(np.float32)
+    queries = (random.normal(size=(n_customers, 40)) * random.lognormal(0, 2, size=(n_customers, 1))).astype(np.float32)
     vectors = random.normal(size=(1_000, 40)).astype(np.float32)
     bias = random.normal(-8.0, 3.0, size=1_000).astype(np.float32)
     targets = Targets.of(vectors, np.arange(1_000, dtype=np.int32), bias=bias)
-    room = torch.empty(1_024 * 200, dtype=torch.bfloat16)
-    block = inner._Block.of(queries, targets, None, room)
-    narrow = (targets.narrow.double() @ block.narrow.double())[:1_000].T.numpy()
-    exact = queries.astype(np.float64) @ vectors.astype(np.float64).T + bias
-    assert (np.abs(exact - narrow) <= block.slack[:, None]).all()
-    assert np.abs(exact - narrow).max() > 0.02 * block.slack.max()  # the bound is no empty promise
+    block = inner._Block.of(queries, targets, None, targets.room())
+    narrow = torch.mm(targets.narrow, block.narrow)[:1_000].T.double().numpy()  # as the machine rounds it
+    exact = (queries.astype(np.float64) @ vectors.astype(np.float64).T + bias) * block.scale[:, None]
+    allowed = block.slack[:, None] + np.abs(narrow) * inner.ROUNDED
+    assert (np.abs(exact - narrow) <= allowed).all()
+    assert (np.abs(exact - narrow) / allowed).max() > 0.2  # the bound is no empty promise
+
+
+@pytest.mark.parametrize(("of_products", "of_customers"), [(1e-19, 1e-20), (1e-30, 1e-8), (1e18, 1e18), (1e-25, 1e30)])
+def test_neither_the_tiny_nor_the_huge_gets_lost(of_products: float, of_customers: float) -> None:
+    random = np.random.default_rng(8)
+    queries = (random.normal(size=(64, 32)) * of_customers).astype(np.float32)
+    vectors = (random.normal(size=(3_000, 32)) * of_products).astype(np.float32)
+    tie_rank = random.permutation(3_000).astype(np.int32)
+    codes, scores = top_inner(queries, Targets.of(vectors, tie_rank), 6)
+    expected = by_definition(queries, vectors, None, 6, tie_rank, np.zeros((64, 3_000), bool))
+    np.testing.assert_array_equal(codes, expected[0])
+    np.testing.assert_array_equal(scores, expected[1])
+
+
+def test_processors_without_bfloat16_find_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    random = np.random.default_rng(2)
+    queries = random.normal(size=(70, 20)).astype(np.float32)
+    vectors = random.normal(size=(4_000, 20)).astype(np.float32)
+    tie_rank = random.permutation(4_000).astype(np.int32)
+    found = []
+    for able in (True, False):
+        monkeypatch.setattr(inner, "multiplies_bfloat16", lambda able=able: able)
+        targets = Targets.of(vectors, tie_rank)
+        assert (targets.narrow.dtype == torch.bfloat16) == able
+        found.append(top_inner(queries, targets, 9))
+    np.testing.assert_array_equal(found[0][0], found[1][0])
+    np.testing.assert_array_equal(found[0][1], found[1][1])
+
+
+def test_many_who_know_nothing_are_answered() -> None:
+    vectors = np.random.default_rng(0).normal(size=(5_000, 8)).astype(np.float32)
+    codes, scores = top_inner(np.zeros((300, 8), np.float32), Targets.of(vectors, np.arange(5_000, dtype=np.int32)), 4)
+    assert (codes == np.arange(4)).all()
+    assert (scores == 0).all()
+
+
+def test_a_failing_worker_is_heard_and_the_next_call_answers(monkeypatch: pytest.MonkeyPatch) -> None:
+    random = np.random.default_rng(0)
+    queries, vectors = (random.normal(size=(rows, 4)).astype(np.float32) for rows in (2_000, 300))
+    targets = Targets.of(vectors, np.arange(300, dtype=np.int32))
+    with monkeypatch.context() as patch:
+        patch.setattr(inner, "_top_keys", lambda *given: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            top_inner(queries, targets, 3, threads=1)
+    assert (top_inner(queries, targets, 3, threads=1)[0] >= 0).all()
+
+
+def test_threads_of_others_keep_their_number() -> None:
+    before = torch.get_num_threads()
+    vectors = np.ones((300, 4), np.float32)
+    top_inner(np.ones((600, 4), np.float32), Targets.of(vectors, np.arange(300, dtype=np.int32)), 3, threads=3)
+    seen = list[int]()
+    worker = threading.Thread(target=lambda: seen.append(torch.get_num_threads()))
+    worker.start()
+    worker.join()
+    assert (torch.get_num_threads(), seen) == (before, [before])
+
+
+@pytest.mark.parametrize("wrong", [np.nan, np.inf])
+def test_what_is_no_number_or_does_not_fit_is_refused(wrong: float) -> None:
+    vectors, tie_rank = np.ones((4, 3), np.float32), np.arange(4, dtype=np.int32)
+    targets = Targets.of(vectors, tie_rank)
+    with pytest.raises(UsageError, match="customer vectors"):
+        top_inner(np.full((1, 3), wrong, np.float32), targets, 2)
+    with pytest.raises(UsageError, match="product biases"):
+        Targets.of(vectors, tie_rank, bias=np.full(4, wrong, np.float32))
+    with pytest.raises(UsageError, match="do not fit"):
+        top_inner(np.ones((1, 2), np.float32), targets, 2)
+    with pytest.raises(UsageError, match="do not fit"):
+        top_inner(np.ones((2, 3), np.float32), targets, 2, barred=sp.csr_array(np.ones((1, 4), np.float32)))

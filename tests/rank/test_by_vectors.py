@@ -22,6 +22,7 @@ MODELS: dict[str, dict[str, Any]] = {
     "ials": {"dim": 8, "own_weight": 0.5},
     "basket_transformer": {"dim": 16, "epochs": 2},
 }
+NO_REPEATS: dict[str, Any] = {"dim": 16, "epochs": 1, "repeat": False}
 
 
 @cache
@@ -31,7 +32,8 @@ def data() -> Dataset:
 
 @cache
 def prepared(name: str) -> Recommender:
-    return Recommender.prepare(create(name, **MODELS[name]).fit(data()), data(), cold_by_model=True)
+    model = create(name.split()[0], **MODELS.get(name, NO_REPEATS)).fit(data())
+    return Recommender.prepare(model, data(), cold_by_model=True)
 
 
 def both(
@@ -70,6 +72,18 @@ def test_lists_are_those_of_dense_scores(
     beside[:, :-1] |= near
     assert not (moved & ~beside).any()
     assert moved.mean() < 0.05
+
+
+@pytest.mark.parametrize("name", [*MODELS, "basket_transformer without repeats"])
+@pytest.mark.parametrize("repeats", ["mixed", "new"])
+def test_blocks_without_named_pairs_or_anybody(name: str, repeats: Repeats) -> None:
+    blank = np.flatnonzero(np.diff(data().indptr) == 0)[:1].astype(np.int32)
+    recommender = prepared(name)
+    rules = recommender.rules(repeats=repeats)
+    for customers in (blank, np.array([-1], np.int32), np.zeros(0, np.int32), np.arange(3, dtype=np.int32)):
+        found = recommender.lists(data().batch(customers), 3, rules)
+        assert found.codes.shape == (len(customers), 3)
+        assert (found.codes >= 0).all()
 
 
 def test_models_without_vectors_and_rules_of_families_take_the_dense_road() -> None:

@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, get_args
-from weakref import WeakKeyDictionary
 
 import numpy as np
 import polars as pl
@@ -58,8 +57,8 @@ class Recommender:
     cold_by_model: bool = False
     """Customers without purchases are asked of the model, where it can tell them apart by what else is known of them;
     otherwise they get the fallback chain. For models that the certificate shows to be better there."""
-    prepared: WeakKeyDictionary[Rules, Targets] = field(default_factory=WeakKeyDictionary, init=False, repr=False)
-    """Products that may be listed, by the rules of a call: the same for all its blocks."""
+    prepared: dict[bytes, Targets] = field(default_factory=dict, init=False, repr=False)
+    """The latest products that could be listed, ready for all blocks of all calls that list the same."""
 
     @classmethod
     def prepare(
@@ -123,9 +122,13 @@ class Recommender:
             return None
         from aisle.rank.by_vectors import targets_of  # imports torch, which most models do without
 
-        if rules not in self.prepared:
-            self.prepared[rules] = targets_of(self.model, rules, self.dataset.tie_rank)
-        return self.prepared[rules]
+        key = rules.listed.tobytes()
+        found = self.prepared.get(key)
+        if found is None:
+            found = targets_of(self.model, rules, self.dataset.tie_rank)
+            self.prepared.clear()
+            self.prepared[key] = found
+        return found
 
     def places(self, batch: Batch, pairs: tuple[Ints, Codes], rules: Rules) -> Places:
         """Where pairs of a row of the block (P,) and a product code (P,) stand in lists without end."""

@@ -1,27 +1,30 @@
 """Exact top-k of inner products: narrow products choose, a bound proves the choice, wide products order it.
 
-A block of customers meets all products in bfloat16, where the hardware multiplies it. The narrow scores are kept as
-int16 keys that sort like them; maxima over nested groups of products lead to the best few of each customer. These are
-scored again in float64, in an order that no block size and no thread changes, and rounded to float32. A list is proven
-where its last score lies above the best narrow score that was not taken by more than narrow and exact scores can
-differ; where it does not, more are taken, in the end all.
+A block of customers meets all products in bfloat16. The narrow scores are kept as int16 keys that sort like them;
+maxima over nested groups of products lead to the best few of each customer. These are scored again in float64, in an
+order that no block size and no thread changes, and rounded to float32. A list is proven where its last score lies above
+the best narrow score that was not taken by more than narrow and exact scores can differ; where it does not, more are
+taken, in the end all.
 
 For every pair ``|⟨q, p⟩ - ⟨q', p'⟩| <= |q - q'| |p| + |q'| |p - p'|`` (Cauchy and Schwarz), q' and p' being q and p as
 rounded; the lengths are computed from the vectors at hand. To that come the rounding of the narrow score itself and of
-its sum.
+its sum. Products and customers are scaled by powers of two to lengths near 1, which moves no bit and no rank, so that
+nothing overflows, and what is too small for a bfloat16 is too small to count.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
-from queue import SimpleQueue
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
+from threadpoolctl import threadpool_limits
 from torch import Tensor
 
+from aisle.errors import UsageError
+from aisle.kernels.device import multiplies_bfloat16
 from aisle.kernels.topk import NOTHING, sort_keys
 from aisle.types import Bools, Codes, Doubles, Floats, Ints, Shorts, Sparse
 
@@ -30,14 +33,17 @@ ROWS = 256
 GROUP = 16
 """Products in a group, and groups in a group of groups."""
 SPARE = 14
-"""Products taken beyond k at first; a customer who needs more is asked again with ``MORE`` times as many."""
+"""Products taken beyond k at first, or k where that is more; customers who need more are asked again …"""
 MORE = 8
+"""… with so many times as many."""
 TILE = 2**16
 """Products whose narrow scores are held at once: places in a tile are 16 bits."""
 SLAB = 2_048
 """Products multiplied at once: their scores stay in cache until the maxima of their groups are known."""
-ROUNDED, SUMMED = 2.0**-8, 2.0**-23
-"""Relative error of a bfloat16, and of a step of a float32 sum."""
+CELLS = 4_000_000
+"""Numbers of candidates' vectors held at once."""
+ROUNDED, SUMMED, TINY = 2.0**-8, 2.0**-23, 2.0**-100
+"""Relative error of a bfloat16, and of a step of a float32 sum; more than a sum of numbers too small for either."""
 LOWEST = -(2**15)
 
 
@@ -52,11 +58,17 @@ class Targets:
     bias: Floats
     """(J,) what is added to each inner product; zeros where there is none."""
     narrow: Tensor
-    """(J', D') rounded vectors, the bias in columns of their own; J' is a multiple of ``GROUP²``."""
+    """(J', D') rounded vectors times ``scale``, the bias in columns of their own; J' is a multiple of ``GROUP²``."""
+    scale: float
+    """A power of two."""
     length: float
-    """Largest length of a vector with its bias."""
+    """Largest length of a vector times ``scale``, its bias apart."""
+    whole: float
+    """The same with the bias."""
     lost: float
     """Largest length of what rounding took from one."""
+    rooms: list[Tensor] = field(default_factory=list, repr=False)
+    """Where narrow scores go, one a thread, kept for the next call: fresh memory takes as long as filling it."""
 
     def __len__(self) -> int:
         return len(self.code)
@@ -68,30 +80,43 @@ class Targets:
         """Products with ``vectors`` (I, D), of which ``allowed`` (I,) may be listed; None = all.
 
         Score = inner product + ``bias`` (I,). Ties go to the smaller ``tie_rank`` (I,), a permutation of 0 … I-1.
+        Raises UsageError where a vector or a bias is no finite number.
         """
         code = np.argsort(tie_rank, kind="stable")
         code = code if allowed is None else code[allowed[code]]
         exact = np.ascontiguousarray(vectors[code], dtype=np.float32)
         added = np.zeros(len(code), np.float32) if bias is None else bias[code].astype(np.float32)
-        whole = torch.from_numpy(exact if bias is None else np.column_stack((exact, added)))
+        _check_finite(product_vectors=exact, product_biases=added)
+        given = exact if bias is None else np.column_stack((exact, added))
+        scale = float(_to_one(np.array([_longest(given)]))[0])
+        whole = torch.from_numpy(given) * scale
         narrow = whole.bfloat16()
         lost = whole - narrow.float()
-        if (
-            bias is not None
-        ):  # the rest of the bias, in two more columns: it is the same for everybody, so it must not blur
+        if bias is not None:  # its rest in two more columns: a large bias, the same for all, must not blur the bound
             rest = torch.stack((lost[:, -1].bfloat16(), (lost[:, -1] - lost[:, -1].bfloat16().float()).bfloat16()), 1)
             narrow = torch.cat((narrow, rest), dim=1)
             lost[:, -1] -= rest.float().sum(dim=1)
         rows = -(-max(len(code), 1) // GROUP**2) * GROUP**2
         padded = torch.zeros(rows, narrow.shape[1], dtype=torch.bfloat16)
         padded[: len(code)] = narrow
-        length, lost_length = (float(part.double().norm(dim=1).max()) if len(code) else 0.0 for part in (whole, lost))
-        return cls(code, exact, added, padded, length, lost_length)
+        padded = padded if multiplies_bfloat16() else padded.float()  # else it would take many times as long
+        return cls(
+            code, exact, added, padded, scale, _longest(exact) * scale, _longest(given) * scale, _longest(lost.numpy())
+        )
 
     @property
     def columns(self) -> int:
         """Columns of the bias in ``narrow``."""
         return int(self.narrow.shape[1] - self.exact.shape[1])
+
+    def room(self) -> Tensor:
+        """Space for the narrow scores of a block, to be put back into ``rooms``."""
+        size = min(len(self.narrow), TILE) * ROWS
+        try:
+            room = self.rooms.pop()
+        except IndexError:
+            room = torch.empty(size, dtype=torch.bfloat16)
+        return room if len(room) >= size else torch.empty(size, dtype=torch.bfloat16)
 
 
 def top_inner(
@@ -101,35 +126,32 @@ def top_inner(
 
     Where fewer may be listed, codes are -1 and scores -inf at the end. ``queries`` (N, D). ``barred`` (N, I) stores
     what a customer must not get. The answer is that of a full sort of the exact scores, whatever the number of
-    ``threads``, None = as many as torch takes.
+    ``threads``, None = as many as torch takes. Raises UsageError where sizes do not fit, or a query is no finite
+    number.
     """
+    if queries.shape[1:] != targets.exact.shape[1:] or (barred is not None and barred.shape[0] != len(queries)):
+        said = "none" if barred is None else f"{barred.shape}"
+        raise UsageError(f"queries {queries.shape}, barred {said} and products {targets.exact.shape} do not fit")
+    _check_finite(customer_vectors=queries)
     codes = np.full((len(queries), k), NOTHING, dtype=np.int32)
     scores = np.full((len(queries), k), -np.inf, dtype=np.float32)
     width = min(k, len(targets))
-    if not width:
-        return codes, scores
-    before = torch.get_num_threads()
-    threads = before if threads is None else threads
-
-    rooms: SimpleQueue[Tensor] = SimpleQueue()
-    for _ in range(threads):
-        rooms.put(torch.empty(min(len(targets.narrow), TILE) * ROWS, dtype=torch.bfloat16))
+    starts = range(0, len(queries), ROWS) if width else range(0)
 
     def fill(at: int) -> None:
-        part, room = slice(at, at + ROWS), rooms.get()
-        block = _Block.of(queries[part], targets, None if barred is None else barred[part], room)
-        for rows, place, score in block.best(width, width + SPARE):
-            codes[at + rows, :width] = np.where(np.isneginf(score), NOTHING, targets.code[place])
-            scores[at + rows, :width] = score
-        rooms.put(room)
+        part, room = slice(at, at + ROWS), targets.room()
+        try:
+            block = _Block.of(queries[part], targets, None if barred is None else barred[part], room)
+            for rows, place, score in block.best(width, width + max(SPARE, width)):
+                codes[at + rows, :width] = np.where(np.isneginf(score), NOTHING, targets.code[place])
+                scores[at + rows, :width] = score
+        finally:
+            targets.rooms.append(room)
 
-    torch.set_num_threads(1)
-    try:
-        with ThreadPoolExecutor(threads, initializer=torch.set_num_threads, initargs=(1,)) as pool:
-            for _ in pool.map(fill, range(0, len(queries), ROWS)):
-                pass
-    finally:
-        torch.set_num_threads(before)
+    workers = min(torch.get_num_threads() if threads is None else threads, len(starts))
+    with ThreadPoolExecutor(max(workers, 1), initializer=_alone) as pool:
+        for _ in pool.map(fill, starts):
+            pass
     return codes, scores
 
 
@@ -141,49 +163,56 @@ class _Block:
     exact: Floats
     """(M, D)."""
     narrow: Tensor
-    """(D', M) rounded, with ones where the bias is."""
+    """(D', M) rounded vectors times ``scale``, with ones times ``scale`` where the bias is."""
+    scale: Doubles
+    """(M,) powers of two."""
     slack: Doubles
-    """(M,) by how much an exact score can lie above the sum over the rounded vectors."""
+    """(M,) by how much an exact score can lie above the sum over the rounded vectors, in their scale."""
     barred: tuple[Ints, Ints]
     """Rows of ``targets`` and customers of the pairs that must not be listed, by row of ``targets``."""
     signed: bool
     """Sort scores below zero too; else nothing is proven where they are needed."""
     room: Tensor
-    """Where the narrow scores go: fresh memory for every block would take as long as filling it."""
+    """Where the narrow scores go."""
 
     @classmethod
     def of(cls, queries: Floats, targets: Targets, barred: Sparse | None, room: Tensor) -> _Block:
         exact = np.ascontiguousarray(queries, dtype=np.float32)
-        ones = np.ones((len(exact), targets.columns), np.float32)
-        whole = torch.from_numpy(np.hstack((exact, ones)))
+        given = np.hstack((exact, np.ones((len(exact), targets.columns), np.float32)))
+        scale = _to_one(_lengths(given))
+        whole = torch.from_numpy(given * scale[:, None].astype(np.float32))
         narrow = whole.bfloat16()
-        lost, length = (part.double().norm(dim=1).numpy() for part in (whole - narrow.float(), narrow))
+        lost, length = (_lengths(part.numpy()) for part in (whole - narrow.float(), narrow.float()))
         slack = lost * targets.length + length * targets.lost
-        slack = slack + length * targets.length * SUMMED * narrow.shape[1]
+        slack = slack + length * targets.whole * SUMMED * narrow.shape[1] + TINY
+        narrow = narrow.T.contiguous().to(targets.narrow.dtype)
         signed = targets.columns > 0
-        return cls(targets, exact, narrow.T.contiguous(), slack, _barred(barred, targets), signed, room)
+        return cls(targets, exact, narrow, scale * targets.scale, slack, _barred(barred, targets), signed, room)
 
     def best(self, k: int, taken: int) -> Iterator[tuple[Ints, Ints, Floats]]:
         """Customers (m,), rows of ``targets`` (m, k) and their scores (m, k), of all customers in one or more parts."""
         place, least = self._candidates(taken)
         place, score = self._order(place, k)
         least = least if self.signed else np.maximum(least, 0.0)  # scores below zero are in no order
-        bound = least + np.abs(least) * ROUNDED + self.slack
+        bound = (least + np.abs(least) * ROUNDED + self.slack) / self.scale
         proven = score[:, -1] > bound.astype(np.float32)
         if taken >= len(self.targets):
             proven[:] = True
         rows = np.flatnonzero(proven)
         yield rows, place[rows], score[rows]
-        for row in np.flatnonzero(~proven).tolist():  # few, and each may need room for all products
-            for one, where, values in self._only(row).best(k, min(taken * MORE, len(self.targets))):
-                yield one + row, where, values
+        if len(rows) < len(proven):
+            again = np.flatnonzero(~proven)
+            for some, where, values in self._only(again).best(k, min(taken * MORE, len(self.targets))):
+                yield again[some], where, values
 
-    def _only(self, row: int) -> _Block:
-        """The block of one customer."""
-        one, mine = slice(row, row + 1), self.barred[1] == row
-        barred = self.barred[0][mine], np.zeros(int(mine.sum()), dtype=np.int64)
-        narrow = self.narrow[:, one].contiguous()
-        return _Block(self.targets, self.exact[one], narrow, self.slack[one], barred, True, self.room)
+    def _only(self, rows: Ints) -> _Block:
+        """The block of some customers, asked with more care."""
+        mine = np.isin(self.barred[1], rows)
+        barred = self.barred[0][mine], np.searchsorted(rows, self.barred[1][mine])
+        narrow = self.narrow[:, torch.from_numpy(rows)].contiguous()
+        return _Block(
+            self.targets, self.exact[rows], narrow, self.scale[rows], self.slack[rows], barred, True, self.room
+        )
 
     def _candidates(self, taken: int) -> tuple[Ints, Doubles]:
         """(M, C) rows of ``targets``, the best by narrow score; (M,) a narrow score that no other one lies above."""
@@ -209,7 +238,10 @@ class _Block:
         bounds = np.searchsorted(self.barred[0], range(at, at + len(rows) + SLAB, SLAB)).tolist()
         for number, low in enumerate(range(0, len(rows), SLAB)):
             slab = slice(low, min(low + SLAB, len(rows)))
-            torch.mm(rows[slab], self.narrow, out=scores[slab])
+            if rows.dtype == scores.dtype:
+                torch.mm(rows[slab], self.narrow, out=scores[slab])
+            else:
+                scores[slab] = rows[slab] @ self.narrow
             if self.signed:
                 _turn(keys[slab])
             if bounds[number] < bounds[number + 1]:
@@ -222,13 +254,16 @@ class _Block:
 
     def _order(self, place: Ints, k: int) -> tuple[Ints, Floats]:
         """The best k of the candidates (M, C) by exact score, ties by row of ``targets``; with their scores."""
-        size = len(self.targets)
-        nothing = place >= size  # what fills the last group is no product
+        size, query = len(self.targets), self.exact.astype(np.float64)
+        nothing = (place >= size) | self._is_barred(place)  # what fills the last group is no product
         place = np.minimum(place, size - 1)
-        vectors = self.targets.exact[place].astype(np.float64)  # (M, C, D)
-        found = np.einsum("mcd,md->mc", vectors, self.exact.astype(np.float64)) + self.targets.bias[place]
-        score = found.astype(np.float32)
-        score[nothing | self._is_barred(place)] = -np.inf
+        score = np.empty(place.shape, dtype=np.float32)
+        step = max(1, CELLS // max(place.shape[1] * query.shape[1], 1))
+        for at in range(0, len(place), step):
+            part = slice(at, at + step)
+            vectors = self.targets.exact[place[part]].astype(np.float64)  # (m, C, D)
+            score[part] = np.einsum("mcd,md->mc", vectors, query[part]) + self.targets.bias[place[part]]
+        score[nothing] = -np.inf
         order = np.argsort(sort_keys(score, place.astype(np.int32), size), axis=1)[:, ::-1][:, :k]
         return np.take_along_axis(place, order, axis=1), np.take_along_axis(score, order, axis=1)
 
@@ -285,3 +320,30 @@ def _barred(barred: Sparse | None, targets: Targets) -> tuple[Ints, Ints]:
     order = np.argsort(row, kind="stable")
     order = order[np.searchsorted(row[order], 0) :]
     return row[order], customer[order]
+
+
+def _alone() -> None:
+    """Let a worker's own products take one thread; other threads, torch's own setting among them, keep theirs."""
+    torch.get_num_threads()  # a thread that has not asked yet would be told by torch later
+    threadpool_limits(1, user_api="openmp")
+
+
+def _check_finite(**given: Floats) -> None:
+    for name, values in given.items():
+        if not np.isfinite(values).all():
+            raise UsageError(f"{name.replace('_', ' ')} hold what is no finite number; fit the model again")
+
+
+def _lengths(vectors: Floats) -> Doubles:
+    """(N,) of vectors (N, D)."""
+    return np.asarray(np.sqrt(np.einsum("nd,nd->n", vectors, vectors, dtype=np.float64)))
+
+
+def _longest(vectors: Floats) -> float:
+    return float(_lengths(vectors).max(initial=0.0))
+
+
+def _to_one(lengths: Doubles) -> Doubles:
+    """(N,) powers of two that bring lengths to between 1/2 and 1; 1 for those of 0."""
+    power = -np.frexp(lengths)[1].astype(np.float64)
+    return np.where(lengths > 0, np.exp2(np.clip(power, -120.0, 120.0)), 1.0)

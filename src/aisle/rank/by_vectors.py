@@ -5,11 +5,12 @@ from __future__ import annotations
 import numpy as np
 
 from aisle.data.events import Batch, sparse_sum
+from aisle.features.pairs import holds
 from aisle.kernels.inner import Targets, top_inner
 from aisle.kernels.topk import NOTHING
 from aisle.models.base import Dots, Dotted
 from aisle.rank.rules import Rules
-from aisle.types import Codes, Floats, Sparse
+from aisle.types import Bools, Codes, Floats, Sparse
 
 
 def targets_of(model: Dotted, rules: Rules, tie_rank: Codes) -> Targets:
@@ -19,14 +20,20 @@ def targets_of(model: Dotted, rules: Rules, tie_rank: Codes) -> Targets:
 
 
 def best_by_vectors(
-    model: Dotted, batch: Batch, targets: Targets, rules: Rules, k: int, tie_rank: Codes
+    model: Dotted, batch: Batch, asked: Bools, targets: Targets, rules: Rules, k: int, tie_rank: Codes
 ) -> tuple[Codes, Floats]:
-    """The k best of each customer, as ``top_k`` of masked scores would have them: codes (B, k) and scores (B, k)."""
-    dots = model.dots(batch)
-    own = rules.listed[dots.code]
+    """The k best of each customer, as ``top_k`` of masked scores would have them: codes (B, k) and scores (B, k).
+
+    Rows that are not ``asked`` (B,) stay empty.
+    """
+    dots, some = model.dots(batch), np.flatnonzero(asked)
+    own = rules.listed[dots.code] & asked[dots.row] & (dots.score > -np.inf)
     if rules.repeats == "new":
-        own &= np.asarray(batch.history[dots.row, dots.code]).ravel() == 0
-    codes, scores = top_inner(dots.queries, targets, k, barred=_barred(dots, batch, rules))
+        own &= ~holds(batch.history, dots.row, dots.code)
+    codes = np.full((len(batch), k), NOTHING, dtype=np.int32)
+    scores = np.full((len(batch), k), -np.inf, dtype=np.float32)
+    barred = _barred(dots, batch, rules)[some]
+    codes[some], scores[some] = top_inner(dots.queries[some], targets, k, barred=barred)
     row, place = np.nonzero(codes != NOTHING)
     rows = np.concatenate((row, dots.row[own]))
     code = np.concatenate((codes[row, place].astype(np.int64), dots.code[own]))

@@ -71,9 +71,8 @@ def recommend_block(
     if targets is not None and isinstance(model, Dotted):
         from aisle.rank.by_vectors import best_by_vectors  # imports torch, which most models do without
 
-        codes, values = best_by_vectors(model, batch, targets, rules, k, dataset.tie_rank)
-        theirs = _theirs(model, dataset, batch, cold_by_model)
-        codes[theirs], values[theirs] = NOTHING, -np.inf
+        asked = ~_theirs(model, dataset, batch, cold_by_model)
+        codes, values = best_by_vectors(model, batch, asked, targets, rules, k, dataset.tie_rank)
     else:
         scores = rules.mask(_model_scores(model, dataset, batch, cold_by_model), batch, local)
         codes, values = top_k(scores, k, dataset.tie_rank)
