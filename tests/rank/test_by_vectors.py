@@ -13,7 +13,6 @@ from aisle.data.dataset import Dataset
 from aisle.data.events import Batch
 from aisle.models import create
 from aisle.models.base import Dotted, Model
-from aisle.rank import lists
 from aisle.rank.lists import Lists
 from aisle.types import Floats, Repeats
 from tests.contract.worlds import CUSTOMERS, world
@@ -92,6 +91,7 @@ def test_models_without_vectors_and_rules_of_families_take_the_dense_road() -> N
     assert recommender._targets(recommender.rules(repeats="only")) is None
     rules = recommender.rules()
     assert recommender._targets(rules) is recommender._targets(rules)
-    assert lists.block_rows(50_000, 1 << 30) > 0
+    assert recommender.rows(rules) > recommender.block_size
+    assert recommender.rows(recommender.rules(repeats="only")) == recommender.block_size
     other = Recommender.prepare(create("ease").fit(data()), data())
     assert other._targets(other.rules()) is None

@@ -43,6 +43,10 @@ RECOMMENDATIONS = pl.Schema(
 """Columns of ``recommendations.parquet``; ``reason_args`` is JSON, ``probability`` is null until calibrated."""
 
 
+ROWS_BY_VECTORS = 2_048
+"""Customers a block where lists are found by vectors: enough for eight threads."""
+
+
 @dataclass(frozen=True, eq=False)
 class Recommender:
     """Answers for every customer as of ``dataset.as_of``; made by ``prepare``, stored by ``save``."""
@@ -167,7 +171,7 @@ class Recommender:
         self, customers: Codes, k: int, rules: Rules, tick: Tick = lambda done, total: None
     ) -> Iterator[pl.DataFrame]:
         """Frames of ``RECOMMENDATIONS`` for these customers (N,), a block at a time, in order."""
-        size = self.block_size
+        size = self.rows(rules)
         for start in range(0, len(customers), size):
             yield self.frame(self.dataset.batch(customers[start : start + size]), k, rules)
             tick(min(start + size, len(customers)), len(customers))
@@ -176,6 +180,10 @@ class Recommender:
     def block_size(self) -> int:
         """Customers a block, from the memory budget."""
         return block_rows(self.dataset.shape[1], self.memory_bytes)
+
+    def rows(self, rules: Rules) -> int:
+        """Customers a block where lists are made by these rules: more where nothing dense is scored."""
+        return self.block_size if self._targets(rules) is None else max(self.block_size, ROWS_BY_VECTORS)
 
     def limited(self, memory_bytes: int) -> Recommender:
         """The same recommender with another memory budget for its blocks."""

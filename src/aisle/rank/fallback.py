@@ -16,7 +16,7 @@ from aisle.data.dataset import Dataset
 from aisle.data.entities import Features, leaf
 from aisle.data.events import Batch, Events, first_of_basket, unique_pairs
 from aisle.features.customers import Segments
-from aisle.types import UNKNOWN, Bools, Codes, Doubles, Floats
+from aisle.types import UNKNOWN, Bools, Codes, Doubles, Floats, Ints
 
 POPULARITY = "popularity"
 HALF_LIFE_DAYS = 60.0
@@ -117,12 +117,13 @@ class Choice:
     group: Codes
     """(B,) group within the grouping."""
 
-    def scores(self) -> Floats:
-        """(B, I) tastes of the chosen groups; products nobody bought score 0."""
-        out = np.broadcast_to(self.fallback.everybody, (len(self.which), len(self.fallback.everybody))).copy()
+    def scores(self, rows: Ints | None = None) -> Floats:
+        """(B, I) tastes of the chosen groups, or (R, I) those of some ``rows``; products nobody bought score 0."""
+        which, group = (self.which, self.group) if rows is None else (self.which[rows], self.group[rows])
+        out = np.broadcast_to(self.fallback.everybody, (len(which), len(self.fallback.everybody))).copy()
         for index, grouping in enumerate(self.fallback.groupings):
-            rows = self.which == index
-            out[rows] = grouping.tastes[self.group[rows]]
+            mine = which == index
+            out[mine] = grouping.tastes[group[mine]]
         return out
 
     def sources(self) -> list[str]:

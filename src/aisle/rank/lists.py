@@ -28,6 +28,8 @@ BYTES_PER_SCORE = 40
 """Peak bytes a cell of the (B, I) block: scores of model and fallback, what the model holds meanwhile, masks."""
 MAX_ROWS = 512
 """Customers a block at most: larger ones gain no speed."""
+FILLED_ROWS = 64
+"""Customers whose fallback scores are held at once."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -74,13 +76,15 @@ def recommend_block(
         asked = ~_theirs(model, dataset, batch, cold_by_model)
         codes, values = best_by_vectors(model, batch, asked, targets, rules, k, dataset.tie_rank)
     else:
-        scores = rules.mask(_model_scores(model, dataset, batch, cold_by_model), batch, local)
+        scores = rules.mask(_model_scores(model, dataset, batch, cold_by_model), batch.history, local)
         codes, values = top_k(scores, k, dataset.tie_rank)
     choice = _choose(dataset, fallback, batch)
-    short = (codes == NOTHING).any(axis=1)
+    short = np.flatnonzero((codes == NOTHING).any(axis=1))
     filled = np.zeros(codes.shape, dtype=bool)
-    if short.any():
-        _fill(codes, values, filled, short, rules.mask(choice.scores(), batch, local), dataset.tie_rank, rules.families)
+    for at in range(0, len(short), FILLED_ROWS):
+        rows = short[at : at + FILLED_ROWS]
+        part = rules.mask(choice.scores(rows), batch.history[rows], None if local is None else local[rows])
+        _fill(codes, values, filled, rows, part, dataset.tie_rank, rules.families)
     return Lists(codes, values, filled & (codes != NOTHING), choice)
 
 
@@ -107,10 +111,10 @@ def rank_pairs(
     """Places of ``pairs``, rows of the batch (P,) and product codes (P,), in the lists of ``recommend_block``."""
     row, code = pairs
     local = local_products(dataset, batch)
-    scores = rules.mask(_model_scores(model, dataset, batch, cold_by_model), batch, local)
+    scores = rules.mask(_model_scores(model, dataset, batch, cold_by_model), batch.history, local)
     rank = ranks(scores, row, code, dataset.tie_rank)
     placed = scores > -np.inf
-    below = rules.mask(_choose(dataset, fallback, batch).scores(), batch, local)
+    below = rules.mask(_choose(dataset, fallback, batch).scores(), batch.history, local)
     below[widened(placed.copy(), rules.families)] = -np.inf
     filled = ranks(below, row, code, dataset.tie_rank)
     above = placed.sum(axis=1)
@@ -160,14 +164,12 @@ def _fill(
     codes: Codes,
     values: Floats,
     filled: Bools,
-    short: Bools,
-    scores: Floats,
+    rows: Ints,
+    part: Floats,
     tie_rank: Codes,
     families: Families | None = None,
 ) -> None:
-    """Fill empty places of the rows in ``short`` from fallback scores (B, I), in place."""
-    rows = np.flatnonzero(short)
-    part = scores[rows]
+    """Fill empty places of some ``rows`` (R,) from their fallback scores ``part`` (R, I), in place."""
     listed = np.zeros(part.shape, dtype=bool)
     row, place = np.nonzero(codes[rows] != NOTHING)
     listed[row, codes[rows][row, place]] = True

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from aisle.data.dataset import Dataset
-from aisle.data.events import Batch, unique_pairs
+from aisle.data.events import unique_pairs
 from aisle.rank.families import Families
-from aisle.types import DAY, Bools, Floats, Repeats
+from aisle.types import DAY, Bools, Floats, Repeats, Sparse
 
 GONE_AFTER_DAYS = 30.0
 """No product counts as gone from sale before it was silent for this long."""
@@ -29,26 +29,27 @@ class Rules:
     families: Families | None = None
     """Variants of which a list holds the best alone; None = they are listed like any product."""
 
-    def mask(self, scores: Floats, batch: Batch, local: Bools | None = None) -> Floats:
+    def mask(self, scores: Floats, history: Sparse, local: Bools | None = None) -> Floats:
         """Scores (B, I) with whatever must not be listed set to -inf, in place.
 
-        ``local`` (B, I) further limits each row to what the customer's store sells.
+        ``history`` (B, I) stores what was bought; ``local`` (B, I) further limits each row to what the customer's
+        store sells.
         """
         scores[:, ~self.listed] = -np.inf
         if local is not None:
             scores[~local] = -np.inf
         if self.repeats != "mixed":
-            self._mask_repeats(scores, batch)
+            self._mask_repeats(scores, history)
         return scores if self.families is None else self.families.keep_best(scores)
 
-    def _mask_repeats(self, scores: Floats, batch: Batch) -> None:
-        rows = np.repeat(np.arange(len(batch)), np.diff(batch.history.indptr))
+    def _mask_repeats(self, scores: Floats, history: Sparse) -> None:
+        rows = np.repeat(np.arange(history.shape[0]), np.diff(history.indptr))
         if self.repeats == "new":
-            scores[rows, batch.history.indices] = -np.inf
+            scores[rows, history.indices] = -np.inf
             return
-        kept = scores[rows, batch.history.indices]
+        kept = scores[rows, history.indices]
         scores[:] = -np.inf
-        scores[rows, batch.history.indices] = kept
+        scores[rows, history.indices] = kept
 
 
 def gone(dataset: Dataset) -> Bools:
