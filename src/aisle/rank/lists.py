@@ -108,7 +108,11 @@ def rank_pairs(
     *,
     cold_by_model: bool = False,
 ) -> Places:
-    """Places of ``pairs``, rows of the batch (P,) and product codes (P,), in the lists of ``recommend_block``."""
+    """Places of ``pairs``, rows of the batch (P,) and product codes (P,), in the lists of ``recommend_block``.
+
+    Found by dense scores: where lists come from vectors, products whose scores differ by rounding alone may have
+    changed places there.
+    """
     row, code = pairs
     local = local_products(dataset, batch)
     scores = rules.mask(_model_scores(model, dataset, batch, cold_by_model), batch.history, local)
