@@ -176,10 +176,16 @@ def test_the_example_of_the_certificate_page_is_real(real_data: Path) -> None:
         pytest.skip("AISLE_DATA has no retail_case_study: NOT CHECKED on real data")
     certificate = aisle.evaluate(aisle.read(source), budget="quick").certificate
     page = (ROOT / "docs" / "certificate.md").read_text(encoding="utf-8")
-    shown: dict[str, object] = {}
+    shown: dict[str, Any] = {}
     for block in re.findall(r"```json\n(.*?)```", page, flags=re.DOTALL):
         shown |= json.loads(f"{{{block}}}")
-    assert shown["verdict"] == certificate["verdict"]
+    verdict = certificate["verdict"]
+    assert shown["verdict"].keys() == verdict.keys()
+    # Nothing but what sells is to be found here: which model leads hangs on how many settings the CPU seconds pay for.
+    for key in ("ship", "best_baseline", "personal_signal"):
+        assert shown["verdict"][key] == verdict[key]
+    for told in (shown["verdict"], verdict):
+        assert told["reason"].startswith(f"{told['champion']} was best on the rolling windows, but on the last window")
     assert shown["floor"] == {key: certificate["floor"][key] for key in ("ndcg@10", "recall@10", "hit@10")}
     best = {"ndcg@10": certificate["models"]["recent_popularity"]["ndcg@10"]}
     assert shown["recent_popularity"] == best
