@@ -28,6 +28,15 @@ def by_definition(
     return top_k(scores, k, tie_rank)
 
 
+def same(found: tuple[Codes, Floats], expected: tuple[Codes, Floats]) -> None:
+    np.testing.assert_array_equal(found[0], expected[0])
+    np.testing.assert_array_equal(found[1], expected[1])
+
+
+def normal(random: np.random.Generator, rows: int, dim: int) -> Floats:
+    return random.normal(size=(rows, dim)).astype(np.float32)
+
+
 def some_barred(random: np.random.Generator, shape: tuple[int, int], share: float) -> Sparse:
     return sp.csr_array((random.random(shape) < share).astype(np.float32))
 
@@ -37,8 +46,8 @@ def some_barred(random: np.random.Generator, shape: tuple[int, int], share: floa
 def test_lists_are_those_of_a_full_sort(n_products: int, kind: str) -> None:
     random = np.random.default_rng(n_products)
     n_customers, dim = (300, 24) if n_products < 10_000 else (20, 12)
-    queries = random.normal(size=(n_customers, dim)).astype(np.float32)
-    vectors = random.normal(size=(n_products, dim)).astype(np.float32)
+    queries = normal(random, n_customers, dim)
+    vectors = normal(random, n_products, dim)
     bias = None
     if kind == "biased":
         bias = random.normal(-50.0, 20.0, size=n_products).astype(np.float32)
@@ -58,8 +67,7 @@ def test_lists_are_those_of_a_full_sort(n_products: int, kind: str) -> None:
     codes, scores = top_inner(queries, targets, 10, barred=barred)
     out = (barred.toarray() > 0) | ~allowed
     expected = by_definition(queries, vectors, bias, 10, tie_rank, out)
-    np.testing.assert_array_equal(codes, expected[0])
-    np.testing.assert_array_equal(scores, expected[1])
+    same((codes, scores), expected)
 
 
 @settings(max_examples=60, deadline=None)
@@ -73,22 +81,21 @@ def test_lists_are_those_of_a_full_sort(n_products: int, kind: str) -> None:
 )
 def test_any_shape(seed: int, n_products: int, n_customers: int, dim: int, k: int, coarse: bool) -> None:
     random = np.random.default_rng(seed)
-    queries = random.normal(size=(n_customers, dim)).astype(np.float32)
-    vectors = random.normal(size=(n_products, dim)).astype(np.float32)
+    queries = normal(random, n_customers, dim)
+    vectors = normal(random, n_products, dim)
     if coarse:
         queries, vectors = np.round(queries), np.round(vectors)
     tie_rank = random.permutation(n_products).astype(np.int32)
     barred = some_barred(random, (n_customers, n_products), 0.3)
     codes, scores = top_inner(queries, Targets.of(vectors, tie_rank), k, barred=barred)
     expected = by_definition(queries, vectors, None, k, tie_rank, barred.toarray() > 0)
-    np.testing.assert_array_equal(codes, expected[0])
-    np.testing.assert_array_equal(scores, expected[1])
+    same((codes, scores), expected)
 
 
 def test_neither_blocks_nor_threads_move_a_byte(monkeypatch: pytest.MonkeyPatch) -> None:
     random = np.random.default_rng(5)
-    queries = random.normal(size=(500, 32)).astype(np.float32)
-    vectors = random.normal(size=(3_000, 32)).astype(np.float32)
+    queries = normal(random, 500, 32)
+    vectors = normal(random, 3_000, 32)
     targets = Targets.of(vectors, random.permutation(3_000).astype(np.int32))
     codes, scores = top_inner(queries, targets, 7)
     for rows, slab, tile, threads in ((1, 256, 512, 1), (33, 512, 1_024, 2), (500, 2_048, 65_536, 3)):
@@ -114,8 +121,7 @@ def test_what_rounding_hides_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(inner._Block, "_order", told)
     codes, scores = top_inner(base[None], Targets.of(vectors, tie_rank), 5)
     expected = by_definition(base[None], vectors, None, 5, tie_rank, np.zeros((1, 2_000), bool))
-    np.testing.assert_array_equal(codes, expected[0])
-    np.testing.assert_array_equal(scores, expected[1])
+    same((codes, scores), expected)
     assert max(asked) >= 2_000
 
 
@@ -144,7 +150,7 @@ def test_nothing_to_list() -> None:
 def test_the_bound_holds_for_every_pair(n_customers: int) -> None:
     random = np.random.default_rng(3)
     queries = (random.normal(size=(n_customers, 40)) * random.lognormal(0, 2, size=(n_customers, 1))).astype(np.float32)
-    vectors = random.normal(size=(1_000, 40)).astype(np.float32)
+    vectors = normal(random, 1_000, 40)
     bias = random.normal(-8.0, 3.0, size=1_000).astype(np.float32)
     targets = Targets.of(vectors, np.arange(1_000, dtype=np.int32), bias=bias)
     block = inner._Block.of(queries, targets, None, targets.room())
@@ -163,14 +169,13 @@ def test_neither_the_tiny_nor_the_huge_gets_lost(of_products: float, of_customer
     tie_rank = random.permutation(3_000).astype(np.int32)
     codes, scores = top_inner(queries, Targets.of(vectors, tie_rank), 6)
     expected = by_definition(queries, vectors, None, 6, tie_rank, np.zeros((64, 3_000), bool))
-    np.testing.assert_array_equal(codes, expected[0])
-    np.testing.assert_array_equal(scores, expected[1])
+    same((codes, scores), expected)
 
 
 def test_processors_without_bfloat16_find_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
     random = np.random.default_rng(2)
-    queries = random.normal(size=(70, 20)).astype(np.float32)
-    vectors = random.normal(size=(4_000, 20)).astype(np.float32)
+    queries = normal(random, 70, 20)
+    vectors = normal(random, 4_000, 20)
     tie_rank = random.permutation(4_000).astype(np.int32)
     found = []
     for able in (True, False):
@@ -178,8 +183,7 @@ def test_processors_without_bfloat16_find_the_same(monkeypatch: pytest.MonkeyPat
         targets = Targets.of(vectors, tie_rank)
         assert (targets.narrow.dtype == torch.bfloat16) == able
         found.append(top_inner(queries, targets, 9))
-    np.testing.assert_array_equal(found[0][0], found[1][0])
-    np.testing.assert_array_equal(found[0][1], found[1][1])
+    same(*found)
 
 
 def test_many_who_know_nothing_are_answered() -> None:

@@ -91,7 +91,7 @@ def test_models_without_vectors_and_rules_of_families_take_the_dense_road() -> N
     assert recommender._targets(recommender.rules(repeats="only")) is None
     rules = recommender.rules()
     assert recommender._targets(rules) is recommender._targets(rules)
-    assert recommender.rows(rules) > recommender.block_size
-    assert recommender.rows(recommender.rules(repeats="only")) == recommender.block_size
+    assert recommender.block_size_for(rules) > recommender.block_size
+    assert recommender.block_size_for(recommender.rules(repeats="only")) == recommender.block_size
     other = Recommender.prepare(create("ease").fit(data()), data())
     assert other._targets(other.rules()) is None

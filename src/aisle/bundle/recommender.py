@@ -171,7 +171,7 @@ class Recommender:
         self, customers: Codes, k: int, rules: Rules, tick: Tick = lambda done, total: None
     ) -> Iterator[pl.DataFrame]:
         """Frames of ``RECOMMENDATIONS`` for these customers (N,), a block at a time, in order."""
-        size = self.rows(rules)
+        size = self.block_size_for(rules)
         for start in range(0, len(customers), size):
             yield self.frame(self.dataset.batch(customers[start : start + size]), k, rules)
             tick(min(start + size, len(customers)), len(customers))
@@ -181,7 +181,7 @@ class Recommender:
         """Customers a block, from the memory budget."""
         return block_rows(self.dataset.shape[1], self.memory_bytes)
 
-    def rows(self, rules: Rules) -> int:
+    def block_size_for(self, rules: Rules) -> int:
         """Customers a block where lists are made by these rules: more where nothing dense is scored."""
         return self.block_size if self._targets(rules) is None else max(self.block_size, ROWS_BY_VECTORS)
 

@@ -79,7 +79,7 @@ def lists_for(recommender: Recommender, ids: pl.Series, k: int, rules: Rules) ->
     """Lists for ids of the caller's own, in their order, unknown ones included; repeated ids are answered once."""
     ids = ids.cast(pl.String).unique(maintain_order=True)
     codes = recommender.dataset.customers.vocab.codes(ids)
-    size = recommender.rows(rules)
+    size = recommender.block_size_for(rules)
     frames = [
         recommender.frame(recommender.dataset.batch(codes[at : at + size]), k, rules, ids.slice(at, size))
         for at in range(0, len(codes), size)

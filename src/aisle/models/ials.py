@@ -107,8 +107,12 @@ class IALS(Model):
         self.check_fitted()
         queries, own = self._customers(batch), decayed_counts(batch, self.half_life_days)
         row = np.repeat(np.arange(len(batch)), np.diff(own.indptr))
-        score = np.einsum("pd,pd->p", queries[row], self.products_[own.indices]) + self.own_weight * own.data
-        return Dots(queries, row, own.indices.astype(np.int64), score.astype(np.float32))
+        score = np.float32(self.own_weight) * own.data
+        step = max(1, BLOCK_CELLS // self.dim)
+        for at in range(0, len(row), step):  # pairs are as many as purchases: never all their vectors at once
+            part = slice(at, at + step)
+            score[part] += np.einsum("pd,pd->p", queries[row[part]], self.products_[own.indices[part]])
+        return Dots(queries, row, own.indices.astype(np.int64), score)
 
     def product_vectors(self) -> Floats:
         """(I, D) h."""

@@ -14,7 +14,10 @@ from aisle.types import Bools, Codes, Floats, Sparse
 
 
 def targets_of(model: Dotted, rules: Rules, tie_rank: Codes) -> Targets:
-    """The products that may be listed, to be prepared once for all blocks of customers."""
+    """The products that the rules list, to be prepared once for all blocks of customers; ``tie_rank`` (I,).
+
+    Raises UsageError where a vector or a bias of the model is no finite number.
+    """
     vectors, bias = model.dot_targets()
     return Targets.of(vectors, tie_rank, bias=bias if bias.any() else None, allowed=rules.listed)
 

@@ -5,8 +5,8 @@ Seen items are masked: that code sets the scores of a customer's training items 
 blondered/transformer_benchmark come from a library that leaves out viewed items. All items are ranked. Products carry
 the attribute ids of the files as tags (``attributes`` "1|2|3") and as the words of their name, which is the only text
 there is. SASRec+SS learns from ids alone by sampled softmax; in the shape of blondered's ``loo/s3_vanilla.yaml`` (256
-dimensions, one block, 256 negatives) ours overfits within a few epochs, as our negatives are shared by a batch
-(attempts.json), so it has the shape of our own defaults. Inside, to tune on: the second last item.
+dimensions, one block, 256 negatives) ours overfits within a few epochs (attempts.json; our negatives are shared by a
+batch, which may be why), so it has the shape of our own defaults. Inside, to tune on: the second last item.
 """
 
 from __future__ import annotations
