@@ -16,9 +16,10 @@ from aisle.data.schema import CleanTables
 from aisle.errors import UsageError
 from aisle.features.copurchase import Limits, Measure
 from aisle.jobs.assess import Assessment
+from aisle.jobs.cache import ingest
 from aisle.jobs.check import check as _check
 from aisle.jobs.due import due as _due
-from aisle.jobs.ingest import build_dataset, clean_frames, clean_source
+from aisle.jobs.ingest import build_dataset, clean_frames
 from aisle.jobs.levels import PRODUCT, SHRINKAGE, group_lists
 from aisle.jobs.newcomers import NewLists, recommend_newcomers
 from aisle.jobs.ranks import ranks_for
@@ -59,15 +60,18 @@ def check(source: str | Path, *, out: str | Path | None = None, **settings: Any)
     return _check(source, out=Path(out) if out is not None else None, config=RunConfig(**settings))
 
 
-def read(source: Any, *, products: Any = None, customers: Any = None, **settings: Any) -> Dataset:
+def read(
+    source: Any, *, products: Any = None, customers: Any = None, cache: str | Path | None = None, **settings: Any
+) -> Dataset:
     """A Dataset of a folder, file, database URL, or of transactions given as a pandas, Polars or Arrow frame.
 
     Frames use the canonical column names (``customer_id, product_id, timestamp, quantity, …``). ``settings`` are those
-    of ``RunConfig`` (``at``, ``date_order``, ``no_profile``, …). Raises DataError for data that cannot be trusted.
+    of ``RunConfig`` (``at``, ``date_order``, ``no_profile``, …). ``cache`` is a folder that keeps what was read of
+    files, so that the same data are there at once the next time. Raises DataError for data that cannot be trusted.
     """
     config = RunConfig(**settings)
     if isinstance(source, str | Path):
-        return build_dataset(clean_source(source, config, Progress()), config)
+        return ingest(source, config, folder=None if cache is None else Path(cache)).dataset
     frames = {"transactions": source, "products": products, "customers": customers}
     given = {name: as_polars(frame) for name, frame in frames.items() if frame is not None}
     return build_dataset(clean_frames(given, config), config)

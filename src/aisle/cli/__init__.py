@@ -29,6 +29,10 @@ ConfigOption = Annotated[Path | None, typer.Option("--config", help="An aisle.to
 DateOrderOption = Annotated[
     str | None, typer.Option("--date-order", help="dmy, mdy or ymd, where the files cannot prove it.")
 ]
+CacheOption = Annotated[
+    str | None,
+    typer.Option("--cache", envvar="AISLE_CACHE", help="Folder that keeps what was read for the next command, or off."),
+]
 QuietOption = Annotated[bool, typer.Option("--quiet", help="No progress on stderr.")]
 
 
@@ -50,10 +54,13 @@ def run(
     models: Annotated[str | None, typer.Option(help="Comma-separated registry names; default is the line-up.")] = None,
     date_order: DateOrderOption = None,
     list_gone: Annotated[bool | None, typer.Option("--list-gone", help="List products gone from sale too.")] = None,
+    cache: CacheOption = None,
     config: ConfigOption = None,
     quiet: QuietOption = False,
 ) -> None:
     """Clean the data, prove what works, and write k products for every customer.
+
+    What was read is kept in OUT/.cache (or in --cache DIR): files that have not changed are not read again.
 
     Examples:
 
@@ -64,6 +71,7 @@ def run(
       aisle run sales.csv --date-order dmy --at 2011-11-09
     """
     from aisle.config import load_config
+    from aisle.jobs.cache import place_of
     from aisle.jobs.run import run as run_job
     from aisle.report.console import run_summary
 
@@ -85,7 +93,7 @@ def run(
         date_order=date_order,
         list_gone=list_gone,
     )
-    result = run_job(source, out, settings, progress(quiet))
+    result = run_job(source, out, settings, progress(quiet), cache=place_of(cache, out / ".cache"))
     show(run_summary(result.certificate, str(out)))
 
 
@@ -173,6 +181,7 @@ def train(
     mlflow: Annotated[
         str | None, typer.Option("--mlflow", metavar="RUN_ID", help="Send the curves to this run of MLflow.")
     ] = None,
+    cache: CacheOption = None,
     config: ConfigOption = None,
     date_order: DateOrderOption = None,
     quiet: QuietOption = False,
@@ -191,6 +200,7 @@ def train(
       aisle train exports/ --model hybrid_factorization --checkpoint training/ --tensorboard curves/
     """
     from aisle.config import load_config
+    from aisle.jobs.cache import place_of
     from aisle.jobs.train import Follow, parse_settings
     from aisle.jobs.train import train as train_job
 
@@ -202,6 +212,7 @@ def train(
         follow=Follow(checkpoint=checkpoint, tensorboard=tensorboard, mlflow=mlflow),
         config=load_config(config, date_order=date_order),
         progress=progress(quiet),
+        cache=place_of(cache),
     )
     typer.echo(f"{model} written to {out}")
 
@@ -214,6 +225,7 @@ def evaluate(
     horizon: Annotated[int | None, typer.Option(help="Days of the evaluation window. [from the data]")] = None,
     budget: Annotated[str | None, typer.Option(help="quick, standard or full. [standard]")] = None,
     seed: Annotated[int | None, typer.Option(help="Seed of everything random. [0]")] = None,
+    cache: CacheOption = None,
     config: ConfigOption = None,
     date_order: DateOrderOption = None,
     quiet: QuietOption = False,
@@ -226,11 +238,12 @@ def evaluate(
     """
     from aisle.config import load_config
     from aisle.jobs.assess import assess_source
+    from aisle.jobs.cache import place_of
     from aisle.report.console import run_summary
 
     names = tuple(n.strip() for n in models.split(",")) if models else None
     settings = load_config(config, models=names, horizon=horizon, budget=budget, seed=seed, date_order=date_order)
-    certificate = assess_source(source, settings, out=out, progress=progress(quiet))
+    certificate = assess_source(source, settings, out=out, progress=progress(quiet), cache=place_of(cache))
     show(run_summary(certificate, str(out or "")))
 
 

@@ -13,8 +13,7 @@ from aisle.evaluate.assess import assess
 from aisle.evaluate.certificate import certify
 from aisle.evaluate.tune import BUDGETS, Store
 from aisle.files import write_json
-from aisle.jobs.check import data_summary
-from aisle.jobs.ingest import build_dataset, clean_source
+from aisle.jobs.cache import ingest
 from aisle.jobs.line_up import line_up
 from aisle.models import MODELS
 from aisle.progress import Progress
@@ -60,12 +59,17 @@ def assess_dataset(
 
 
 def assess_source(
-    source: str | Path, config: RunConfig, *, out: Path | None = None, progress: Progress | None = None
+    source: str | Path,
+    config: RunConfig,
+    *,
+    out: Path | None = None,
+    progress: Progress | None = None,
+    cache: Path | None = None,
 ) -> dict[str, Any]:
     """The certificate of a source, written to ``out`` where given: ``aisle evaluate``."""
-    tables = clean_source(source, config, progress or Progress())
-    found = assess_dataset(build_dataset(tables, config), config, progress=progress, report=tables.report)
-    certificate = {**found.certificate, "data": data_summary(tables)}
+    read = ingest(source, config, progress, cache)
+    found = assess_dataset(read.dataset, config, progress=progress, report=read.report)
+    certificate = {**found.certificate, "data": read.data}
     if out is not None:
         write_json(out, certificate)
     return certificate

@@ -1,14 +1,13 @@
-"""Source to Dataset: resolve the mapping, let the doctor clean, build; clean tables can be stored and read back."""
+"""Source to Dataset: resolve the mapping, let the doctor clean, build."""
 
 from __future__ import annotations
 
 import csv
 import re
-from dataclasses import asdict, replace
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
 
 import numpy as np
 import polars as pl
@@ -18,13 +17,12 @@ from aisle.data.dataset import Dataset
 from aisle.data.doctor import clean
 from aisle.data.mapping import from_toml, resolve
 from aisle.data.read.sql import export_tables
-from aisle.data.schema import CleanTables, DataReport, FileCount, Finding
+from aisle.data.schema import CleanTables
 from aisle.errors import DataError, UsageError
-from aisle.files import read_parquet, write_json, write_parquet
+from aisle.files import write_parquet
 from aisle.progress import Progress
 
 HEADERS = {"id", "customer", "customerid", "product", "productid", "stockcode"}
-TABLES = ("transactions", "products", "customers", "stores", "availability", "rejects")
 
 
 def clean_source(source: str | Path, config: RunConfig, progress: Progress) -> CleanTables:
@@ -68,31 +66,6 @@ def clean_frames(frames: dict[str, pl.DataFrame], config: RunConfig) -> CleanTab
         for name, frame in frames.items():
             write_parquet(Path(folder) / f"{name}.parquet", frame)
         return clean_source(folder, config, Progress())
-
-
-def save_tables(tables: CleanTables, folder: Path) -> None:
-    """Store clean tables and report as Parquet and JSON."""
-    folder.mkdir(parents=True, exist_ok=True)
-    for name in TABLES:
-        frame = getattr(tables, name)
-        if frame is not None:
-            write_parquet(folder / f"{name}.parquet", frame)
-    write_json(folder / "report.json", asdict(tables.report))
-
-
-def load_tables(folder: Path, report: dict[str, Any]) -> CleanTables:
-    """Undo ``save_tables``."""
-    frames = {n: read_parquet(folder / f"{n}.parquet") for n in TABLES if (folder / f"{n}.parquet").exists()}
-    return CleanTables(
-        **frames,
-        report=DataReport(
-            **{
-                **report,
-                "files": tuple(FileCount(**f) for f in report["files"]),
-                "findings": tuple(Finding(**f) for f in report["findings"]),
-            }
-        ),
-    )
 
 
 def build_dataset(tables: CleanTables, config: RunConfig) -> Dataset:

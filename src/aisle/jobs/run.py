@@ -6,7 +6,6 @@ results appear in OUT file by file at the end, each whole, ``certificate.json`` 
 
 from __future__ import annotations
 
-import json
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,12 +16,11 @@ import numpy as np
 from aisle.bundle import Recommender, load, save
 from aisle.config import RunConfig
 from aisle.data.dataset import Dataset
-from aisle.data.schema import CleanTables
 from aisle.errors import BundleError, UsageError
 from aisle.files import Receipts, fingerprint, write_json, write_parquet
 from aisle.jobs.assess import Assessment, assess_dataset
-from aisle.jobs.check import data_summary
-from aisle.jobs.ingest import build_dataset, check_out, clean_source, existing, load_tables, read_ids, save_tables
+from aisle.jobs.cache import ingest
+from aisle.jobs.ingest import check_out, existing, read_ids
 from aisle.jobs.output import customers_frame, publish_lists, write_parts
 from aisle.jobs.recommend import only_codes
 from aisle.jobs.samples import sales_by_period, sample_customers
@@ -45,34 +43,43 @@ class RunResult:
     recommender: Recommender
 
 
-def run(source: str | Path, out: Path, config: RunConfig | None = None, progress: Progress | None = None) -> RunResult:
-    """Clean, assess, refit on everything up to ``at``, list, publish; see the module text."""
+def run(
+    source: str | Path,
+    out: Path,
+    config: RunConfig | None = None,
+    progress: Progress | None = None,
+    *,
+    cache: Path | None = None,
+) -> RunResult:
+    """Clean, assess, refit on everything up to ``at``, list, publish; see the module text.
+
+    ``cache`` is a folder that keeps what was read for later runs (``jobs/cache.py``); None = for this one alone.
+    """
     config, progress = config or RunConfig(), progress or Progress()
     work = _work_folder(source, out, config)
-    tables = _tables(source, work, config, progress)
-    dataset, data, rejects, report = build_dataset(tables, config), data_summary(tables), tables.rejects, tables.report
-    del tables  # frees the transactions, which stand coded in the dataset now
+    found = ingest(source, config, progress, cache or work / "data")
+    dataset = found.dataset
     only = only_codes(dataset, Path(config.only_products) if config.only_products else None)
     customers = _customer_codes(dataset, config)
-    assessment = assess_dataset(dataset, config, store=Receipts(work / "cells"), progress=progress, report=report)
+    assessment = assess_dataset(dataset, config, store=Receipts(work / "cells"), progress=progress, report=found.report)
     recommender = _recommender(dataset, assessment, work, config, progress)
     rules = recommender.rules(repeats=config.repeats, only=only, list_gone=config.list_gone, variants=config.variants)
     with progress.step(f"Writing lists for {len(customers):,} customers") as tick:
         parts = write_parts(recommender, customers, config.k, rules, work / "lists", tick)
     certificate = assessment.certificate
-    certificate["data"] = data
+    certificate["data"] = found.data
     with progress.step("Publishing"):
         (out / "certificate.json").unlink(missing_ok=True)  # of an earlier run: it would speak for the new files
         rows = publish_lists(parts, out, config.k)
         certificate["lists"] = _lists_summary(recommender, customers, rows, config, rules.listed)
         write_parquet(out / "customers.parquet", customers_frame(recommender, parts))
-        write_parquet(out / "rejects.parquet", rejects)
+        write_parquet(out / "rejects.parquet", found.rejects)
         write_report(
             out,
             certificate,
             sales=sales_by_period(dataset),
             samples=sample_customers(recommender, config.k, rules),
-            rejects=rejects,
+            rejects=found.rejects,
         )
         shutil.rmtree(out / "model", ignore_errors=True)
         (work / "model").rename(out / "model")
@@ -109,18 +116,6 @@ def _work_folder(source: str | Path, out: Path, config: RunConfig) -> Path:
         work.mkdir(parents=True)
         (work / key).touch()
     return work
-
-
-def _tables(source: str | Path, work: Path, config: RunConfig, progress: Progress) -> CleanTables:
-    report = work / "tables" / "report.json"
-    if report.exists():
-        try:
-            return load_tables(report.parent, json.loads(report.read_text(encoding="utf-8")))
-        except (BundleError, ValueError):
-            shutil.rmtree(report.parent)
-    tables = clean_source(source, config, progress)
-    save_tables(tables, report.parent)
-    return tables
 
 
 def _recommender(

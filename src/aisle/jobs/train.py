@@ -12,7 +12,7 @@ from aisle.bundle import Recommender, save
 from aisle.config import RunConfig
 from aisle.data.dataset import Dataset
 from aisle.errors import UsageError
-from aisle.jobs.ingest import build_dataset, clean_source
+from aisle.jobs.cache import ingest
 from aisle.models import MODELS, create, model_class
 from aisle.models.base import LearnsInEpochs, Model
 from aisle.progress import Progress, Tick
@@ -51,6 +51,7 @@ def train(
     follow: Follow | None = None,
     config: RunConfig | None = None,
     progress: Progress | None = None,
+    cache: Path | None = None,
 ) -> Recommender:
     """Fit one model and write the bundle to ``out``; raises UsageError for its name, its settings or ``follow``."""
     config, progress, follow = config or RunConfig(), progress or Progress(), follow or Follow()
@@ -58,7 +59,7 @@ def train(
     if follow != Follow():
         learner(fresh)
     watches = follow.watches()
-    dataset = build_dataset(clean_source(source, config, progress), config)
+    dataset = ingest(source, config, progress, cache).dataset
     with progress.step(f"Fitting {model}") as tick:
         if isinstance(fresh, LearnsInEpochs):
             watches.append(ticking(tick, int(fresh.params().get("epochs", 0))))

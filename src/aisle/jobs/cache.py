@@ -1,0 +1,168 @@
+"""A source as a Dataset, kept by the content of its files: a second look at the same data costs a second.
+
+One entry a source: ``CACHE/<source>/<key>/`` holds the Dataset, the rejects and the report. The key is made of the
+files' content, the settings that change how they are read, and the code that reads them; a new one takes the place of
+the old. The list ``seen.json`` beside it keeps hashes by size and times of a file, so that large ones are read for
+their hash once. It is personal data like the source: delete it whenever you like.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+import aisle.data
+from aisle.bundle.datasets import load_dataset, save_dataset
+from aisle.config import RunConfig
+from aisle.data.dataset import Dataset
+from aisle.data.read import list_files
+from aisle.data.schema import CleanTables, DataReport, FileCount, Finding
+from aisle.errors import BundleError
+from aisle.files import Receipts, atomic_dir, fingerprint, read_parquet, sha256, write_parquet
+from aisle.jobs.check import data_summary
+from aisle.jobs.ingest import build_dataset, clean_source, existing, read_ids
+from aisle.progress import Progress, Tick
+from aisle.version import VERSION
+
+SEEN, REPORT = "seen", "report"
+"""Keys of receipts: hashes of files, and what the doctor said."""
+OFF = "off"
+"""Given in place of a folder: nothing is kept."""
+TIMELESS = ("iso", "sequence")
+"""Orders of dates that nothing had to be known of today for."""
+
+
+@dataclass(frozen=True, eq=False)
+class Ingested:
+    """A source read, cleaned and coded."""
+
+    dataset: Dataset
+    data: dict[str, Any]
+    """The ``data`` object of the certificate."""
+    report: DataReport
+    rejects: pl.DataFrame
+
+    @classmethod
+    def of(cls, tables: CleanTables, config: RunConfig) -> Ingested:
+        """From clean tables, which may be forgotten afterwards; raises as ``build_dataset``."""
+        return cls(build_dataset(tables, config), data_summary(tables), tables.report, tables.rejects)
+
+
+def ingest(
+    source: str | Path, config: RunConfig, progress: Progress | None = None, folder: Path | None = None
+) -> Ingested:
+    """Read, clean and build a source, or take what ``folder`` keeps of the very same data.
+
+    Databases are always asked anew. Raises DataError for data that cannot be trusted, UsageError for a wrong path.
+    """
+    progress = progress or Progress()
+    if folder is None or "://" in str(source):
+        return Ingested.of(clean_source(source, config, progress), config)
+    path = existing(source)
+    mine = folder / fingerprint(str(path.resolve()))
+    with progress.step("Comparing files with those known") as tick:
+        entry = mine / _key(path, mine, config, tick)
+        found = _load(entry)
+    if found is None:
+        found = Ingested.of(clean_source(source, config, progress), config)
+        if entry.name == _key(path, mine, config, tick):  # no file has changed while it was read
+            _keep(found, entry)
+    return found
+
+
+def place_of(text: str | None, default: Path | None = None) -> Path | None:
+    """The folder that an option or variable names; ``off`` is none."""
+    if text is None:
+        return default
+    return None if text == OFF else Path(text)
+
+
+def _key(path: Path, mine: Path, config: RunConfig, tick: Tick) -> str:
+    """What the outcome follows from: files, settings and code."""
+    files = list_files(path)
+    root = path if path.is_dir() else path.parent
+    hashes = _hashes(files, Receipts(mine), tick)
+    return fingerprint(
+        {
+            "code": [VERSION, _code()],
+            "files": [(file.relative_to(root).as_posix(), digest) for file, digest in zip(files, hashes, strict=True)],
+            "single": path.is_file(),
+            "settings": [config.date_order, config.at, config.data],
+            "no_profile": read_ids(Path(config.no_profile)).to_list() if config.no_profile else None,
+        }
+    )
+
+
+def _hashes(files: list[Path], receipts: Receipts, tick: Tick) -> list[str]:
+    """SHA-256 of each file; one that no write has touched since its hash was taken is not read again."""
+    seen, found = receipts.get(SEEN) or {}, {}
+    total = sum(file.stat().st_size for file in files)
+    done = 0
+    for file in files:
+        state = file.stat()
+        # the time of the last change of a file's entry (ctime) moves even where its own time is set back by hand
+        name = fingerprint([str(file.resolve()), state.st_size, state.st_mtime_ns, state.st_ctime_ns, state.st_ino])
+        found[name] = seen.get(name) or sha256(file)
+        done += state.st_size
+        tick(done, total)
+    if found != seen:
+        receipts.put(SEEN, found)
+    return list(found.values())
+
+
+@cache
+def _code() -> str:
+    """A hash of the code that reads and cleans."""
+    digest = hashlib.sha256()
+    for file in sorted(Path(aisle.data.__path__[0]).rglob("*.py")):
+        digest.update(file.read_bytes())
+    return digest.hexdigest()[:16]
+
+
+def _keep(found: Ingested, entry: Path) -> None:
+    """Write an entry in place of all others of its source."""
+    with atomic_dir(entry) as folder:
+        save_dataset(found.dataset, folder / "dataset")
+        write_parquet(folder / "rejects.parquet", found.rejects)
+        told = {"data": found.data, "report": asdict(found.report), "day": _today()}
+        Receipts(folder).put(REPORT, told)
+    for other in entry.parent.iterdir():
+        if other.is_dir() and other != entry:
+            shutil.rmtree(other)
+
+
+def _load(entry: Path) -> Ingested | None:
+    """What an entry holds; None where it is not there, not whole, or was read with another day for today."""
+    told = Receipts(entry).get(REPORT)
+    if told is None:
+        return None
+    report = report_of(told["report"])
+    if told["day"] != _today() and not _timeless(report):
+        return None
+    try:
+        return Ingested(load_dataset(entry / "dataset"), told["data"], report, read_parquet(entry / "rejects.parquet"))
+    except (BundleError, FileNotFoundError):
+        return None
+
+
+def report_of(found: dict[str, Any]) -> DataReport:
+    """A report from its JSON."""
+    files = tuple(FileCount(**file) for file in found["files"])
+    return DataReport(**{**found, "files": files, "findings": tuple(Finding(**one) for one in found["findings"])})
+
+
+def _timeless(report: DataReport) -> bool:
+    """Whether the doctor would judge every date alike on another day."""
+    future = any(finding.code == "DATE_FUTURE" for finding in report.findings)
+    return report.date_order in TIMELESS and not future
+
+
+def _today() -> str:
+    return datetime.now(UTC).date().isoformat()
