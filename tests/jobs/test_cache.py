@@ -127,7 +127,8 @@ def test_a_source_has_one_entry(shop: Path, tmp_path: Path) -> None:
     for at in ("2024-11-01", "2024-12-01"):
         ingest(shop, RunConfig(at=at), folder=tmp_path / "kept")
     (mine,) = (tmp_path / "kept").iterdir()
-    assert len([entry for entry in mine.iterdir() if entry.is_dir()]) == 1
+    assert len([entry for entry in mine.iterdir() if entry.is_dir() and entry.name != room.LINES]) == 1
+    assert len(list((mine / room.LINES).iterdir())) == 2, "the lines of both files serve every entry"
 
 
 @pytest.mark.parametrize("file", ["dataset/events.parquet", "rejects.parquet", "dataset/customers.parquet"])

@@ -2,8 +2,9 @@
 
 One entry a source: ``CACHE/<source>/<key>/`` holds the Dataset, the rejects and the report. The key is made of the
 files' content, the settings that change how they are read, and the code that reads them; a new one takes the place of
-the old. The list ``seen.json`` beside it keeps hashes by size and times of a file, so that large ones are read for
-their hash once. It is personal data like the source: delete it whenever you like.
+the old. ``lines/`` beside it keeps the typed lines of each file, so that a source with a new file reads that one alone,
+and a receipt keeps hashes by size and times of a file, so that large ones are read for their hash once. It is personal
+data like the source: delete it whenever you like.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ import aisle.data
 from aisle.bundle.datasets import load_dataset, save_dataset
 from aisle.config import RunConfig
 from aisle.data.dataset import Dataset
+from aisle.data.doctor.pieces import Pieces
 from aisle.data.read import list_files
 from aisle.data.schema import CleanTables, DataReport, FileCount, Finding
 from aisle.errors import BundleError
@@ -31,6 +33,8 @@ from aisle.jobs.ingest import build_dataset, clean_source, existing, read_ids
 from aisle.progress import Progress, Tick
 from aisle.version import VERSION
 
+LINES = "lines"
+"""Folder of typed lines, one a file."""
 SEEN, REPORT = "seen", "report"
 """Keys of receipts: hashes of files, and what the doctor said."""
 OFF = "off"
@@ -68,12 +72,17 @@ def ingest(
     path = existing(source)
     mine = folder / fingerprint(str(path.resolve()))
     with progress.step("Comparing files with those known") as tick:
-        entry = mine / _key(path, mine, config, tick)
+        marks = _marks(path, mine, tick)
+        entry = mine / _key(path, marks, config)
         found = _load(entry)
     if found is None:
-        found = Ingested.of(clean_source(source, config, progress), config)
-        if entry.name == _key(path, mine, config, tick):  # no file has changed while it was read
+        lines = Pieces(mine / LINES, marks, _code())
+        found = Ingested.of(clean_source(source, config, progress, lines), config)
+        if marks == _marks(path, mine, tick):  # no file has changed while it was read
             _keep(found, entry)
+            lines.forget_others()
+        else:
+            shutil.rmtree(mine / LINES)
     return found
 
 
@@ -84,37 +93,36 @@ def place_of(text: str | None, default: Path | None = None) -> Path | None:
     return None if text == OFF else Path(text)
 
 
-def _key(path: Path, mine: Path, config: RunConfig, tick: Tick) -> str:
-    """What the outcome follows from: files, settings and code."""
+def _marks(path: Path, mine: Path, tick: Tick) -> dict[Path, str]:
+    """SHA-256 of each file; one that no write has touched since its hash was taken is not read again."""
+    receipts = Receipts(mine)
+    seen, found, marks = receipts.get(SEEN) or {}, {}, {}
     files = list_files(path)
+    total, done = sum(file.stat().st_size for file in files), 0
+    for file in files:
+        state = file.stat()
+        # the time of the last change of a file's entry (ctime) moves even where its own time is set back by hand
+        name = fingerprint([str(file.resolve()), state.st_size, state.st_mtime_ns, state.st_ctime_ns, state.st_ino])
+        found[name] = marks[file] = seen.get(name) or sha256(file)
+        done += state.st_size
+        tick(done, total)
+    if found != seen:
+        receipts.put(SEEN, found)
+    return marks
+
+
+def _key(path: Path, marks: dict[Path, str], config: RunConfig) -> str:
+    """What the outcome follows from: files, settings and code."""
     root = path if path.is_dir() else path.parent
-    hashes = _hashes(files, Receipts(mine), tick)
     return fingerprint(
         {
             "code": [VERSION, _code()],
-            "files": [(file.relative_to(root).as_posix(), digest) for file, digest in zip(files, hashes, strict=True)],
+            "files": [(file.relative_to(root).as_posix(), mark) for file, mark in marks.items()],
             "single": path.is_file(),
             "settings": [config.date_order, config.at, config.data],
             "no_profile": read_ids(Path(config.no_profile)).to_list() if config.no_profile else None,
         }
     )
-
-
-def _hashes(files: list[Path], receipts: Receipts, tick: Tick) -> list[str]:
-    """SHA-256 of each file; one that no write has touched since its hash was taken is not read again."""
-    seen, found = receipts.get(SEEN) or {}, {}
-    total = sum(file.stat().st_size for file in files)
-    done = 0
-    for file in files:
-        state = file.stat()
-        # the time of the last change of a file's entry (ctime) moves even where its own time is set back by hand
-        name = fingerprint([str(file.resolve()), state.st_size, state.st_mtime_ns, state.st_ctime_ns, state.st_ino])
-        found[name] = seen.get(name) or sha256(file)
-        done += state.st_size
-        tick(done, total)
-    if found != seen:
-        receipts.put(SEEN, found)
-    return list(found.values())
 
 
 @cache
@@ -134,7 +142,7 @@ def _keep(found: Ingested, entry: Path) -> None:
         told = {"data": found.data, "report": asdict(found.report), "day": _today()}
         Receipts(folder).put(REPORT, told)
     for other in entry.parent.iterdir():
-        if other.is_dir() and other != entry:
+        if other.is_dir() and other not in (entry, entry.parent / LINES):
             shutil.rmtree(other)
 
 

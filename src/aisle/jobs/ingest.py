@@ -15,6 +15,7 @@ import polars as pl
 from aisle.config import RunConfig
 from aisle.data.dataset import Dataset
 from aisle.data.doctor import clean
+from aisle.data.doctor.pieces import Pieces
 from aisle.data.mapping import from_toml, resolve
 from aisle.data.read.sql import export_tables
 from aisle.data.schema import CleanTables
@@ -25,8 +26,8 @@ from aisle.progress import Progress
 HEADERS = {"id", "customer", "customerid", "product", "productid", "stockcode"}
 
 
-def clean_source(source: str | Path, config: RunConfig, progress: Progress) -> CleanTables:
-    """Read and clean a folder, a file or a database URL.
+def clean_source(source: str | Path, config: RunConfig, progress: Progress, kept: Pieces | None = None) -> CleanTables:
+    """Read and clean a folder, a file or a database URL; of files whose lines are ``kept``, those are taken.
 
     Raises DataError for data that cannot be trusted, UsageError for a wrong path.
     """
@@ -38,7 +39,7 @@ def clean_source(source: str | Path, config: RunConfig, progress: Progress) -> C
     mapping, files = resolve(path, pinned=from_toml(config.data) if config.data else None)
     with progress.step("Reading and checking") as tick:
         order, at = config.date_order, config.at_moment
-        return clean(path, mapping, files, date_order=order, at=at, progress=tick)
+        return clean(path, mapping, files, date_order=order, at=at, progress=tick, kept=kept)
 
 
 def existing(source: str | Path) -> Path:

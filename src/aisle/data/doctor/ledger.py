@@ -33,6 +33,15 @@ class Tally:
     what: str = ""
 
 
+@dataclass(frozen=True, eq=False)
+class Listed:
+    """Rows for the rejects table, in its columns."""
+
+    rows: pl.DataFrame
+    issue: tuple[str, str] | None = None
+    """(code, column) of rows that are listed up to ``LISTED_PER_CODE``; None where all are."""
+
+
 @dataclass
 class Ledger:
     """Collects what the checks find; ``finish`` proves that accepted + rejected = read for every file."""
@@ -43,7 +52,7 @@ class Ledger:
     rejected: list[int] = field(default_factory=list)
     tallies: dict[tuple[str, str], Tally] = field(default_factory=dict)
     foreign: dict[tuple[str, str, str], Finding] = field(default_factory=dict)
-    listed: list[pl.DataFrame] = field(default_factory=list)
+    listed: list[Listed] = field(default_factory=list)
     late: list[pl.DataFrame] = field(default_factory=list)
     texts: dict[int, list[pl.DataFrame]] = field(default_factory=dict)
     """(line, raw) of rows that may yet be rejected, by file number."""
@@ -61,7 +70,7 @@ class Ledger:
         self.read[number] += block.frame.height + lost
         self.rejected[number] += lost
         if block.rejects.height:
-            self.listed.append(block.rejects.select(list(REJECTS)).cast(REJECTS))
+            self.listed.append(Listed(block.rejects.select(list(REJECTS)).cast(REJECTS)))
         told = {finding.code for finding in block.findings}
         for code, column, raw in block.rejects.select("code", "column", "raw").iter_rows():
             if code not in told:
@@ -72,6 +81,31 @@ class Ledger:
             known = self.foreign.get(key)
             rows = finding.rows + known.rows if known is not None else finding.rows
             self.foreign[key] = replace(finding, file=key[2], rows=rows)
+
+    def absorb(self, other: Ledger) -> int:
+        """Add what another ledger found in further files, as if it had been found here; gives their first number."""
+        first = len(self.files)
+        before = {issue: tally.rows for issue, tally in self.tallies.items()}
+        for one in other.listed:
+            room = one.rows.height
+            if one.issue is not None:
+                room = max(LISTED_PER_CODE - before.get(one.issue, 0), 0)
+                before[one.issue] = before.get(one.issue, 0) + one.rows.height
+            self.listed.append(Listed(one.rows.head(room), one.issue))
+        for issue, tally in other.tallies.items():
+            mine = self.tallies.setdefault(issue, Tally())
+            mine.rows += tally.rows
+            mine.example, mine.what = mine.example or tally.example, mine.what or tally.what
+            mine.files |= tally.files
+        for key, finding in other.foreign.items():
+            known = self.foreign.get(key)
+            self.foreign[key] = finding if known is None else replace(finding, rows=finding.rows + known.rows)
+        self.files += other.files
+        self.read += other.read
+        self.rejected += other.rejected
+        self.late += [late.with_columns(pl.col("_file") + first) for late in other.late]
+        self.texts |= {first + number: held for number, held in other.texts.items()}
+        return first
 
     def note(self, code: str, rows: int, *, column: str = "", example: str = "", what: str = "") -> None:
         """A finding that is counted without listing rows; nothing when ``rows`` is 0."""
@@ -136,19 +170,10 @@ class Ledger:
             return
         room = count if rule.action == "rejected" else self._room(issue, count)
         picked = frame.filter(mask).head(room)
-        self.listed.append(
-            pl.DataFrame(
-                {
-                    "file": name,
-                    "line": line.filter(mask).head(room).cast(pl.Int64),
-                    "column": issue.column,
-                    "code": shown(issue.code),
-                    "action": rule.action,
-                    "raw": raw_text(picked),
-                },
-                schema=REJECTS,
-            )
-        )
+        columns = {"file": name, "line": line.filter(mask).head(room).cast(pl.Int64), "column": issue.column}
+        columns |= {"code": shown(issue.code), "action": rule.action, "raw": raw_text(picked)}
+        capped = None if rule.action == "rejected" else (issue.code, issue.column)
+        self.listed.append(Listed(pl.DataFrame(columns, schema=REJECTS), capped))
 
     def _room(self, issue: Issue, count: int) -> int:
         before = self.tallies[issue.code, issue.column].rows - count
@@ -194,7 +219,7 @@ class Ledger:
 
     def rejects(self, fetch: Callable[[int, pl.Series], pl.DataFrame]) -> pl.DataFrame:
         """Every listed row by file and line. ``fetch`` gives (line, raw) of lines of a file for the late ones."""
-        frames = list(self.listed)
+        frames = [one.rows for one in self.listed]
         late = pl.concat(self.late) if self.late else pl.DataFrame(schema=LATE)
         for number in late["_file"].unique().sort().to_list():
             mine = late.filter(pl.col("_file") == number)

@@ -20,6 +20,7 @@ from aisle.data.doctor.leaks import after_the_fact
 from aisle.data.doctor.ledger import Ledger, raw_text
 from aisle.data.doctor.lines import LineTyper, out_of_time
 from aisle.data.doctor.order import Evidence, apply, prove, unclear_rows
+from aisle.data.doctor.pieces import Pieces
 from aisle.data.doctor.tables import KEYS, TableCleaner, clean_spans, complete, facts, from_lines
 from aisle.data.mapping import load_joins, shown
 from aisle.data.read import read_blocks
@@ -42,6 +43,7 @@ class Visit:
     at: datetime | None
     progress: Progress | None
     now: datetime
+    kept: Pieces | None = None
     ledger: Ledger = field(default_factory=Ledger)
     done: int = 0
     date_order: str = "sequence"
@@ -80,40 +82,47 @@ class Visit:
 
     def _blocks(self, table: TableMapping) -> Iterator[tuple[int, TextBlock]]:
         """(file number, block) of all files of a table; a sheet counts as a file of its own."""
-        total = sum(path.stat().st_size for paths in self.files.values() for path in paths)
         for path in self.files[table.table]:
-            numbers: dict[str, int] = {}
-            size, seen = path.stat().st_size, 0
-            for block in _read(path, table):
-                if block.file not in numbers:
-                    numbers[block.file] = self.ledger.open(table.table, path, block.file)
-                self.ledger.take_block(numbers[block.file], block)
-                yield numbers[block.file], block
-                seen = min(seen + int(block.frame.estimated_size()), size)
-                self._tick(self.done + seen, total)
-            if not numbers:
-                self.ledger.open(table.table, path, path.name)
-            self.done += size
-            self._tick(self.done, total)
+            yield from self._blocks_of(path, table, self.ledger)
 
-    def _tick(self, done: int, total: int) -> None:
+    def _blocks_of(self, path: Path, table: TableMapping, ledger: Ledger) -> Iterator[tuple[int, TextBlock]]:
+        numbers: dict[str, int] = {}
+        size, seen = path.stat().st_size, 0
+        for block in _read(path, table):
+            if block.file not in numbers:
+                numbers[block.file] = ledger.open(table.table, path, block.file)
+            ledger.take_block(numbers[block.file], block)
+            yield numbers[block.file], block
+            seen = min(seen + int(block.frame.estimated_size()), size)
+            self._tick(self.done + seen)
+        if not numbers:
+            ledger.open(table.table, path, path.name)
+        self._finished(path)
+
+    def _finished(self, path: Path) -> None:
+        self.done += path.stat().st_size
+        self._tick(self.done)
+
+    def _tick(self, done: int) -> None:
         if self.progress is not None:
-            self.progress(done, total)
+            self.progress(done, sum(path.stat().st_size for paths in self.files.values() for path in paths))
 
     def _mapped(self, name: TableName) -> TableMapping:
         return next(t for t in self.mapping.tables if t.table == name)
 
     def _lines(self) -> pl.DataFrame:
         """All sale lines, typed, with their times resolved."""
-        table = self._mapped("transactions")
-        typer = LineTyper(table, self.mapping, load_joins(table, self.source), self.ledger, self.now)
+        joined = load_joins(self._mapped("transactions"), self.source)
         pieces: list[pl.DataFrame] = []
-        checked: set[int] = set()
-        for number, block in self._blocks(table):
-            if number not in checked:
-                typer.check_columns(block.frame.columns, block.file)
-                checked.add(number)
-            pieces.append(typer.type_block(number, block))
+        for path in self.files["transactions"]:
+            held = self.kept.get(path, self.mapping, self.now) if self.kept else None
+            if held is None:
+                held = self._typed(path, joined)
+            else:
+                self._finished(path)
+            lines, found = held
+            first = self.ledger.absorb(found)
+            pieces += [lines.with_columns(pl.col("_file") + first)] if lines.width else []
         if not pieces:
             raise DataError(
                 f"NO_ROWS: {', '.join(p.name for p in self.files['transactions'])} holds no readable block of rows."
@@ -123,6 +132,22 @@ class Visit:
         if "customer_id" not in lines.columns:
             lines = lines.with_columns(customer_id=pl.lit(None, dtype=pl.Categorical))
         return self._with_times(lines) if "ticks" in lines.columns else lines
+
+    def _typed(self, path: Path, joined: tuple[pl.DataFrame, ...]) -> tuple[pl.DataFrame, Ledger]:
+        """All lines of a file, typed, without a column where there is no block, and what was found in it."""
+        table, ledger = self._mapped("transactions"), Ledger()
+        typer = LineTyper(table, self.mapping, joined, ledger, self.now)
+        pieces: list[pl.DataFrame] = []
+        checked: set[int] = set()
+        for number, block in self._blocks_of(path, table, ledger):
+            if number not in checked:
+                typer.check_columns(block.frame.columns, block.file)
+                checked.add(number)
+            pieces.append(typer.type_block(number, block))
+        lines = pl.concat(pieces, how="vertical", rechunk=False) if pieces else pl.DataFrame()
+        if self.kept and pieces:
+            self.kept.put(path, self.mapping, self.now, lines, ledger)
+        return lines, ledger
 
     def _with_times(self, lines: pl.DataFrame) -> pl.DataFrame:
         """``ticks`` and ``shape`` become ``timestamp``, once the order of day and month is proven."""
@@ -292,6 +317,7 @@ def clean(
     date_order: Order | None = None,
     at: datetime | None = None,
     progress: Progress | None = None,
+    kept: Pieces | None = None,
 ) -> CleanTables:
     """The clean tables of a source, with every rejected row and its reason.
 
@@ -302,6 +328,7 @@ def clean(
         date_order: Order of day and month where the data cannot prove it.
         at: Facts about products and customers that stand on sale lines are taken from before this moment.
         progress: Called with (bytes done, bytes in all).
+        kept: Files of transactions whose lines are kept are not read again, and the others' are kept.
 
     Raises:
         DataError: A file cannot be used as a whole; the text starts with a reason code and says how to go on.
@@ -312,4 +339,4 @@ def clean(
             f"{source} has no transactions table; name it transactions.csv or map it in [data.transactions]."
         )
     now = datetime.now(UTC).replace(tzinfo=None)
-    return Visit(source, mapping, files, date_order, at, progress, now).run()
+    return Visit(source, mapping, files, date_order, at, progress, now, kept).run()
