@@ -80,12 +80,13 @@ SHAPE = b"aisle.shape"
 """Key of the Parquet metadata that repeats rows, names and types: page checksums do not cover the footer."""
 
 
-def write_parquet(path: Path, frame: pl.DataFrame) -> None:
-    """Write Parquet atomically with page checksums."""
+def write_parquet(path: Path, frame: pl.DataFrame, *, quick: bool = False) -> None:
+    """Write Parquet atomically with page checksums; ``quick``, for numbers, takes half the time and twice the room."""
     table = frame.to_arrow()
     table = table.replace_schema_metadata({SHAPE: _shape(table)})
+    packing = "lz4" if quick else "zstd"
     with atomic(path) as temporary:
-        pq.write_table(table, temporary, compression="zstd", write_page_checksum=True)
+        pq.write_table(table, temporary, compression=packing, use_dictionary=not quick, write_page_checksum=True)
 
 
 def read_parquet(path: Path) -> pl.DataFrame:

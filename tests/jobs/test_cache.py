@@ -19,6 +19,7 @@ from aisle.jobs import cache as room
 from aisle.jobs.bench.mark import content
 from aisle.jobs.cache import Ingested, ingest, place_of
 from aisle.jobs.demo import demo
+from aisle.jobs.ingest import clean_source
 from tests.evaluate.shops import random_shop
 
 
@@ -33,7 +34,7 @@ def shop(tmp_path: Path) -> Path:
 def reads(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
     """The sources that were read, not taken from the cache."""
     found: list[Path] = []
-    clean = room.clean_source
+    clean = clean_source
 
     def counted(source: Any, *rest: Any) -> Any:
         found.append(source)
@@ -169,7 +170,7 @@ def test_dates_that_lay_in_the_future_are_judged_anew_on_another_day(
 def test_a_file_that_changes_while_it_is_read_is_not_kept(
     shop: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    clean = room.clean_source
+    clean = clean_source
 
     def disturbed(*given: Any) -> Any:
         found = clean(*given)

@@ -29,7 +29,8 @@ def save_dataset(dataset: Dataset, folder: Path) -> None:
     """Write all lines and entities; ``folder`` is filled file by file, so give one that nobody reads yet."""
     folder.mkdir(parents=True, exist_ok=True)
     events = dataset.all_events
-    write_parquet(folder / "events.parquet", pl.DataFrame({f.name: getattr(events, f.name) for f in fields(events)}))
+    lines = pl.DataFrame({f.name: getattr(events, f.name) for f in fields(events)})
+    write_parquet(folder / "events.parquet", lines, quick=True)
     described = {}
     for name in ("customers", "products"):
         frame, described[name] = entities_frame(getattr(dataset, name))

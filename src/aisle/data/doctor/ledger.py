@@ -226,7 +226,9 @@ class Ledger:
             texts = pl.concat(self.texts.get(number) or [pl.DataFrame(schema={"_line": pl.Int64, "raw": pl.String})])
             wanted = mine.join(texts, on="_line", how="anti")["_line"].unique().sort()
             if len(wanted):
-                texts = pl.concat([texts, fetch(number, wanted)])
+                found = fetch(number, wanted)
+                self.texts.setdefault(number, []).append(found)
+                texts = pl.concat([texts, found])
             mine = mine.join(texts.unique("_line"), on="_line", how="left", maintain_order="left")
             mine = mine.with_columns(pl.lit(self.files[number][2]).alias("file"), pl.col("raw").fill_null(""))
             self._examples(mine)

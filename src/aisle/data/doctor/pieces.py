@@ -9,6 +9,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import polars as pl
 
 from aisle.data.doctor.ledger import Ledger, Listed, Tally
@@ -36,7 +37,7 @@ class Pieces:
         if told is None or (told["by_day"] and told["day"] != now.date().isoformat()):
             return None
         try:
-            lines = read_parquet(entry / "lines.parquet")
+            lines = _with_texts(read_parquet(entry / "lines.parquet"), entry)
             listed, texts = read_parquet(entry / "listed.parquet"), read_parquet(entry / "texts.parquet")
         except (BundleError, FileNotFoundError):
             return None
@@ -47,12 +48,19 @@ class Pieces:
         """Keep the lines of a file."""
         entry = self.folder / self._key(path, mapping)
         with atomic_dir(entry) as folder:
-            write_parquet(folder / "lines.parquet", lines)
+            for name in (n for n in lines.columns if lines.schema[n] == pl.Categorical):
+                lines = lines.with_columns(_coded(lines[name], folder / f"{name}.parquet"))
+            write_parquet(folder / "lines.parquet", lines, quick=True)
             listed = [rows.with_columns(_entry=pl.lit(at)) for at, rows in enumerate(one.rows for one in ledger.listed)]
             write_parquet(folder / "listed.parquet", pl.concat(listed) if listed else pl.DataFrame(schema=REJECTS))
-            write_parquet(folder / "texts.parquet", _texts(ledger))
+            write_parquet(folder / "texts.parquet", _texts(ledger.texts))
             Receipts(folder).put(LEDGER, _told(ledger) | {"day": now.date().isoformat()})
         self.used.add(entry.name)
+
+    def put_texts(self, path: Path, mapping: Mapping, texts: dict[int, list[pl.DataFrame]]) -> None:
+        """Keep raw texts of a file's tables in place of those kept with its lines."""
+        frame = _texts(texts).unique(["_file", "_line"], maintain_order=True)
+        write_parquet(self.folder / self._key(path, mapping) / "texts.parquet", frame)
 
     def forget_others(self) -> None:
         """Delete what was not asked for: files that are gone, or are read in another way by now."""
@@ -80,10 +88,30 @@ def _told(ledger: Ledger) -> dict[str, Any]:
     }
 
 
-def _texts(ledger: Ledger) -> pl.DataFrame:
+def _coded(values: pl.Series, path: Path) -> pl.Series:
+    """Categories as numbers by a list of their own in ``path``: each text is written, and read, once."""
+    found = values.unique().drop_nulls()
+    write_parquet(path, found.cast(pl.String).to_frame("text"))
+    place, last = found.to_physical(), int(found.to_physical().max() or 0)  # type: ignore[arg-type]
+    code = np.full(last + 1, -1, dtype=np.int32)
+    code[place.to_numpy()] = np.arange(len(found), dtype=np.int32)
+    blank = values.is_null()
+    codes = pl.Series(values.name, code[values.to_physical().fill_null(0).to_numpy()])
+    return codes.set(blank, None) if blank.any() else codes
+
+
+def _with_texts(lines: pl.DataFrame, entry: Path) -> pl.DataFrame:
+    """Undo ``_coded``."""
+    for name in (n for n in lines.columns if (entry / f"{n}.parquet").exists()):
+        texts = read_parquet(entry / f"{name}.parquet")["text"].cast(pl.Categorical)
+        lines = lines.with_columns(texts.gather(lines[name]).alias(name))
+    return lines
+
+
+def _texts(texts: dict[int, list[pl.DataFrame]]) -> pl.DataFrame:
     frames = [
         frame.select(pl.lit(number, dtype=pl.Int64).alias("_file"), "_line", "raw")
-        for number, held in ledger.texts.items()
+        for number, held in texts.items()
         for frame in held
     ]
     return pl.concat(frames) if frames else pl.DataFrame(schema=TEXTS)

@@ -45,6 +45,10 @@ class Visit:
     now: datetime
     kept: Pieces | None = None
     ledger: Ledger = field(default_factory=Ledger)
+    numbers: dict[Path, range] = field(default_factory=dict)
+    """File numbers of each file of transactions."""
+    fetched: set[int] = field(default_factory=set)
+    """Files that were read once more."""
     done: int = 0
     date_order: str = "sequence"
     date_proof: str = ""
@@ -69,6 +73,9 @@ class Visit:
         products = self._without_leaks(products, lines, "product_id", clock)
         customers = self._without_leaks(customers, lines, "customer_id", clock)
         availability = self._availability() if "availability" in self.files else None
+        rejects = self.ledger.rejects(self._fetch)
+        if self.kept:
+            self._keep_texts(self.kept)
         extra = [c for c in ("_file", "_line", "_hash", PART) if c in lines.columns]
         return CleanTables(
             transactions=lines.drop(extra),
@@ -76,7 +83,7 @@ class Visit:
             customers=customers,
             stores=tables.get("stores"),
             availability=availability,
-            rejects=self.ledger.rejects(self._fetch),
+            rejects=rejects,
             report=self._report(),
         )
 
@@ -122,6 +129,7 @@ class Visit:
                 self._finished(path)
             lines, found = held
             first = self.ledger.absorb(found)
+            self.numbers[path] = range(first, len(self.ledger.files))
             pieces += [lines.with_columns(pl.col("_file") + first)] if lines.width else []
         if not pieces:
             raise DataError(
@@ -261,8 +269,16 @@ class Visit:
         table = self._mapped("availability")
         return clean_spans(table, self._blocks(table), self.ledger, self.order, self.now)
 
+    def _keep_texts(self, kept: Pieces) -> None:
+        """What had to be read once more for the rejects is kept too."""
+        for path, numbers in self.numbers.items():
+            if self.fetched & set(numbers):
+                mine = {n - numbers.start: held for n, held in self.ledger.texts.items() if n in numbers}
+                kept.put_texts(path, self.mapping, mine)
+
     def _fetch(self, number: int, lines: pl.Series) -> pl.DataFrame:
         """(line, raw) of some lines of a file, read once more."""
+        self.fetched.add(number)
         table, path, name = self.ledger.files[number]
         found: list[pl.DataFrame] = [pl.DataFrame(schema={"_line": pl.Int64, "raw": pl.String})]
         for block in _read(path, self._mapped(table)):
