@@ -1,17 +1,20 @@
 """What every model costs by the size of the data: writes the constants that ``aisle run`` chooses its line-up by.
 
-Each model with its defaults is fitted to generated shops of several sizes and asked for 1,000 customers. Its cost is
-fitted to the drivers of ``aisle.jobs.line_up.Size`` by least squares of relative errors with weights of at least 0; a
-model that joins others is fitted without what its members took by themselves. One thread (OMP_NUM_THREADS=1), CPU
-seconds. The shops teach no accuracy; only the time counts.
+Each model with its defaults is fitted to generated shops of several sizes and asked for 1,000 customers, each time in a
+process of its own. CPU seconds and the memory that came on top of the data are fitted to the drivers of
+``aisle.jobs.line_up.Size`` by least squares of relative errors with weights of at least 0; the seconds of a model that
+joins others without what its members took by themselves. One thread (OMP_NUM_THREADS=1). The shops teach no accuracy;
+only time and memory count. The variable of the C library makes large arrays pages of their own: memory that a former
+step has freed would hide what a model takes.
 
-    OMP_NUM_THREADS=1 python -m benchmarks.model_costs [--only NAME …]
+    OMP_NUM_THREADS=1 MALLOC_MMAP_THRESHOLD_=65536 python -m benchmarks.model_costs [--only NAME …] [--memory]
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -21,10 +24,9 @@ from scipy.optimize import nnls
 
 import aisle.jobs
 from aisle.data.dataset import Dataset
-from aisle.evaluate.meter import Meter
 from aisle.jobs.line_up import Size
 from aisle.models import MODELS, create, model_class
-from benchmarks.common import commit, machine
+from benchmarks.common import commit, fresh_peak, machine, own_cpu_seconds, peak_mb
 from benchmarks.planted_shop import shop
 
 SHOPS = (
@@ -36,8 +38,12 @@ ASKED = 1_000
 LIMIT = 60.0
 """CPU seconds; a model that took longer is not asked for the larger shops."""
 NETWORK = "hybrid_factorization"
-ONLY = {"customer_pairs": {"tifu_knn", "up_cf"}, "products_cubed": {"ease"}, "products": {NETWORK}}
-"""Drivers that only these models can have: few shops cannot tell all drivers apart."""
+ONLY: dict[str, set[str]] = {
+    "customer_pairs": {"tifu_knn", "up_cf"},
+    "products_cubed": {"ease"},
+    "products": {NETWORK},
+}
+"""Drivers of seconds that only these models can have: few shops cannot tell all drivers apart."""
 NEVER = {"scores": {NETWORK}}
 """Drivers that these models cannot have: it learns long and answers fast, and all shops are asked for as many."""
 JOINED = {"start", "lines"}
@@ -47,16 +53,36 @@ LEAST = 0.05
 FILE = Path(aisle.jobs.__file__).with_name("costs.json")
 
 
-def measure(name: str, data: Dataset) -> float:
-    """CPU seconds of one fit and one asking."""
+MEMORY = ("start", "lines", "products", "product_pairs")
+"""What memory may rise with."""
+
+
+def measure(name: str, data: Dataset) -> tuple[float, float]:
+    """CPU seconds of one fit and one asking, and the MB it took at most beyond the data."""
+    reading, writing = os.pipe()
+    child = os.fork()
+    if child == 0:
+        os.close(reading)
+        with os.fdopen(writing, "w") as pipe:
+            json.dump(_measured(name, data), pipe)
+        os._exit(0)
+    os.close(writing)
+    with os.fdopen(reading) as pipe:
+        text = pipe.read()
+    os.waitpid(child, 0)
+    seconds, megabytes = json.loads(text)
+    return seconds, megabytes
+
+
+def _measured(name: str, data: Dataset) -> tuple[float, float]:
     customers = np.flatnonzero(np.diff(data.indptr) > 0)[:ASKED].astype(np.int32)
     joins = model_class(name).joins
     given: dict[str, Any] = {joins: {member: {} for member in members(name, Size.of(data, ASKED))}} if joins else {}
-    with Meter() as meter:
-        model = create(name, **given).fit(data)
-        for at in range(0, len(customers), 250):
-            model.score(data.batch(customers[at : at + 250]))
-    return meter.seconds
+    before, cpu = fresh_peak(), own_cpu_seconds()
+    model = create(name, **given).fit(data)
+    for at in range(0, len(customers), 250):
+        model.score(data.batch(customers[at : at + 250]))
+    return round(own_cpu_seconds() - cpu, 3), round(peak_mb() - before, 1)
 
 
 def fitted(name: str, sizes: list[Size], seconds: list[float]) -> dict[str, float]:
@@ -64,10 +90,18 @@ def fitted(name: str, sizes: list[Size], seconds: list[float]) -> dict[str, floa
     able = [d for d in sizes[0].drivers() if name in ONLY.get(d, {name}) and name not in NEVER.get(d, ())]
     if model_class(name).joins:
         able = [driver for driver in able if driver in JOINED]
-    drivers = [{driver: size.drivers()[driver] for driver in able} for size in sizes]
-    table = np.array([list(found.values()) for found in drivers]) / np.maximum(seconds, 1e-3)[:, None]
-    rates = nnls(table, np.ones(len(seconds)))[0]
+    return _rates([{driver: size.drivers()[driver] for driver in able} for size in sizes], seconds, 1e-3)
+
+
+def _rates(drivers: list[dict[str, float]], found: list[float], least: float) -> dict[str, float]:
+    table = np.array([list(one.values()) for one in drivers]) / np.maximum(found, least)[:, None]
+    rates = nnls(table, np.ones(len(found)))[0]
     return {name: float(f"{rate:.3g}") for name, rate in zip(drivers[0], rates, strict=True) if rate > 0}
+
+
+def memory(sizes: list[Size], megabytes: list[float]) -> dict[str, float]:
+    """Driver -> MB a unit, those of 0 left out."""
+    return _rates([{driver: size.drivers()[driver] for driver in MEMORY} for size in sizes], megabytes, 1.0)
 
 
 def own(name: str, sizes: list[Size], measured: dict[str, list[float]]) -> list[float]:
@@ -92,24 +126,35 @@ def main() -> None:
     """Measure and write ``src/aisle/jobs/costs.json``."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", nargs="*", default=list(MODELS), help="registry names; the others stay as they are")
-    only = parser.parse_args().only
+    parser.add_argument(
+        "--memory", action="store_true", help="memory alone; seconds, which a busy machine spoils, stay"
+    )
+    given = parser.parse_args()
     known = json.loads(FILE.read_text(encoding="utf-8")) if FILE.exists() else {"models": {}, "measured": {}}
     shops = [shop(*wanted) for wanted in SHOPS]
+    for data in shops:
+        # what every model asks of the data belongs to them
+        _ = data.counts, data.popularity, data.tie_rank, data.known, data.lines
     sizes = [Size.of(data, ASKED) for data in shops]
-    for name in only:
-        seconds: list[float] = []
+    for name in given.only:
+        costs: list[tuple[float, float]] = []
         for data in shops:
-            if max(seconds, default=0.0) < LIMIT:
-                seconds.append(round(measure(name, data), 3))
-        known["measured"][name] = seconds
-        alone = own(name, sizes, known["measured"])
-        known["models"][name] = fitted(name, sizes[: len(alone)], alone)
-        sys.stderr.write(f"{name} {seconds} {known['models'][name]}\n")
+            if max((cost[0] for cost in costs), default=0.0) < LIMIT:
+                costs.append(measure(name, data))
+        seconds, megabytes = [cost[0] for cost in costs], [cost[1] for cost in costs]
+        known.setdefault("measured_mb", {})[name] = megabytes
+        known.setdefault("memory", {})[name] = memory(sizes[: len(megabytes)], megabytes)
+        if not given.memory:
+            known["measured"][name] = seconds
+            alone = own(name, sizes, known["measured"])
+            known["models"][name] = fitted(name, sizes[: len(alone)], alone)
+        sys.stderr.write(f"{name} {seconds} {megabytes} {known['models'][name]} {known['memory'][name]}\n")
         known |= {"command": "OMP_NUM_THREADS=1 python -m benchmarks.model_costs", "shops": SHOPS, "asked": ASKED}
         known["commits"] = {**known.get("commits", {}), name: commit()}
         known["machine"] = machine()
         known["models"] = {name: known["models"][name] for name in MODELS if name in known["models"]}
-        known["measured"] = {name: known["measured"][name] for name in known["models"]}
+        for part in ("measured", "measured_mb", "memory"):
+            known[part] = {name: known[part][name] for name in known["models"] if name in known[part]}
         FILE.write_text(json.dumps(known, indent=1) + "\n", encoding="utf-8")
 
 

@@ -7,9 +7,10 @@ from dataclasses import replace
 import pytest
 
 from aisle.config import RunConfig
+from aisle.errors import ResourceError
 from aisle.evaluate.tune import REFERENCE
 from aisle.jobs import line_up as rooms
-from aisle.jobs.line_up import FITS, SECONDS, Size, line_up, seconds
+from aisle.jobs.line_up import FITS, SECONDS, Size, line_up, megabytes, seconds, too_large
 from aisle.models import MODELS, model_class
 from aisle.types import Clock
 from tests.evaluate.shops import random_shop
@@ -49,8 +50,9 @@ def test_what_is_too_large_is_left_out_with_the_figures(monkeypatch: pytest.Monk
     quick, full = (line_up(shop, RunConfig(budget=budget)) for budget in ("quick", "full"))
     assert {"popularity", "personal_frequency"} <= set(quick.names)
     assert "ease" in full.left_out, "100,000 products cubed"
+    assert "GB of memory" in full.left_out["ease"], "100,000 products squared"
     assert set(full.left_out) <= set(quick.left_out)
-    assert "CPU seconds before any tuning" in quick.left_out["ease"]
+    assert "CPU seconds before any tuning" in quick.left_out["item_knn"]
     assert set(quick.names) | set(quick.left_out) == set(MODELS)
     spent = sum(FITS * seconds(name, LARGE) for name in quick.names if name not in REFERENCE)
     assert spent <= SECONDS["quick"]
@@ -99,3 +101,44 @@ def test_models_that_were_asked_for_are_tried_whatever_they_cost() -> None:
     found = line_up(random_shop(0, customers=20), RunConfig(budget="quick", models=("popularity", "ease")))
     assert found.names == ("popularity", "ease")
     assert not found.left_out, "the budget has no say"
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_the_memory_of_every_model_is_known(name: str) -> None:
+    small, large = megabytes(name, SMALL), megabytes(name, LARGE)
+    assert 0 < small <= 400, "a small shop can try it"
+    assert small < large
+    if name == "ease":
+        assert large >= 12 * LARGE.products**2 / 1e6, "two matrices of products in float32, and one while it inverts"
+
+
+def test_what_does_not_fit_into_memory_is_left_out_or_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    shop = random_shop(0, customers=20)
+    size = Size(customers=1_000, products=20_000, lines=20_000, asked=1_000)
+    monkeypatch.setattr(Size, "of", classmethod(lambda *_: size))
+    monkeypatch.setattr(
+        rooms, "_memory", lambda: {name: {"products": 1.0} for name in MODELS} | {"ease": {"product_pairs": 12_000.0}}
+    )
+    assert megabytes("ease", size) == pytest.approx(6_000), "12 bytes a pair and a quarter more"
+    roomy = line_up(shop, RunConfig(budget="full", memory="8GB"))
+    assert "memory" not in str(roomy.left_out)
+    tight = line_up(shop, RunConfig(budget="full", memory="4GB"))
+    assert "6.0 GB of memory" in tight.left_out["ease"]
+    assert "of the 4GB allowed" in tight.left_out["ease"]
+    assert set(tight.names) == set(roomy.names) - {"ease"}
+    with pytest.raises(ResourceError, match=r"ease would need about 6\.0 GB .* larger --memory"):
+        line_up(shop, RunConfig(models=("popularity", "ease"), memory="4GB"))
+    assert line_up(shop, RunConfig(models=("ease",), memory="7GB")).names == ("ease",)
+
+
+def test_the_data_take_their_share_of_the_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    shop = random_shop(0, customers=20)
+    monkeypatch.setattr(rooms, "_memory", lambda: {name: {"start": 1_000.0} for name in MODELS})
+    assert too_large("ease", shop, RunConfig(memory="2GB")) is None
+    monkeypatch.setattr(rooms, "COPIES", 1e9 / shop.all_events.nbytes)
+    assert "beside 1.5 GB for the data" in str(too_large("ease", shop, RunConfig(memory="2GB")))
+
+
+def test_small_models_are_never_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    shop = random_shop(0, customers=20)
+    assert line_up(shop, RunConfig(memory="1MB", models=("popularity", "ease"))).names == ("popularity", "ease")

@@ -29,6 +29,7 @@ ConfigOption = Annotated[Path | None, typer.Option("--config", help="An aisle.to
 DateOrderOption = Annotated[
     str | None, typer.Option("--date-order", help="dmy, mdy or ymd, where the files cannot prove it.")
 ]
+MemoryOption = Annotated[str | None, typer.Option("--memory", help="Memory budget, for example 16GB. [4GB]")]
 CacheOption = Annotated[
     str | None,
     typer.Option("--cache", envvar="AISLE_CACHE", help="Folder that keeps what was read for the next command, or off."),
@@ -44,7 +45,7 @@ def run(
     at: Annotated[str | None, typer.Option("--at", help="Make the lists as of this date. [end of the data]")] = None,
     horizon: Annotated[int | None, typer.Option(help="Days of the evaluation window. [from the data]")] = None,
     budget: Annotated[str | None, typer.Option(help="quick, standard or full. [standard]")] = None,
-    memory: Annotated[str | None, typer.Option(help="Memory budget, for example 4GB.")] = None,
+    memory: MemoryOption = None,
     seed: Annotated[int | None, typer.Option(help="Seed of everything random. [0]")] = None,
     repeats: Annotated[str | None, typer.Option(help="mixed, new or only: may bought products be listed?")] = None,
     variants: Annotated[str | None, typer.Option(help="one or all variants of a product in a list. [one]")] = None,
@@ -103,6 +104,7 @@ def check(
     out: Annotated[Path | None, typer.Option("--out", help="Write the clean tables and the rejects here.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the findings as JSON.")] = False,
     date_order: DateOrderOption = None,
+    memory: MemoryOption = None,
     config: ConfigOption = None,
     quiet: QuietOption = False,
 ) -> None:
@@ -117,7 +119,8 @@ def check(
     from aisle.jobs.check import data_summary
     from aisle.report.console import data_table
 
-    tables = check_job(source, out=out, config=load_config(config, date_order=date_order), progress=progress(quiet))
+    settings = load_config(config, date_order=date_order, memory=memory)
+    tables = check_job(source, out=out, config=settings, progress=progress(quiet))
     summary = data_summary(tables)
     if as_json:
         typer.echo(json.dumps(summary, indent=2, ensure_ascii=False))
@@ -181,6 +184,7 @@ def train(
     mlflow: Annotated[
         str | None, typer.Option("--mlflow", metavar="RUN_ID", help="Send the curves to this run of MLflow.")
     ] = None,
+    memory: MemoryOption = None,
     cache: CacheOption = None,
     config: ConfigOption = None,
     date_order: DateOrderOption = None,
@@ -210,7 +214,7 @@ def train(
         model,
         settings=parse_settings(settings or []),
         follow=Follow(checkpoint=checkpoint, tensorboard=tensorboard, mlflow=mlflow),
-        config=load_config(config, date_order=date_order),
+        config=load_config(config, date_order=date_order, memory=memory),
         progress=progress(quiet),
         cache=place_of(cache),
     )
@@ -225,6 +229,7 @@ def evaluate(
     horizon: Annotated[int | None, typer.Option(help="Days of the evaluation window. [from the data]")] = None,
     budget: Annotated[str | None, typer.Option(help="quick, standard or full. [standard]")] = None,
     seed: Annotated[int | None, typer.Option(help="Seed of everything random. [0]")] = None,
+    memory: MemoryOption = None,
     cache: CacheOption = None,
     config: ConfigOption = None,
     date_order: DateOrderOption = None,
@@ -242,7 +247,9 @@ def evaluate(
     from aisle.report.console import run_summary
 
     names = tuple(n.strip() for n in models.split(",")) if models else None
-    settings = load_config(config, models=names, horizon=horizon, budget=budget, seed=seed, date_order=date_order)
+    settings = load_config(
+        config, models=names, horizon=horizon, budget=budget, memory=memory, seed=seed, date_order=date_order
+    )
     certificate = assess_source(source, settings, out=out, progress=progress(quiet), cache=place_of(cache))
     show(run_summary(certificate, str(out or "")))
 

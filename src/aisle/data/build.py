@@ -36,8 +36,8 @@ class Assortment:
     @classmethod
     def of(cls, table: pl.DataFrame, stores: Vocab, products: Vocab) -> Assortment:
         """From the availability table; an open start or end means always."""
-        start = _ticks(table, "from", "time", ALWAYS)
-        stop = _ticks(table, "to", "time", NEVER)
+        start = _ticks(table["from"], "time", ALWAYS)
+        stop = _ticks(table["to"], "time", NEVER)
         store, product = stores.codes(table["store_id"]), products.codes(table["product_id"])
         keep = (store >= 0) & (product >= 0)
         return cls(store[keep], product[keep], start[keep], stop[keep], (len(stores), len(products)))
@@ -70,7 +70,7 @@ def build_entities(table: pl.DataFrame, key: str, level_prefix: str, used: pl.Se
             c: rows[c].fill_null(c == "in_stock").to_numpy() for c in ("no_profile", "in_stock") if c in rows.columns
         },
         names=rows["name"].cast(pl.String) if "name" in rows.columns else None,
-        valid_from=_ticks(rows, "valid_from", "time", ALWAYS) if "valid_from" in rows.columns else None,
+        valid_from=_ticks(rows["valid_from"], "time", ALWAYS) if "valid_from" in rows.columns else None,
     )
 
 
@@ -88,34 +88,45 @@ def build_events(
 ) -> Events:
     """Events of clean transactions, sorted by (customer, time, basket, product).
 
+    Columns are taken out of ``lines`` on the way: who needs them gives a clone, who does not saves their memory.
+
     Lines of customers who opted out (``no_profile``) become anonymous here, so that no model can learn from them as
     persons. Under a sequence clock time counts baskets back from each customer's last one (0): one cut then holds for
     all.
     """
-    customer = customers.vocab.codes(lines["customer_id"])
+    customer = customers.vocab.codes(lines.drop_in_place("customer_id"))
     if "no_profile" in customers.flags:
         out = np.append(customers.flags["no_profile"], False)  # the last one answers anonymous lines
         customer = np.where(out[customer], np.int32(UNKNOWN), customer)
-    time = _ticks(lines, "timestamp" if clock == "time" else "sequence", clock, 0)
-    void = _ticks(lines, "void_at", clock, NEVER) if "void_at" in lines.columns else np.full(len(time), NEVER)
+    count = lines.height
+    time = _ticks(lines.drop_in_place("timestamp" if clock == "time" else "sequence"), clock, 0)
+    void = np.full(count, NEVER)
+    if "void_at" in lines.columns:
+        void = _ticks(lines.drop_in_place("void_at"), clock, NEVER)
     if clock == "sequence":
         time, void = _count_back(customer, time, void)
     columns: dict[str, np.ndarray] = {
         "customer": customer,
-        "product": products.vocab.codes(lines["product_id"]),
+        "product": products.vocab.codes(lines.drop_in_place("product_id")),
         "time": time,
-        "quantity": lines["quantity"].to_numpy().astype(np.float32),
-        "amount": _amounts(lines),
-        "store": _codes(lines, "store_id", stores),
-        "channel": _codes(lines, "channel", channels),
+        "quantity": lines.drop_in_place("quantity").to_numpy().astype(np.float32),
+        "amount": _amounts(lines, count),
+        "store": _codes(lines, "store_id", stores, count),
+        "channel": _codes(lines, "channel", channels, count),
         "void_at": void,
     }
-    order = _order_codes(lines)
+    del customer, time, void
+    order = _order_codes(lines, count)
     place = _canonical_order(columns, order)
-    basket = _baskets(customer[place], time[place], order[place], clock)
-    again = order_by(customer[place], time[place], basket, columns["product"][place])
-    place = place[again]
-    return Events(basket=basket[again], **{name: columns.pop(name)[place] for name in list(columns)})
+    for name in columns:
+        columns[name] = columns[name][place]
+    order = order[place]
+    del place
+    basket = _baskets(columns["customer"], columns["time"], order, clock)
+    del order
+    again = order_by(columns["customer"], columns["time"], basket, columns["product"])
+    basket = basket[again]
+    return Events(basket=basket, **{name: columns.pop(name)[again] for name in list(columns)})
 
 
 def _count_back(customer: Codes, time: Times, void: Times) -> tuple[Times, Times]:
@@ -146,12 +157,13 @@ def _canonical_order(columns: dict[str, np.ndarray], order: Codes) -> Ints:
     return place
 
 
-def _order_codes(lines: pl.DataFrame) -> Codes:
+def _order_codes(lines: pl.DataFrame, count: int) -> Codes:
     """(E,) place of each order id, shorter ids first so that 99 comes before 100; -1 without one."""
     if "order_id" not in lines.columns:
-        return np.full(lines.height, UNKNOWN, dtype=np.int32)
-    ids = lines["order_id"].unique().cast(pl.String).drop_nulls().sort()
-    return Vocab(ids.gather(ids.str.len_bytes().arg_sort())).codes(lines["order_id"])
+        return np.full(count, UNKNOWN, dtype=np.int32)
+    orders = lines.drop_in_place("order_id")
+    ids = orders.unique().cast(pl.String).drop_nulls().sort()
+    return Vocab(ids.gather(ids.str.len_bytes().arg_sort())).codes(orders)
 
 
 def _baskets(customer: Codes, time: Times, order: Codes, clock: Clock) -> Codes:
@@ -160,7 +172,7 @@ def _baskets(customer: Codes, time: Times, order: Codes, clock: Clock) -> Codes:
     A basket is an order; without an order id it is a customer's day, and an anonymous line by itself.
     """
     day = time // DAY if clock == "time" else time
-    day -= day.min(initial=0)
+    day = day - day.min(initial=0)
     first_day = int(order.max(initial=UNKNOWN)) + 1
     first_line = first_day + int(day.max(initial=0)) + 1
     alone = np.where(customer >= 0, first_day + day, first_line + np.arange(len(time)))
@@ -175,16 +187,16 @@ def _baskets(customer: Codes, time: Times, order: Codes, clock: Clock) -> Codes:
     return basket
 
 
-def _amounts(lines: pl.DataFrame) -> Floats:
+def _amounts(lines: pl.DataFrame, count: int) -> Floats:
     if "amount" not in lines.columns:
-        return np.full(lines.height, np.nan, dtype=np.float32)
-    return lines["amount"].cast(pl.Float32).fill_null(np.nan).to_numpy()
+        return np.full(count, np.nan, dtype=np.float32)
+    return lines.drop_in_place("amount").cast(pl.Float32).fill_null(np.nan).to_numpy()
 
 
-def _codes(lines: pl.DataFrame, column: str, vocab: Vocab) -> Codes:
+def _codes(lines: pl.DataFrame, column: str, vocab: Vocab, count: int) -> Codes:
     if column not in lines.columns:
-        return np.full(lines.height, UNKNOWN, dtype=np.int32)
-    return vocab.codes(lines[column])
+        return np.full(count, UNKNOWN, dtype=np.int32)
+    return vocab.codes(lines.drop_in_place(column))
 
 
 def _level(values: pl.Series) -> Level:
@@ -199,8 +211,7 @@ def _number(values: pl.Series) -> np.ndarray:
     return values.cast(pl.Float32).fill_null(np.nan).to_numpy()
 
 
-def _ticks(table: pl.DataFrame, column: str, clock: Clock, blank: int) -> Times:
-    values = table[column]
+def _ticks(values: pl.Series, clock: Clock, blank: int) -> Times:
     if clock == "time":
         values = values.cast(pl.Datetime("us"))
     return values.cast(pl.Int64).fill_null(blank).to_numpy()

@@ -41,9 +41,12 @@ class Dataset:
     currency: str = field(default="")
 
     @classmethod
-    def of(cls, tables: CleanTables) -> Dataset:
-        """Build from clean tables; ``as_of`` is the end of the last day (of the last basket)."""
-        lines = tables.transactions
+    def of(cls, tables: CleanTables, *, consume: bool = False) -> Dataset:
+        """Build from clean tables; ``as_of`` is the end of the last day (of the last basket).
+
+        ``consume`` empties the transactions on the way, which halves the memory that is needed.
+        """
+        lines = tables.transactions if consume else tables.transactions.clone()
         clock: Clock = "time" if "timestamp" in lines.columns else "sequence"
         customers = build_entities(tables.customers, "customer_id", "group_", lines["customer_id"])
         products = build_entities(tables.products, "product_id", "category_", lines["product_id"])

@@ -34,6 +34,11 @@ class Events:
     def __len__(self) -> int:
         return len(self.customer)
 
+    @property
+    def nbytes(self) -> int:
+        """Memory of all arrays, in bytes."""
+        return sum(getattr(self, f.name).nbytes for f in fields(self))
+
     def take(self, rows: Bools | Ints | slice) -> Events:
         """The lines that a mask, an index or a slice picks."""
         return Events(*(getattr(self, f.name)[rows] for f in fields(self)))

@@ -32,25 +32,27 @@ class Netted:
 
 def with_sale(lines: pl.DataFrame, clock: str) -> Bools:
     """(E,) returns that have a sale of the same customer (or order, see above) and product no later than them."""
-    slim = _keyed(lines, clock)
+    close, near = _near_returns(lines)
+    slim = _keyed(close, clock)
     back = slim.filter("back").drop_nulls("buyer")
     wanted = back.select("buyer", "product").unique()
     sales = slim.filter(~pl.col("back")).join(wanted, on=["buyer", "product"], how="semi", nulls_equal=False)
     first = sales.group_by("buyer", "product").agg(pl.col("time").min().alias("first"))
     met = back.join(first, on=["buyer", "product"], how="inner").filter(pl.col("first") <= pl.col("time"))
     out = np.zeros(lines.height, dtype=bool)
-    out[met["row"].to_numpy()] = True
+    out[near[met["row"].to_numpy()]] = True
     return out
 
 
 def net(lines: pl.DataFrame, clock: str) -> Netted:
     """Match every return; ``clock`` names the time column. The answer does not depend on the order of the lines."""
-    slim = _keyed(lines, clock)
+    close, near = _near_returns(lines)
+    slim = _keyed(close, clock)
     void = np.zeros(lines.height, dtype=np.int64)
     done = np.zeros(lines.height, dtype=bool)
-    unmatched = slim["back"].to_numpy().copy()
+    unmatched = (lines["quantity"] < 0).to_numpy().copy()
     wanted = slim.filter(pl.col("back") & pl.col("buyer").is_not_null()).select("buyer", "product").unique()
-    group = _in_order(slim.join(wanted, on=["buyer", "product"], how="semi"), lines)
+    group = _in_order(slim.join(wanted, on=["buyer", "product"], how="semi"), close)
     if group.height:
         start = group.select(
             ((pl.col("buyer") != pl.col("buyer").shift()) | (pl.col("product") != pl.col("product").shift()))
@@ -62,13 +64,29 @@ def net(lines: pl.DataFrame, clock: str) -> Netted:
             group["quantity"].to_numpy(),
             group["order"].fill_null(-1).to_numpy(),
         )
-        rows, time = group["row"].to_numpy(), group["time"].to_numpy()
+        rows, time = near[group["row"].to_numpy()], group["time"].to_numpy()
         sale, last = found.sale_of, found.voided_by
         unmatched[rows[sale >= 0]] = False
         whole = np.flatnonzero(last >= 0)
         void[rows[whole]], done[rows[whole]] = time[last[whole]], True
     column = pl.Series("void_at", void).set(pl.Series(~done), None)
     return Netted(column.cast(lines.schema[clock]), unmatched)
+
+
+def _near_returns(lines: pl.DataFrame) -> tuple[pl.DataFrame, Ints]:
+    """Lines that share customer and product, or order and product, with a return: (these lines, where they stand).
+
+    Returns are few; what follows costs as much as they are.
+    """
+    columns = [name for name in ("customer_id", "order_id", "product_id") if name in lines.columns]
+    numbers = [pl.col(c).to_physical() if lines.schema[c] == pl.Categorical else pl.col(c) for c in columns]
+    back = lines.filter(pl.col("quantity") < 0).select(numbers)
+    near = np.zeros(lines.height, dtype=bool)
+    for who in columns[:-1]:
+        pair = [who, "product_id"]
+        met = lines.lazy().select(numbers).with_row_index("row").join(back.lazy().select(pair), on=pair, how="semi")
+        near[met.select("row").collect(engine="streaming")["row"].to_numpy()] = True
+    return lines.filter(pl.Series(near)), np.flatnonzero(near)
 
 
 def _in_order(group: pl.DataFrame, lines: pl.DataFrame) -> pl.DataFrame:

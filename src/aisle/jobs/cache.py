@@ -55,8 +55,9 @@ class Ingested:
 
     @classmethod
     def of(cls, tables: CleanTables, config: RunConfig) -> Ingested:
-        """From clean tables, which may be forgotten afterwards; raises as ``build_dataset``."""
-        return cls(build_dataset(tables, config), data_summary(tables), tables.report, tables.rejects)
+        """From clean tables, whose transactions are used up; raises as ``build_dataset``."""
+        data = data_summary(tables)
+        return cls(build_dataset(tables, config, consume=True), data, tables.report, tables.rejects)
 
 
 def ingest(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import re
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
@@ -17,12 +18,17 @@ from aisle.data.dataset import Dataset
 from aisle.data.doctor import clean
 from aisle.data.doctor.pieces import Pieces
 from aisle.data.mapping import from_toml, resolve
+from aisle.data.read import lines_in
 from aisle.data.read.sql import export_tables
 from aisle.data.schema import CleanTables
-from aisle.errors import DataError, UsageError
+from aisle.errors import DataError, ResourceError, UsageError
 from aisle.files import write_parquet
 from aisle.progress import Progress
 
+BYTES_HELD, BYTES_A_LINE = 450_000_000, 180
+"""What reading holds at its peak, beside and for each line (``benchmarks/check_speed.py``)."""
+SMALL = 500_000
+"""Lines that are read under any budget."""
 HEADERS = {"id", "customer", "customerid", "product", "productid", "stockcode"}
 
 
@@ -37,9 +43,21 @@ def clean_source(source: str | Path, config: RunConfig, progress: Progress, kept
             return clean_source(Path(folder), config, progress)
     path = existing(source)
     mapping, files = resolve(path, pinned=from_toml(config.data) if config.data else None)
+    check_room(files.get("transactions", []), config)
     with progress.step("Reading and checking") as tick:
         order, at = config.date_order, config.at_moment
         return clean(path, mapping, files, date_order=order, at=at, progress=tick, kept=kept)
+
+
+def check_room(files: Sequence[Path], config: RunConfig) -> None:
+    """Raise ResourceError, with the numbers, where reading so many lines would take more than ``config.memory``."""
+    lines = sum(map(lines_in, files))
+    need = BYTES_HELD + lines * BYTES_A_LINE
+    if need > config.memory_bytes and lines > SMALL:
+        raise ResourceError(
+            f"reading about {lines:,} lines takes about {need / 1e9:,.1f} GB of memory; {config.memory} are allowed. "
+            f"Give --memory {need / 1e9 + 0.5:.0f}GB where the machine has it, or fewer lines (a shorter history)."
+        )
 
 
 def existing(source: str | Path) -> Path:
@@ -69,8 +87,10 @@ def clean_frames(frames: dict[str, pl.DataFrame], config: RunConfig) -> CleanTab
         return clean_source(folder, config, Progress())
 
 
-def build_dataset(tables: CleanTables, config: RunConfig) -> Dataset:
+def build_dataset(tables: CleanTables, config: RunConfig, *, consume: bool = False) -> Dataset:
     """The Dataset of a run: opted-out customers marked, everything at or after ``--at`` forgotten.
+
+    ``consume`` empties the transactions on the way, which halves the memory that is needed.
 
     Raises DataError where no line was accepted, UsageError for an ``--at`` before the first line.
     """
@@ -79,7 +99,7 @@ def build_dataset(tables: CleanTables, config: RunConfig) -> Dataset:
     if config.no_profile:
         tables = replace(tables, customers=_opt_out(tables, read_ids(Path(config.no_profile))))
     if config.at_moment is None:
-        return Dataset.of(tables)
+        return Dataset.of(tables, consume=consume)
     return Dataset.of(_forget(tables, config.at_moment)).until(ticks(config.at_moment))
 
 

@@ -1,10 +1,11 @@
-"""Which models a run tries: what the budget pays for at the size of the data, and why others are left out.
+"""Which models a run tries: what budget and memory allow at the size of the data, and why others are left out.
 
 What a model costs is foretold from the size of the data alone, by constants measured once (``costs.json``, written by
-``benchmarks/model_costs.py``): the choice is the same on a slow and on a fast machine. Models are admitted in the
-order of ``WORTH`` until the CPU seconds of the budget are spoken for; a model whose turn comes when too little is left
-makes room for cheaper ones behind it. A model that joins others costs its own part, which follows from the number of
-purchases since tables and candidates are bounded, and the single models that it fits by default, as often as it does.
+``benchmarks/model_costs.py``): the choice is the same on a slow and on a fast machine. Models that fit into the memory
+that the data leave are admitted in the order of ``WORTH`` until the CPU seconds of the budget are spoken for; a model
+whose turn comes when too little is left makes room for cheaper ones behind it. A model that joins others costs its own
+part, which follows from the number of purchases since tables and candidates are bounded, and the single models that it
+fits by default, as often as it does.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ import numpy as np
 
 from aisle.config import BudgetName, RunConfig
 from aisle.data.dataset import Dataset
+from aisle.errors import ResourceError
 from aisle.evaluate.tune import BUDGETS, REFERENCE
 from aisle.models import MODELS, model_class
 from aisle.types import Clock
@@ -27,6 +29,13 @@ FITS = 4
 """Windows a model is fitted and asked on with its defaults, the last one included."""
 SECONDS: dict[BudgetName, float] = {"quick": 60.0, "standard": 240.0, "full": 28_800.0}
 """CPU seconds that the defaults of all models may take together."""
+LIBRARIES_MB = 450.0
+"""A process with all libraries in it."""
+COPIES = 3.0
+"""The lines as such, what is visible of them at a cut, and their histories."""
+MARGIN = 1.25
+SMALL_MB = 100.0
+"""Models that need no more than this are never refused: a shop so small must run under any budget."""
 WORTH = (
     *("personal_frequency", "popularity", "recent_popularity", "seasonal_popularity", "group_popularity"),
     *("item_knn", "sequence_knn", "repeat_hazard", "tree_shares", "ease", "graph_filter", "up_cf", "tifu_knn", "slim"),
@@ -79,14 +88,21 @@ class LineUp:
 
 
 def line_up(data: Dataset, config: RunConfig) -> LineUp:
-    """The models asked for, else all that the budget pays for."""
-    if config.models:
-        return LineUp(config.models, {})
+    """The models asked for, else all that fit into memory and that the budget pays for.
+
+    Raises ResourceError where a model asked for does not fit into ``config.memory``.
+    """
     size = Size.of(data, BUDGETS[config.budget].customers)
+    if config.models:
+        for name in config.models:
+            refuse(name, data, config, size)
+        return LineUp(config.models, {})
     left, names, left_out = SECONDS[config.budget], set(REFERENCE), {}
     for name in _by_worth(MODELS):
         wanted = FITS * seconds(name, size)
-        if wanted <= left:
+        if (why := too_large(name, data, config, size)) is not None:
+            left_out[name] = why
+        elif wanted <= left:
             names.add(name)
             left -= wanted
         else:
@@ -112,14 +128,50 @@ def seconds(name: str, size: Size) -> float:
     return own
 
 
+def megabytes(name: str, size: Size) -> float:
+    """Most memory in MB that fitting and asking a model takes beside the data, its members included, with a margin."""
+    drivers = size.drivers()
+    return MARGIN * sum(rate * drivers[driver] for driver, rate in _memory()[name].items())
+
+
+def too_large(name: str, data: Dataset, config: RunConfig, size: Size | None = None) -> str | None:
+    """Why a model does not fit into ``config.memory`` beside the data, with the numbers; None where it does."""
+    need = megabytes(name, size or Size.of(data, BUDGETS[config.budget].customers))
+    held = LIBRARIES_MB + COPIES * data.all_events.nbytes / 1e6
+    left = config.memory_bytes / 1e6 - held
+    if need <= max(left, SMALL_MB):
+        return None
+    return (
+        f"would need about {need / 1e3:,.1f} GB of memory; {max(left, 0) / 1e3:,.1f} of the {config.memory} allowed "
+        f"are left beside {held / 1e3:,.1f} GB for the data and the program"
+    )
+
+
+def refuse(name: str, data: Dataset, config: RunConfig, size: Size | None = None) -> None:
+    """Raise ResourceError with the numbers where a model that was asked for does not fit into memory."""
+    why = too_large(name, data, config, size)
+    if why is not None:
+        raise ResourceError(f"{name} {why}. Give a larger --memory where the machine has it, or leave the model out.")
+
+
 def _by_worth(names: Sequence[str] | dict[str, str]) -> list[str]:
     """Models that join others last, else by worth."""
     place = {name: at for at, name in enumerate(dict.fromkeys((*WORTH, *names)))}
     return sorted((n for n in names if n not in REFERENCE), key=lambda n: (bool(model_class(n).joins), place[n]))
 
 
-@cache
 def _costs() -> dict[str, dict[str, float]]:
+    """Model -> driver -> CPU seconds a unit."""
+    return _measured()["models"]
+
+
+def _memory() -> dict[str, dict[str, float]]:
+    """Model -> driver -> MB a unit."""
+    return _measured()["memory"]
+
+
+@cache
+def _measured() -> dict[str, dict[str, dict[str, float]]]:
     text = files("aisle.jobs").joinpath("costs.json").read_text(encoding="utf-8")
-    found: dict[str, dict[str, float]] = json.loads(text)["models"]
+    found: dict[str, dict[str, dict[str, float]]] = json.loads(text)
     return found

@@ -19,7 +19,7 @@ from aisle.data.build import build_events
 from aisle.data.dataset import Dataset
 from aisle.data.doctor.attributes import FALSE, TRUE
 from aisle.data.doctor.ids import parse_ids, parse_text
-from aisle.data.doctor.visit import HOLES, MOST_HOLES
+from aisle.data.doctor.whole import HOLES, MOST_HOLES
 from aisle.data.entities import Entities, Level
 from aisle.data.hierarchy import levels
 from aisle.data.schema import CUSTOMERS, PATH

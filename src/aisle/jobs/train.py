@@ -13,6 +13,7 @@ from aisle.config import RunConfig
 from aisle.data.dataset import Dataset
 from aisle.errors import UsageError
 from aisle.jobs.cache import ingest
+from aisle.jobs.line_up import refuse
 from aisle.models import MODELS, create, model_class
 from aisle.models.base import LearnsInEpochs, Model
 from aisle.progress import Progress, Tick
@@ -60,6 +61,7 @@ def train(
         learner(fresh)
     watches = follow.watches()
     dataset = ingest(source, config, progress, cache).dataset
+    refuse(model, dataset, config)
     with progress.step(f"Fitting {model}") as tick:
         if isinstance(fresh, LearnsInEpochs):
             watches.append(ticking(tick, int(fresh.params().get("epochs", 0))))

@@ -87,23 +87,25 @@ def contradicting_ids(lines: pl.DataFrame) -> list[Issue]:
         return []
     clock = "timestamp" if "timestamp" in lines.columns else "sequence"
     customer = pl.col("customer_id").to_physical() if "customer_id" in lines.columns else pl.lit(None, dtype=pl.UInt32)
-    slim = lines.select(
-        pl.col("order_id").to_physical().alias("order"),
-        customer.alias("customer"),
-        pl.col(clock).cast(pl.Int64).alias("time"),
-        pl.int_range(pl.len(), dtype=pl.UInt32).alias("row"),
-    ).filter((lines["quantity"] > 0) & lines["order_id"].is_not_null())
-    orders = slim.group_by("order").agg(
-        pl.col("customer").min().alias("low"),
-        pl.col("customer").max().alias("high"),
-        (pl.col("time").max() - pl.col("time").min()).alias("span"),
+    order = pl.col("order_id").to_physical().alias("order")
+    sales = lines.lazy().with_row_index("row").filter((pl.col("quantity") > 0) & pl.col("order_id").is_not_null())
+    orders = (
+        sales.select(order, customer.alias("customer"), pl.col(clock).cast(pl.Int64).alias("time"))
+        .group_by("order")
+        .agg(
+            pl.col("customer").min().alias("low"),
+            pl.col("customer").max().alias("high"),
+            (pl.col("time").max() - pl.col("time").min()).alias("span"),
+        )
+        .collect(engine="streaming")  # a piece at a time: nothing as long as the lines is made
     )
     apart = pl.col("span") > (DAY if clock == "timestamp" else 0)
     clash = orders.filter((pl.col("low") != pl.col("high")).fill_null(False) | apart)
     if not clash.height:
         return []
     code = "DUP_ID_CONFLICT" if clash.height <= max(RARE * orders.height, 3) else "ORDER_ID_REUSED"
-    rows = slim.join(clash, on="order", how="semi")["row"].to_numpy()
+    found = sales.select("row", order).join(clash.lazy().select("order"), on="order", how="semi")
+    rows = found.collect(engine="streaming")["row"].to_numpy()
     return [Issue(code, _mask(rows, lines.height), "order_id")]
 
 

@@ -42,13 +42,15 @@ def first_time_break(lines: pl.DataFrame) -> tuple[int, str]:
         return 0, ""
     width = span / periods * 86_400_000_000
     sold = (
-        lines.filter(pl.col("quantity") > 0)
+        lines.lazy()
+        .filter(pl.col("quantity") > 0)
         .select(
             pl.col("product_id").to_physical().alias("product"),
             ((pl.col("timestamp") - pl.lit(start)).dt.total_microseconds() // width).cast(pl.Int32).alias("period"),
         )
         .group_by("product", "period")
         .agg(pl.len().alias("lines"))
+        .collect(engine="streaming")  # a piece at a time: nothing as long as the lines is made
         .with_columns((pl.col("period") == pl.col("period").min().over("product")).alias("new"))
     )
     by_period = sold.group_by("period").agg(

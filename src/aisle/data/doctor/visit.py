@@ -11,8 +11,7 @@ import numpy as np
 import polars as pl
 
 from aisle.data import returns
-from aisle.data.doctor import duplicates, history, references
-from aisle.data.doctor.amounts import policy_issues
+from aisle.data.doctor import history
 from aisle.data.doctor.attributes import AttributeTyper
 from aisle.data.doctor.codes import Issue
 from aisle.data.doctor.dates import EXACT, Order
@@ -22,13 +21,12 @@ from aisle.data.doctor.lines import LineTyper, out_of_time
 from aisle.data.doctor.order import Evidence, apply, prove, unclear_rows
 from aisle.data.doctor.pieces import Pieces
 from aisle.data.doctor.tables import KEYS, TableCleaner, clean_spans, complete, facts, from_lines
+from aisle.data.doctor.whole import WHERE, checks, joined_up, only, survivors
 from aisle.data.mapping import load_joins, shown
 from aisle.data.read import read_blocks
 from aisle.data.schema import PART, CleanTables, DataReport, Mapping, TableMapping, TableName, TextBlock
 from aisle.errors import DataError
 
-HOLES, MOST_HOLES = 0.05, 10
-"""Lines without order id up to this share (or number) are holes and rejected; beyond, it is the source's habit."""
 Progress = Callable[[int, int], None]
 
 
@@ -76,9 +74,8 @@ class Visit:
         rejects = self.ledger.rejects(self._fetch)
         if self.kept:
             self._keep_texts(self.kept)
-        extra = [c for c in ("_file", "_line", "_hash", PART) if c in lines.columns]
         return CleanTables(
-            transactions=lines.drop(extra),
+            transactions=lines,
             products=products,
             customers=customers,
             stores=tables.get("stores"),
@@ -120,26 +117,29 @@ class Visit:
     def _lines(self) -> pl.DataFrame:
         """All sale lines, typed, with their times resolved."""
         joined = load_joins(self._mapped("transactions"), self.source)
-        pieces: list[pl.DataFrame] = []
-        for path in self.files["transactions"]:
-            held = self.kept.get(path, self.mapping, self.now) if self.kept else None
-            if held is None:
-                held = self._typed(path, joined)
-            else:
-                self._finished(path)
-            lines, found = held
-            first = self.ledger.absorb(found)
-            self.numbers[path] = range(first, len(self.ledger.files))
-            pieces += [lines.with_columns(pl.col("_file") + first)] if lines.width else []
+        pieces = [piece for path in self.files["transactions"] if (piece := self._piece(path, joined)) is not None]
         if not pieces:
             raise DataError(
                 f"NO_ROWS: {', '.join(p.name for p in self.files['transactions'])} holds no readable block of rows."
             )
-        lines = pl.concat(pieces, how="vertical", rechunk=False)
-        pieces.clear()
+        lines = joined_up(pieces)
         if "customer_id" not in lines.columns:
             lines = lines.with_columns(customer_id=pl.lit(None, dtype=pl.Categorical))
         return self._with_times(lines) if "ticks" in lines.columns else lines
+
+    def _piece(self, path: Path, joined: tuple[pl.DataFrame, ...]) -> pl.DataFrame | None:
+        """The lines of one file, kept or read, under its numbers in the ledger; None where it has no block."""
+        held = self.kept.get(path, self.mapping, self.now) if self.kept else None
+        if held is None:
+            held = self._typed(path, joined)
+        else:
+            self._finished(path)
+        lines, found = held
+        first = self.ledger.absorb(found)
+        self.numbers[path] = range(first, len(self.ledger.files))
+        if first and lines.width:
+            lines = lines.with_columns(pl.col("_file") + first)
+        return lines if lines.width else None
 
     def _typed(self, path: Path, joined: tuple[pl.DataFrame, ...]) -> tuple[pl.DataFrame, Ledger]:
         """All lines of a file, typed, without a column where there is no block, and what was found in it."""
@@ -204,28 +204,15 @@ class Visit:
         return cleaner.clean(self._blocks(table), numeric_ids=numeric)
 
     def _global_checks(self, lines: pl.DataFrame, tables: dict[TableName, pl.DataFrame], clock: str) -> pl.DataFrame:
-        """Checks that need all lines; each works on what the ones before have left."""
+        """Lines that pass the checks that need all of them, without the columns that only those look at."""
         back = (lines["quantity"] < 0).to_numpy()
         self.returned = int(back.sum())
         self.ledger.note("RETURN", self.returned, column="quantity")
         self.returned_with_sale = int(returns.with_sale(lines, clock).sum()) if self.returned else 0
-        products, customers = tables.get("products"), tables.get("customers")
         composite = len(self._mapped("transactions").columns["product_id"]) > 1
-        checks: list[Callable[[pl.DataFrame], list[Issue]]] = [
-            _order_holes,
-            duplicates.repeated_orders,
-            duplicates.equal_rows,
-            lambda x: policy_issues(x["_policy"].to_numpy()),
-            duplicates.contradicting_ids,
-            lambda x: references.unknown_products(x, products, composite=composite),
-            lambda x: references.unknown_customers(x, customers),
-        ]
-        for check in checks:
-            issues = [issue for issue in check(lines) if issue.rows.any()]
-            if issues:
-                keep = self.ledger.judge_late(lines, issues)
-                lines = lines if keep.all() else lines.filter(pl.Series(keep))
-        return lines.drop("_policy")
+        wanted = checks(tables.get("products"), tables.get("customers"), composite=composite)
+        keep = survivors(lines, wanted, self.ledger)
+        return only(lines.drop("_hash", "_policy", *WHERE, PART, strict=False), keep)
 
     def _completed(
         self, lines: pl.DataFrame, tables: dict[TableName, pl.DataFrame], name: TableName, clock: str
@@ -304,17 +291,6 @@ class Visit:
             mapping=shown(self.mapping),
             preset=self.mapping.name,
         )
-
-
-def _order_holes(lines: pl.DataFrame) -> list[Issue]:
-    """Lines whose order id is empty where nearly every other line has one."""
-    if "order_id" not in lines.columns:
-        return []
-    empty = lines["order_id"].is_null()
-    count = int(empty.sum())
-    if not count or count == lines.height or count > max(HOLES * lines.height, MOST_HOLES):
-        return []
-    return [Issue("ID_MISSING", empty.to_numpy(), "order_id")]
 
 
 def _read(path: Path, table: TableMapping) -> Iterator[TextBlock]:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import gzip
 from collections.abc import Generator, Sequence
 from contextlib import closing
 from pathlib import Path
 
 import polars as pl
 
-from aisle.data.read.parquet import parquet_columns, read_parquet_blocks
+from aisle.data.read.parquet import parquet_columns, parquet_rows, read_parquet_blocks
 from aisle.data.read.text import header_of, read_text
 from aisle.data.read.workbook import read_workbook, workbook_columns
 from aisle.data.schema import TextBlock
@@ -18,6 +19,8 @@ TEXT = (".csv", ".tsv", ".txt", ".dat", ".data", ".item", ".user", ".csv.gz", ".
 SUFFIXES = (*TEXT, ".parquet", ".xlsx", ".xls")
 BLOCK = 250_000
 """Rows of a block."""
+SEEN, UNPACKED, MOST_IN_A_SHEET = 1 << 20, 5, 1_048_576
+"""Bytes at the start that tell how long lines are; by what a packed file grows; rows of a sheet at most."""
 
 
 def list_files(source: Path) -> list[Path]:
@@ -90,6 +93,23 @@ def read_blocks(
         yield from read_workbook(path, rows=rows, required=required)
     else:
         yield from read_text(path, rows=rows, required=required, header=header, separator=separator)
+
+
+def lines_in(path: Path) -> int:
+    """About how many rows a file has, told by its size and its start; of a workbook, the most it may have."""
+    kind = _kind(path)
+    if kind == "parquet":
+        return parquet_rows(path)
+    if kind == "workbook":
+        return min(MOST_IN_A_SHEET, path.stat().st_size)
+    packed = path.suffix.lower() == ".gz"
+    try:
+        with gzip.open(path) if packed else path.open("rb") as file:
+            start = file.read(SEEN)
+    except (OSError, EOFError):  # damaged: whoever reads it says how
+        return 0
+    size = path.stat().st_size * (UNPACKED if packed else 1)
+    return round(max(size, len(start)) * start.count(b"\n") / max(len(start), 1))
 
 
 def _kind(path: Path) -> str:

@@ -21,6 +21,12 @@ def parquet_columns(path: Path) -> tuple[str, ...]:
         return tidy_names(file.schema_arrow.names, frozenset())
 
 
+def parquet_rows(path: Path) -> int:
+    """Number of rows of a Parquet file."""
+    with _open(path) as file:
+        return int(file.metadata.num_rows)
+
+
 def read_parquet_blocks(path: Path, *, rows: int, required: frozenset[str] = frozenset()) -> Iterator[TextBlock]:
     """Blocks of at most ``rows`` rows; ``line`` is the 1-based row number.
 

@@ -24,6 +24,8 @@ from aisle.models import MODELS, create, model_class
 from aisle.models.base import LearnsInEpochs
 
 SINGLE, CHAMPION = "S", "C"
+UNBOUNDED = "1TB"
+"""Memory of a bench: what a published split needs is tried, and a machine that lacks it fails."""
 PUBLISHED, PLAIN = "published", "plain"
 FORMS = ("", "new", PUBLISHED, PLAIN)
 
@@ -82,7 +84,7 @@ def choose(protocol: Protocol, recipe: str, split: Split, search: Search, tell: 
 def candidates(protocol: Protocol, split: Split, *, joined: bool) -> tuple[tuple[str, ...], dict[str, str]]:
     """The line-up of S, or of C with the models that join others; and who is left out, with the reason."""
     asked = tuple(name for name in protocol.models if name in MODELS)
-    found = line_up(split.data, RunConfig(budget="full", models=asked))
+    found = line_up(split.data, RunConfig(budget="full", memory=UNBOUNDED, models=asked))
     names = [n for n in found.names if n not in REFERENCE and (joined or not model_class(n).joins)]
     left_out = found.left_out | {n: ON_REQUEST for n in names if n in protocol.without}
     return tuple(n for n in names if n not in protocol.without), left_out
