@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
+import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -23,9 +23,9 @@ import numpy as np
 from scipy.optimize import nnls
 
 import aisle.jobs
-from aisle.data.dataset import Dataset
 from aisle.jobs.line_up import Size
 from aisle.models import MODELS, create, model_class
+from aisle.models.base import LearnsInEpochs
 from benchmarks.common import commit, fresh_peak, machine, own_cpu_seconds, peak_mb
 from benchmarks.planted_shop import shop
 
@@ -57,27 +57,28 @@ MEMORY = ("start", "lines", "products", "product_pairs")
 """What memory may rise with."""
 
 
-def measure(name: str, data: Dataset) -> tuple[float, float]:
-    """CPU seconds of one fit and one asking, and the MB it took at most beyond the data."""
-    reading, writing = os.pipe()
-    child = os.fork()
-    if child == 0:
-        os.close(reading)
-        with os.fdopen(writing, "w") as pipe:
-            json.dump(_measured(name, data), pipe)
-        os._exit(0)
-    os.close(writing)
-    with os.fdopen(reading) as pipe:
-        text = pipe.read()
-    os.waitpid(child, 0)
-    seconds, megabytes = json.loads(text)
+def measure(name: str, place: int, *, brief: bool = False) -> tuple[float, float]:
+    """CPU seconds of one fit and one asking, and the MB it took at most beyond the data, in a fresh process.
+
+    ``brief``: a single epoch, which takes as much memory as many.
+    """
+    command = [sys.executable, "-m", "benchmarks.model_costs", "--job", name, str(place)]
+    command += ["--memory"] if brief else []
+    answer = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
+    seconds, megabytes = json.loads(answer.stdout.splitlines()[-1])
     return seconds, megabytes
 
 
-def _measured(name: str, data: Dataset) -> tuple[float, float]:
+def job(name: str, place: int, *, brief: bool) -> tuple[float, float]:
+    """The body of the fresh process."""
+    data = shop(*SHOPS[place])
+    # what every model asks of the data belongs to them
+    _ = data.counts, data.popularity, data.tie_rank, data.known, data.lines
     customers = np.flatnonzero(np.diff(data.indptr) > 0)[:ASKED].astype(np.int32)
     joins = model_class(name).joins
     given: dict[str, Any] = {joins: {member: {} for member in members(name, Size.of(data, ASKED))}} if joins else {}
+    if brief and issubclass(model_class(name), LearnsInEpochs):
+        given = {"epochs": 1}
     before, cpu = fresh_peak(), own_cpu_seconds()
     model = create(name, **given).fit(data)
     for at in range(0, len(customers), 250):
@@ -129,18 +130,18 @@ def main() -> None:
     parser.add_argument(
         "--memory", action="store_true", help="memory alone; seconds, which a busy machine spoils, stay"
     )
+    parser.add_argument("--job", nargs=2, help=argparse.SUPPRESS)
     given = parser.parse_args()
+    if given.job:
+        sys.stdout.write(json.dumps(job(given.job[0], int(given.job[1]), brief=given.memory)) + "\n")
+        return
     known = json.loads(FILE.read_text(encoding="utf-8")) if FILE.exists() else {"models": {}, "measured": {}}
-    shops = [shop(*wanted) for wanted in SHOPS]
-    for data in shops:
-        # what every model asks of the data belongs to them
-        _ = data.counts, data.popularity, data.tie_rank, data.known, data.lines
-    sizes = [Size.of(data, ASKED) for data in shops]
+    sizes = [Size.of(shop(*wanted), ASKED) for wanted in SHOPS]
     for name in given.only:
         costs: list[tuple[float, float]] = []
-        for data in shops:
+        for place in range(len(SHOPS)):
             if max((cost[0] for cost in costs), default=0.0) < LIMIT:
-                costs.append(measure(name, data))
+                costs.append(measure(name, place, brief=given.memory))
         seconds, megabytes = [cost[0] for cost in costs], [cost[1] for cost in costs]
         known.setdefault("measured_mb", {})[name] = megabytes
         known.setdefault("memory", {})[name] = memory(sizes[: len(megabytes)], megabytes)
