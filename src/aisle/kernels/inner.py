@@ -24,7 +24,7 @@ import torch
 from torch import Tensor
 
 from aisle.kernels import tiles
-from aisle.kernels.targets import GROUP, SPARE, Pairs, Targets, lengths, to_one
+from aisle.kernels.targets import GROUP, SPARE, Pairs, Targets, lengths, of_some, to_one
 from aisle.kernels.topk import NOTHING
 from aisle.kernels.workers import by_parts
 from aisle.types import Codes, Doubles, Floats, Ints, Shorts, Sparse
@@ -144,12 +144,9 @@ class _Block:
 
     def _only(self, rows: Ints) -> _Block:
         """The block of some customers, asked with more care."""
-        mine = np.isin(self.barred[1], rows)
-        barred = self.barred[0][mine], np.searchsorted(rows, self.barred[1][mine])
         narrow = self.narrow[:, torch.from_numpy(rows).to(self.narrow.device)].contiguous()
-        return _Block(
-            self.targets, self.exact[rows], narrow, self.scale[rows], self.slack[rows], barred, True, self.room
-        )
+        barred, scale, slack = of_some(self.barred, rows), self.scale[rows], self.slack[rows]
+        return _Block(self.targets, self.exact[rows], narrow, scale, slack, barred, True, self.room)
 
     def _candidates(self, taken: int) -> tuple[Ints, Doubles]:
         """(M, C) rows of ``targets``, the best by narrow score; (M,) a narrow score that no other one lies above."""

@@ -138,6 +138,12 @@ class Targets:
         check_finite(customer_vectors=queries)
 
 
+def of_some(pairs: Pairs, rows: Ints) -> Pairs:
+    """The pairs of some customers, who are numbered by their place among ``rows`` (M,), which rise."""
+    mine = np.isin(pairs[1], rows)
+    return pairs[0][mine], np.searchsorted(rows, pairs[1][mine])
+
+
 def check_finite(**given: Floats) -> None:
     """Raise UsageError where some vectors are no finite numbers."""
     for name, values in given.items():
