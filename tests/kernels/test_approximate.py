@@ -128,7 +128,7 @@ def test_recall_is_that_of_brute_force() -> None:
     best = np.array([np.lexsort((tie_rank, -row))[:k] for row in dense])
     shares = {}
     for effort in approximate.EFFORTS[: approximate.EFFORTS.index(index.effort) + 1]:
-        lists = replace(index, effort=effort).search(queries, k)[0]
+        lists = replace(index, effort=effort).search(queries, k)[0]  # none of them is short
         shares[effort] = np.array(
             [len(set(a) & set(b)) / k for a, b in zip(lists.tolist(), best.tolist(), strict=True)]
         )
@@ -191,6 +191,17 @@ def test_confirmation_is_by_others(monkeypatch: pytest.MonkeyPatch) -> None:
     assert second is None or second.effort > first.effort
     lists = replace(easy, effort=found.effort).search(mixed[1::2], 10)[0]
     assert found.recall == pytest.approx(recalls(lists, top_inner(mixed[1::2], targets, 10)[0]).mean())
+
+
+@needs_faiss
+def test_lists_made_anew_are_no_merit_of_the_index() -> None:
+    """Cells of four products never fill a list of twenty: exact search does, and the index is refused."""
+    targets, queries = products(300), clustered(3, 100)
+    index = Index.of(targets)
+    assert (recalls(index.search(queries, 20)[0], top_inner(queries, targets, 20)[0]) == 1).all()
+    none, found = tuned(index, queries, 20, 0.9)
+    assert none is None
+    assert 0 < found.recall < 0.9
 
 
 def test_recall_counts_products_of_the_exact_list() -> None:

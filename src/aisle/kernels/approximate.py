@@ -120,6 +120,12 @@ class Index:
         self, queries: Floats, k: int, *, barred: Sparse | None = None, threads: int | None = None
     ) -> tuple[Codes, Floats]:
         """As ``top_inner``, but that a product of a cell not looked into may be missing."""
+        return self._search(queries, k, barred, threads, short_too=True)
+
+    def _search(
+        self, queries: Floats, k: int, barred: Sparse | None, threads: int | None, short_too: bool
+    ) -> tuple[Codes, Floats]:
+        """The search; lists that come out short are left so or searched again, exactly."""
         self.targets.check_fit(queries, barred)
         codes = np.full((len(queries), k), NOTHING, dtype=np.int32)
         scores = np.full((len(queries), k), -np.inf, dtype=np.float32)
@@ -138,8 +144,10 @@ class Index:
                 rows = np.flatnonzero(level == wide)
                 _, place = self.file.search_preassigned(given[rows], wide, near[rows], None)
                 place, score = self.targets.best_of(exact[rows], place, of_some(pairs, rows), width)
-                codes[at + rows, :width], scores[at + rows, :width] = self.targets.code[place], score
-                left.append(at + rows[np.isneginf(score[:, -1])])
+                codes[at + rows, :width] = np.where(np.isneginf(score), NOTHING, self.targets.code[place])
+                scores[at + rows, :width] = score
+                if short_too:
+                    left.append(at + rows[np.isneginf(score[:, -1])])
 
         by_parts(fill, range(0, len(queries), ROWS) if width else (), threads)
         rest = np.sort(np.concatenate(left)) if left else np.zeros(0, np.int64)
@@ -187,7 +195,8 @@ def tuned(
     """The index with the least effort that finds ``least`` of the exact lists, or None; and what was measured.
 
     Half of the ``queries`` (N, D), every other one, choose the effort, the others confirm it: the mean recall of each
-    half must lie two standard errors above ``least``, 1 excepted, which all must reach. Raises UsageError unless
+    half must lie two standard errors above ``least``. A list that too few products were found for counts as it is,
+    though ``search`` would make it anew: an index that leaves much to do anew is no help. Raises UsageError unless
     0 < least <= 1 and N >= 2.
     """
     if not 0 < least <= 1:
@@ -203,7 +212,7 @@ def tuned(
             break
         tried = replace(index, effort=effort)
         for (asked, out), lists in zip(parts, exact, strict=True):
-            shares = recalls(tried.search(asked, k, barred=out, threads=threads)[0], lists)
+            shares = recalls(tried._search(asked, k, out, threads, short_too=False)[0], lists)
             recall = replace(recall, recall=float(shares.mean()), effort=effort)
             if not _above(shares, least):
                 break
