@@ -103,7 +103,8 @@ def test_a_refused_index_leaves_exact_lists_and_is_told(
     [
         ({(search, "LARGE"): 300_000}, "up to 300,000 are searched exactly", False),
         ({(search, "MANY"): 10_000}, "400 customers are searched exactly before an index is built", False),
-        ({(search, "device_kind"): lambda: "cuda"}, "a GPU searches exactly", False),
+        ({(search, "chosen_device"): lambda targets: "cuda"}, "a GPU searches exactly", False),
+        ({(approximate, "index_bytes"): lambda targets: 1 << 40}, "an index takes 1,048,576 MB", True),
         ({(approximate, "installed"): lambda: False}, "pip install 'aisle[ann]'", True),
         ({(search, "FEW"): 1_000, (approximate, "installed"): lambda: True}, "too few to measure recall", True),
     ],

@@ -130,7 +130,7 @@ class Recommender:
         key = (rules.listed.tobytes(), *((rules.repeats, k) if self.plan.kind == "auto" else ()))
         found = self.prepared.get(key)
         if found is None:
-            found = search_of(self.model, self.dataset, rules, k, self.plan)
+            found = search_of(self.model, self.dataset, rules, k, self.plan, memory_bytes=self.memory_bytes)
             self.prepared.clear()
             self.prepared[key] = found
         return found

@@ -96,17 +96,17 @@ class Index:
         if not size:
             raise UsageError("there is no product to build an index of; list some")
         random = np.random.default_rng(seed)
-        n_cells = min(int(PER_ROOT * np.sqrt(size)), size)
+        n_cells = _cells_for(size)
         sample = np.sort(random.choice(size, min(size, n_cells * POINTS), replace=False))
         points = _unit(_vectors(targets, sample))
         centres = points[random.choice(len(points), n_cells, replace=False)]
         for _ in range(TURNS):
             cell = _cells(points, _narrow(centres), threads)
-            members = sp.csr_array((np.ones(len(cell), np.float32), (cell, np.arange(len(cell)))))
-            members.resize(n_cells, len(cell))
-            sums = members @ points
+            ones, shape = np.ones(len(cell), np.float32), (n_cells, len(cell))
+            sums = sp.csr_array((ones, (cell, np.arange(len(cell)))), shape=shape) @ points
             centres = np.where(lengths(sums)[:, None] > 0, _unit(sums), centres)
         narrow, dim = _narrow(centres), points.shape[1]
+        del points
         file = faiss.IndexIVFFlat(faiss.IndexFlatIP(dim), dim, n_cells, faiss.METRIC_INNER_PRODUCT)
         file.quantizer.add(centres)
         file.is_trained = True
@@ -213,7 +213,7 @@ def tuned(
         tried = replace(index, effort=effort)
         for (asked, out), lists in zip(parts, exact, strict=True):
             shares = recalls(tried._search(asked, k, out, threads, short_too=False)[0], lists)
-            recall = replace(recall, recall=float(shares.mean()), effort=effort)
+            recall = replace(recall, recall=float(shares.mean()) if len(shares) else 0.0, effort=effort)
             if not _above(shares, least):
                 break
         else:
@@ -227,6 +227,16 @@ def recalls(found: Codes, exact: Codes) -> Doubles:
     hit = (exact[:, :, None] == found[:, None, :]).any(axis=2) & listed
     some = listed.any(axis=1)
     return np.asarray(hit.sum(axis=1)[some] / listed.sum(axis=1)[some], dtype=np.float64)
+
+
+def index_bytes(targets: Targets) -> int:
+    """What an index takes at most: the products in its cells, and before that those the cells are learnt from."""
+    size, dim = len(targets), targets.exact.shape[1] + 1
+    return max(size * (4 * dim + 8), min(size, POINTS * _cells_for(size)) * 12 * dim)
+
+
+def _cells_for(size: int) -> int:
+    return min(int(PER_ROOT * np.sqrt(size)), size)
 
 
 def _above(shares: Doubles, least: float) -> bool:

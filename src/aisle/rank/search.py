@@ -10,8 +10,8 @@ import numpy as np
 
 from aisle.data.dataset import Dataset
 from aisle.kernels import approximate
-from aisle.kernels.device import device_kind
 from aisle.kernels.inner import Targets, top_inner
+from aisle.kernels.tiles import chosen_device
 from aisle.models.base import Dotted
 from aisle.rank.by_vectors import barred_pairs, targets_of
 from aisle.rank.rules import Plan, Rules
@@ -46,17 +46,25 @@ class Search:
         return self.index.search(queries, k, barred=barred)
 
 
-def search_of(model: Dotted, dataset: Dataset, rules: Rules, k: int, plan: Plan) -> Search:
+def search_of(
+    model: Dotted, dataset: Dataset, rules: Rules, k: int, plan: Plan, *, memory_bytes: int = 1 << 30
+) -> Search:
     """The search of the products that the rules list, as planned; an index is built and measured where it pays.
 
-    Where an index was wanted and exact search is taken all the same, ``told`` says why; a missing faiss and a refused
-    index are warned of too. Raises UsageError where a vector or a bias of the model is no finite number.
+    It takes ``memory_bytes`` at most, beside the vectors themselves. Where an index was wanted and exact search is
+    taken all the same, ``told`` says why, and what could be mended is warned of too. Raises UsageError where a vector
+    or a bias of the model is no finite number.
     """
     targets = targets_of(model, rules, dataset.tie_rank)
     if plan.kind == "exact":
         return Search(targets)
     if why := _needless(targets, dataset, plan):
         return Search(targets, told=EXACT | {"why": why})
+    if (need := approximate.index_bytes(targets)) > memory_bytes:
+        return _warned(
+            targets,
+            f"an index takes {need / 2**20:,.0f} MB, and {memory_bytes / 2**20:,.0f} MB are left; give more --memory",
+        )
     if not approximate.installed():
         return _warned(targets, "faiss is not installed; pip install 'aisle[ann]'")
     queries, barred = _sample(model, dataset, rules)
@@ -82,7 +90,7 @@ def _needless(targets: Targets, dataset: Dataset, plan: Plan) -> str | None:
         return f"{len(targets):,} products may be listed, and up to {LARGE:,} are searched exactly"
     if customers < MANY:
         return f"{customers:,} customers are searched exactly before an index is built, which pays from {MANY:,} on"
-    if device_kind() == "cuda":
+    if chosen_device(targets) is not None:
         return "a GPU searches exactly"
     return None
 
