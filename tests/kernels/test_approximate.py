@@ -25,6 +25,11 @@ needs_faiss = pytest.mark.skipif(
 )
 
 
+@pytest.fixture(autouse=True)
+def same_on_every_processor(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(approximate, "DEARER", {True: 24, False: 24})
+
+
 def clustered(seed: int, rows: int, dim: int = 16, clusters: int = 60, spread: float = 0.4) -> Floats:
     """Vectors about the same centres for every seed."""
     centres = np.random.default_rng(99).normal(size=(clusters, dim))
@@ -95,7 +100,7 @@ def test_lists_hold_lawful_products_in_exact_order(
 
 
 @needs_faiss
-def test_neither_threads_nor_company_move_a_byte(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_neither_threads_nor_company_move_a_byte() -> None:
     targets, queries = products(9_000), clustered(3, 700)
     barred = some_barred(4, 700, 9_000, 0.005)
     found = []
@@ -178,7 +183,7 @@ def test_who_needs_more_than_an_overfetch_is_searched_exactly(monkeypatch: pytes
 
 
 @needs_faiss
-def test_confirmation_is_by_others(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_confirmation_is_by_others() -> None:
     """An effort that serves the half that chooses it, and not the other, is not enough."""
     targets, queries = products(20_000), clustered(3, 400)
     easy = Index.of(targets)
