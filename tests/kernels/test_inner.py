@@ -248,3 +248,19 @@ def test_what_is_no_number_or_does_not_fit_is_refused(wrong: float) -> None:
         top_inner(np.ones((1, 2), np.float32), targets, 2)
     with pytest.raises(UsageError, match="do not fit"):
         top_inner(np.ones((2, 3), np.float32), targets, 2, barred=sp.csr_array(np.ones((1, 4), np.float32)))
+
+
+def test_a_gpu_is_taken_where_products_and_blocks_have_room(monkeypatch: pytest.MonkeyPatch) -> None:
+    products = Targets.of(np.ones((70_000, 4), np.float32), np.arange(70_000, dtype=np.int32))
+    assert (tiles.chosen_device(products) is None) == (not torch.cuda.is_available())
+    blocks = tiles.WORKERS * tiles.ROWS * tiles.TILE * 4
+    free = [0]
+    monkeypatch.setattr(tiles, "device_kind", lambda: "cuda")
+    monkeypatch.setattr(torch.cuda, "current_device", lambda: 0)
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (free[0], 1 << 40))
+    for held in (False, True):  # products that lie there already take no more room
+        if held:
+            products.elsewhere["cuda:0"] = products.narrow
+        need = blocks + (0 if held else 2 * products.narrow.numel())
+        for free[0], chosen in ((need, None), (need + 1, torch.device("cuda", 0))):
+            assert tiles.chosen_device(products) == chosen

@@ -12,9 +12,9 @@ are looked into until the recall asked for is reached by one half of some real c
 index that reaches it only where exact search would be as quick is refused.
 
 Cells were chosen before a graph (HNSW) by measurement (``benchmarks/approximate_speed.py``): over 100,000 clustered
-vectors they are built in a tenth of the time and answer twice as many customers a second at a higher recall; and a
-graph that several threads build is never the same twice. Cells are found here and not by faiss, which takes five times
-as long, in sums that depend on its threads.
+vectors they are built in a tenth of the time and answer 1.8 times as many customers a second at a higher recall; and a
+graph that several threads build is never the same twice. Cells are found here and not by faiss, whose k-means takes
+nearly five times as long, in sums that depend on its threads.
 """
 
 from __future__ import annotations
