@@ -16,19 +16,20 @@ from __future__ import annotations
 
 import argparse
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from typing import Any, TypeVar
+from unittest.mock import patch
 
 import faiss
 import numpy as np
 import torch
 
-from aisle.kernels import targets as targets_of_kernels
-from aisle.kernels.approximate import DEARER, SPARE, Index, Measured, recalls, tuned
+from aisle.kernels.approximate import DEARER, Index, Measured, recalls, tuned
 from aisle.kernels.device import multiplies_bfloat16
 from aisle.kernels.inner import Targets, top_inner
+from aisle.kernels.targets import SPARE
 from aisle.rank.search import MANY, SAMPLE
 from aisle.types import Floats
 from benchmarks.common import fresh_peak, peak_mb, record
@@ -138,17 +139,6 @@ def _rival(index: Index, queries: Floats, exact: Any, build: float, told: Measur
     }
 
 
-@contextmanager
-def narrow_products(able: bool) -> Iterator[None]:
-    """Let products be prepared as on a processor that multiplies bfloat16, or does not."""
-    before = targets_of_kernels.multiplies_bfloat16
-    targets_of_kernels.multiplies_bfloat16 = lambda: able
-    try:
-        yield
-    finally:
-        targets_of_kernels.multiplies_bfloat16 = before
-
-
 def dearer(asked: argparse.Namespace) -> dict[str, Any]:
     """Time of a product in the file over that in exact search, at a fifth of the size, an isotropic world."""
     size, customers = asked.products // 5, 1_000
@@ -157,9 +147,9 @@ def dearer(asked: argparse.Namespace) -> dict[str, Any]:
     for able in (True, False):
         if able and not multiplies_bfloat16():
             continue
-        with narrow_products(able):
+        with patch("aisle.kernels.targets.multiplies_bfloat16", lambda able=able: able):
             targets = Targets.of(vectors, np.arange(size, dtype=np.int32))
-        exact = timed(lambda products=targets: top_inner(queries, products, K, threads=1), turns=2)[1]
+        exact = timed(partial(top_inner, queries, targets, K, threads=1), turns=2)[1]
         out[f"exact_nanoseconds_a_product, bfloat16 {able}"] = round(exact / customers / size * 1e9, 3)
     index = replace(Index.of(targets, threads=1), effort=64)
     _, near = index._near(queries[:256])

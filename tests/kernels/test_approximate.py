@@ -209,6 +209,15 @@ def test_lists_made_anew_are_no_merit_of_the_index() -> None:
     assert 0 < found.recall < 0.9
 
 
+def test_chance_proves_no_recall() -> None:
+    """The same mean, a little above what is asked, is enough of many customers and not of few."""
+    shares = np.repeat([0.9, 1.0], [8, 92])
+    assert not approximate._above(shares, 0.99)
+    assert approximate._above(np.tile(shares, 100), 0.99)
+    assert approximate._above(np.ones(3), 1.0)
+    assert not approximate._above(np.zeros(0), 0.5)
+
+
 def test_recall_counts_products_of_the_exact_list() -> None:
     exact = np.array([[4, 2, 7], [1, NOTHING, NOTHING], [NOTHING] * 3, [5, 6, 8]], np.int32)
     found = np.array([[7, 4, 9], [1, NOTHING, NOTHING], [NOTHING] * 3, [NOTHING] * 3], np.int32)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -60,8 +60,8 @@ def recommend(
 
     rules = load_config(None, k=k, repeats=repeats, variants=variants, search=search, least_recall=least_recall)
     policy = {"k": rules.k, "repeats": rules.repeats, "variants": rules.variants, "only_products": only_products}
-    policy |= {"search": rules.search, "least_recall": rules.least_recall}
-    wanted = Wanted(customers=customers, level=level, by=by, shrinkage=shrinkage, **policy)  # type: ignore[arg-type]
+    search_by: Any = {"search": rules.search, "least_recall": rules.least_recall}
+    wanted = Wanted(customers=customers, level=level, by=by, shrinkage=shrinkage, **search_by, **policy)  # type: ignore[arg-type]
     rows = recommend_job(bundle, out, wanted, progress(quiet))
     typer.echo(f"{rows:,} rows written to {out}")
 

@@ -237,7 +237,7 @@ def index_bytes(targets: Targets) -> int:
 
 
 def _cells_for(size: int) -> int:
-    return min(int(PER_ROOT * np.sqrt(size)), size)
+    return min(int(PER_ROOT * size**0.5), size)
 
 
 def _above(shares: Doubles, least: float) -> bool:
