@@ -232,7 +232,7 @@ def recalls(found: Codes, exact: Codes) -> Doubles:
 
 def index_bytes(targets: Targets) -> int:
     """What an index takes at most: the products in its cells, and before that those the cells are learnt from."""
-    size, dim = len(targets), targets.exact.shape[1] + 1
+    size, dim = len(targets), int(targets.exact.shape[1]) + 1
     return max(size * (4 * dim + 8), min(size, POINTS * _cells_for(size)) * 12 * dim)
 
 
