@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 from aisle.errors import UsageError
-from aisle.types import Repeats, Variants
+from aisle.types import Repeats, Searching, Variants
 
 BudgetName = Literal["quick", "standard", "full"]
 DateOrder = Literal["dmy", "mdy", "ymd"]
@@ -33,6 +33,10 @@ class RunConfig:
     repeats: Repeats = "mixed"
     variants: Variants = "one"
     """Of products that are variants of one master, a list holds one at most; ``all`` lists them like any product."""
+    search: Searching = "exact"
+    """``auto``: an index of measured recall finds the lists where very many products may be listed."""
+    least_recall: float = 0.99
+    """Share of the exact lists that such an index must find; one that finds less is refused."""
     date_order: DateOrder | None = None
     only_products: str | None = None
     """A text or CSV file of product ids: limits what is listed, never what is learnt."""
@@ -48,6 +52,7 @@ class RunConfig:
 
     def __post_init__(self) -> None:
         choices = {"budget": BudgetName, "repeats": Repeats, "variants": Variants, "date_order": DateOrder}
+        choices["search"] = Searching
         for name, allowed in choices.items():
             value = getattr(self, name)
             if value is not None and value not in get_args(allowed):
@@ -64,6 +69,9 @@ class RunConfig:
             value = getattr(self, name)
             if value is not None and not isinstance(value, str):
                 raise UsageError(f"{name} is {value!r}; write it as text in quotes")
+        share: Any = self.least_recall
+        if not isinstance(share, (int, float)) or isinstance(share, bool) or not 0 < share <= 1:
+            raise UsageError(f"least_recall is {share!r}; give a number above 0 and up to 1, such as 0.99")
         if not isinstance(self.list_gone, bool):
             raise UsageError(f"list_gone is {self.list_gone!r}; allowed: true, false")
         models: Any = self.models

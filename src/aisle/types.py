@@ -31,6 +31,9 @@ Repeats: TypeAlias = Literal["mixed", "new", "only"]
 Variants: TypeAlias = Literal["one", "all"]
 """A list holds one variant of a product (size, colour) at most, or whatever scores best."""
 
+Searching: TypeAlias = Literal["exact", "auto"]
+"""The best products are all found, or an index of measured recall may be asked where there is much to search."""
+
 UNKNOWN = -1
 """The code of whatever is not in a vocabulary: an anonymous customer, a missing category."""
 NEVER = np.iinfo(np.int64).max

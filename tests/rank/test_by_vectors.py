@@ -50,7 +50,7 @@ def both(
         patch.setattr(type(recommender.model), "score", refused)
         found = recommender.lists(batch, k, rules)
     with monkeypatch.context() as patch:
-        patch.setattr(Recommender, "_targets", lambda self, rules: None)
+        patch.setattr(Recommender, "_search", lambda self, rules, k: None)
         expected = recommender.lists(batch, k, rules)
     return found, expected
 
@@ -88,10 +88,10 @@ def test_blocks_without_named_pairs_or_anybody(name: str, repeats: Repeats) -> N
 def test_models_without_vectors_and_rules_of_families_take_the_dense_road() -> None:
     recommender = prepared("ials")
     assert isinstance(recommender.model, Dotted)
-    assert recommender._targets(recommender.rules(repeats="only")) is None
+    assert recommender._search(recommender.rules(repeats="only"), 3) is None
     rules = recommender.rules()
-    assert recommender._targets(rules) is recommender._targets(rules)
+    assert recommender._search(rules, 3) is recommender._search(rules, 4)
     assert recommender.block_size_for(rules) > recommender.block_size
     assert recommender.block_size_for(recommender.rules(repeats="only")) == recommender.block_size
     other = Recommender.prepare(create("ease").fit(data()), data())
-    assert other._targets(other.rules()) is None
+    assert other._search(other.rules(), 3) is None

@@ -176,3 +176,21 @@ def test_the_terminal_warns_of_them() -> None:
     assert re.search(r"^ *Two tower ⚠", shown, flags=re.MULTILINE)
     assert shown.count("⚠") == 4
     assert "⚠" not in told(run_summary(examples.certificate()), 140)
+
+
+@pytest.mark.parametrize(
+    ("search", "shown"),
+    [
+        ({"kind": "exact"}, ""),
+        ({}, ""),
+        ({"kind": "exact", "why": "a GPU searches exactly"}, "Exact search: a GPU searches exactly."),
+        (
+            {"kind": "approximate", "recall": 0.99731, "asked": 0.99, "effort": 3, "cells": 4000},
+            "Approximate search: the index finds 99.73 % of the exact lists, at least 99.00 % were asked for.",
+        ),
+    ],
+)
+def test_how_lists_were_searched_is_told_where_an_index_was_asked_for(search: dict[str, Any], shown: str) -> None:
+    certificate = {**examples.certificate(), "lists": {"rows": 10, "search": search}}
+    assert story.searched(certificate) == shown
+    assert shown in " ".join(told(run_summary(certificate), 200).split())

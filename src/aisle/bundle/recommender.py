@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Hashable, Iterator
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import TYPE_CHECKING, get_args
+from typing import TYPE_CHECKING, Any, get_args
 
 import numpy as np
 import polars as pl
@@ -21,11 +21,11 @@ from aisle.progress import Tick
 from aisle.rank.fallback import Fallback
 from aisle.rank.families import Families
 from aisle.rank.lists import Lists, Places, block_rows, rank_pairs, recommend_block
-from aisle.rank.rules import Rules, gone
-from aisle.types import Bools, Codes, Ints, Repeats, Variants
+from aisle.rank.rules import Plan, Rules, gone
+from aisle.types import Bools, Codes, Ints, Repeats, Searching, Variants
 
 if TYPE_CHECKING:
-    from aisle.kernels.inner import Targets
+    from aisle.rank.search import Search
 
 RECOMMENDATIONS = pl.Schema(
     {
@@ -61,7 +61,9 @@ class Recommender:
     cold_by_model: bool = False
     """Customers without purchases are asked of the model, where it can tell them apart by what else is known of them;
     otherwise they get the fallback chain. For models that the certificate shows to be better there."""
-    prepared: dict[bytes, Targets] = field(default_factory=dict, init=False, repr=False)
+    plan: Plan = field(default_factory=Plan)
+    """How the best products are searched where the model's scores are inner products."""
+    prepared: dict[Hashable, Search] = field(default_factory=dict, init=False, repr=False)
     """The latest products that could be listed, ready for all blocks of all calls that list the same."""
 
     @classmethod
@@ -116,23 +118,39 @@ class Recommender:
             rules,
             k,
             cold_by_model=self.cold_by_model,
-            targets=self._targets(rules),
+            search=self._search(rules, k),
         )
 
-    def _targets(self, rules: Rules) -> Targets | None:
-        """For models whose scores are inner products; None where rules speak of more than single products."""
-        several = rules.families is not None or rules.repeats == "only" or self.dataset.assortment is not None
-        if several or not isinstance(self.model, Dotted):
+    def _search(self, rules: Rules, k: int) -> Search | None:
+        """Where lists are made by vectors; an index is measured for lists of this length and these rules."""
+        if not self._by_vectors(rules) or not isinstance(self.model, Dotted):
             return None
-        from aisle.rank.by_vectors import targets_of  # imports torch, which most models do without
+        from aisle.rank.search import search_of  # imports torch, which most models do without
 
-        key = rules.listed.tobytes()
+        key = (rules.listed.tobytes(), *((rules.repeats, k) if self.plan.kind == "auto" else ()))
         found = self.prepared.get(key)
         if found is None:
-            found = targets_of(self.model, rules, self.dataset.tie_rank)
+            found = search_of(self.model, self.dataset, rules, k, self.plan, memory_bytes=self.memory_bytes)
             self.prepared.clear()
             self.prepared[key] = found
         return found
+
+    def _by_vectors(self, rules: Rules) -> bool:
+        """For models whose scores are inner products; not where rules speak of more than single products."""
+        several = rules.families is not None or rules.repeats == "only" or self.dataset.assortment is not None
+        return not several and isinstance(self.model, Dotted)
+
+    def search_told(self, rules: Rules, k: int) -> dict[str, Any]:
+        """How the lists of these rules and length are searched, as the certificate says it; prepares it where needed.
+
+        ``kind`` is exact or approximate; ``why`` says what kept an index that was wanted from being used; ``recall``,
+        ``asked``, ``effort`` and ``cells`` are what was measured of one.
+        """
+        found = self._search(rules, k) if self.plan.kind == "auto" else None
+        if found is not None:
+            return dict(found.told)
+        wanted = self.plan.kind == "auto"
+        return {"kind": "exact"} | ({"why": "lists of this model or by these rules need every score"} if wanted else {})
 
     def places(self, batch: Batch, pairs: tuple[Ints, Codes], rules: Rules) -> Places:
         """Where pairs of a row of the block (P,) and a product code (P,) stand in lists without end."""
@@ -183,8 +201,17 @@ class Recommender:
 
     def block_size_for(self, rules: Rules) -> int:
         """Customers a block where lists are made by these rules: more where nothing dense is scored."""
-        return self.block_size if self._targets(rules) is None else max(self.block_size, ROWS_BY_VECTORS)
+        return max(self.block_size, ROWS_BY_VECTORS) if self._by_vectors(rules) else self.block_size
 
     def limited(self, memory_bytes: int) -> Recommender:
         """The same recommender with another memory budget for its blocks."""
         return replace(self, memory_bytes=memory_bytes)
+
+    def searching(self, search: Searching, *, least_recall: float = 0.99, customers: int | None = None) -> Recommender:
+        """The same recommender with another way to search; ``customers`` will be asked for, None = all.
+
+        ``auto`` takes an index, built by the first call, where many products may be listed, many customers are asked
+        for and it finds ``least_recall`` of the exact lists; else the search is exact, and ``search_told`` says why.
+        Raises UsageError for another search, and for a recall that is not above 0 and up to 1.
+        """
+        return replace(self, plan=Plan(kind=search, least_recall=least_recall, customers=customers))

@@ -49,6 +49,8 @@ def run(
     seed: Annotated[int | None, typer.Option(help="Seed of everything random. [0]")] = None,
     repeats: Annotated[str | None, typer.Option(help="mixed, new or only: may bought products be listed?")] = None,
     variants: Annotated[str | None, typer.Option(help="one or all variants of a product in a list. [one]")] = None,
+    search: Annotated[str | None, typer.Option(help="exact, or auto: an index above 300,000 products. [exact]")] = None,
+    least_recall: Annotated[float | None, typer.Option(help="What an index must find of exact lists. [0.99]")] = None,
     only_products: Annotated[str | None, typer.Option(help="File of product ids: nothing else is listed.")] = None,
     only_customers: Annotated[str | None, typer.Option(help="File of customer ids: nobody else gets a list.")] = None,
     no_profile: Annotated[str | None, typer.Option(help="File of customers who opted out of profiling.")] = None,
@@ -70,6 +72,8 @@ def run(
       aisle run exports/ -k 5 --repeats new --horizon 30
 
       aisle run sales.csv --date-order dmy --at 2011-11-09
+
+      aisle run exports/ --search auto --least-recall 0.995
     """
     from aisle.config import load_config
     from aisle.jobs.cache import place_of
@@ -87,6 +91,8 @@ def run(
         seed=seed,
         repeats=repeats,
         variants=variants,
+        search=search,
+        least_recall=least_recall,
         only_products=only_products,
         only_customers=only_customers,
         no_profile=no_profile,

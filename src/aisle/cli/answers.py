@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -40,6 +40,8 @@ def recommend(
     level: Annotated[str, typer.Option(help="product, category_1 …, or leaf: what is listed.")] = "product",
     by: Annotated[str | None, typer.Option(help="One list a group: group_1 …, store, segment, an attribute.")] = None,
     shrinkage: Annotated[float, typer.Option(help="Members that weigh as much as the sister groups, with --by.")] = 5.0,
+    search: Annotated[str, typer.Option(help="exact, or auto: an index above 300,000 products.")] = "exact",
+    least_recall: Annotated[float, typer.Option(help="Share of the exact lists an index must find.")] = 0.99,
     quiet: Annotated[bool, typer.Option("--quiet", help="No progress on stderr.")] = False,
 ) -> None:
     """Open the bundle of a run and write lists: of products or categories, for customers or for groups of them.
@@ -49,14 +51,17 @@ def recommend(
       aisle recommend results/model --customers ids.txt -k 5 --out lists.parquet
 
       aisle recommend results/model --level category_1 --by group_2 --out regions.csv
+
+      aisle recommend results/model --search auto --least-recall 0.995
     """
     from aisle.config import load_config
     from aisle.jobs.recommend import Wanted
     from aisle.jobs.recommend import recommend as recommend_job
 
-    rules = load_config(None, k=k, repeats=repeats, variants=variants)
+    rules = load_config(None, k=k, repeats=repeats, variants=variants, search=search, least_recall=least_recall)
     policy = {"k": rules.k, "repeats": rules.repeats, "variants": rules.variants, "only_products": only_products}
-    wanted = Wanted(customers=customers, level=level, by=by, shrinkage=shrinkage, **policy)  # type: ignore[arg-type]
+    search_by: Any = {"search": rules.search, "least_recall": rules.least_recall}
+    wanted = Wanted(customers=customers, level=level, by=by, shrinkage=shrinkage, **search_by, **policy)  # type: ignore[arg-type]
     rows = recommend_job(bundle, out, wanted, progress(quiet))
     typer.echo(f"{rows:,} rows written to {out}")
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -17,7 +18,7 @@ from aisle.jobs.levels import PRODUCT, SHRINKAGE, customer_lists, group_lists
 from aisle.jobs.output import escape_formulas
 from aisle.progress import Progress
 from aisle.rank.rules import Rules
-from aisle.types import Codes, Repeats, Variants
+from aisle.types import Codes, Repeats, Searching, Variants
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,6 +38,9 @@ class Wanted:
     """A grouping of customers: one list a group instead of one a customer."""
     shrinkage: float = SHRINKAGE
     """Members with purchases that weigh as much as the sister groups."""
+    search: Searching = "exact"
+    """``auto`` takes an index of at least ``least_recall`` where very many products may be listed."""
+    least_recall: float = 0.99
 
 
 def recommend(bundle: Path, out: Path, wanted: Wanted | None = None, progress: Progress | None = None) -> int:
@@ -45,7 +49,7 @@ def recommend(bundle: Path, out: Path, wanted: Wanted | None = None, progress: P
     Ids that the bundle does not know get the popularity list under their own id. Raises UsageError for a wrong suffix,
     level or grouping.
     """
-    wanted = wanted or Wanted()
+    wanted, progress = wanted or Wanted(), progress or Progress()
     if out.suffix not in (".parquet", ".csv"):
         raise UsageError(f"--out is {out}; it must end in .parquet or .csv")
     recommender = load(bundle)
@@ -53,7 +57,10 @@ def recommend(bundle: Path, out: Path, wanted: Wanted | None = None, progress: P
     ids = vocab.ids if wanted.customers is None else read_ids(wanted.customers)
     only = only_codes(recommender.dataset, wanted.only_products)
     rules = recommender.rules(repeats=wanted.repeats, only=only, variants=wanted.variants)
-    with (progress or Progress()).step("Writing lists") as tick:
+    recommender = recommender.searching(wanted.search, least_recall=wanted.least_recall, customers=len(ids))
+    if wanted.by is None and wanted.level == PRODUCT:
+        search_prepared(recommender, rules, wanted.k, progress)
+    with progress.step("Writing lists") as tick:
         if wanted.by is None:
             frame = lists_at(recommender, ids, wanted.level, wanted.k, rules)
         else:
@@ -66,6 +73,14 @@ def recommend(bundle: Path, out: Path, wanted: Wanted | None = None, progress: P
         with atomic(out) as temporary:
             escape_formulas(frame).write_csv(temporary)
     return frame.height
+
+
+def search_prepared(recommender: Recommender, rules: Rules, k: int, progress: Progress) -> dict[str, Any]:
+    """How lists of k will be searched (``lists.search`` of the certificate); an index that was asked for is built."""
+    if recommender.plan.kind == "exact":
+        return recommender.search_told(rules, k)
+    with progress.step("Preparing the search"):
+        return recommender.search_told(rules, k)
 
 
 def lists_at(recommender: Recommender, ids: pl.Series, level: str, k: int, rules: Rules) -> pl.DataFrame:

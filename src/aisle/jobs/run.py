@@ -22,7 +22,7 @@ from aisle.jobs.assess import Assessment, assess_dataset
 from aisle.jobs.cache import ingest
 from aisle.jobs.ingest import check_out, existing, read_ids
 from aisle.jobs.output import customers_frame, publish_lists, write_parts
-from aisle.jobs.recommend import only_codes
+from aisle.jobs.recommend import only_codes, search_prepared
 from aisle.jobs.samples import sales_by_period, sample_customers
 from aisle.models import create, model_class
 from aisle.progress import Progress
@@ -64,6 +64,8 @@ def run(
     assessment = assess_dataset(dataset, config, store=Receipts(work / "cells"), progress=progress, report=found.report)
     recommender = _recommender(dataset, assessment, work, config, progress)
     rules = recommender.rules(repeats=config.repeats, only=only, list_gone=config.list_gone, variants=config.variants)
+    recommender = recommender.searching(config.search, least_recall=config.least_recall, customers=len(customers))
+    search = search_prepared(recommender, rules, config.k, progress)
     with progress.step(f"Writing lists for {len(customers):,} customers") as tick:
         parts = write_parts(recommender, customers, config.k, rules, work / "lists", tick)
     certificate = assessment.certificate
@@ -72,6 +74,7 @@ def run(
         (out / "certificate.json").unlink(missing_ok=True)  # of an earlier run: it would speak for the new files
         rows = publish_lists(parts, out, config.k)
         certificate["lists"] = _lists_summary(recommender, customers, rows, config, rules.listed)
+        certificate["lists"]["search"] = search
         write_parquet(out / "customers.parquet", customers_frame(recommender, parts))
         write_parquet(out / "rejects.parquet", found.rejects)
         write_report(

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 
 from aisle.data.events import Batch, sparse_sum
 from aisle.features.pairs import holds
-from aisle.kernels.inner import Targets, top_inner
+from aisle.kernels.inner import Targets
 from aisle.kernels.topk import NOTHING
 from aisle.models.base import Dots, Dotted
 from aisle.rank.rules import Rules
 from aisle.types import Bools, Codes, Floats, Sparse
+
+if TYPE_CHECKING:
+    from aisle.rank.search import Search
 
 
 def targets_of(model: Dotted, rules: Rules, tie_rank: Codes) -> Targets:
@@ -23,11 +28,11 @@ def targets_of(model: Dotted, rules: Rules, tie_rank: Codes) -> Targets:
 
 
 def best_by_vectors(
-    model: Dotted, batch: Batch, asked: Bools, targets: Targets, rules: Rules, k: int, tie_rank: Codes
+    model: Dotted, batch: Batch, asked: Bools, search: Search, rules: Rules, k: int, tie_rank: Codes
 ) -> tuple[Codes, Floats]:
     """The k best of each customer, as ``top_k`` of masked scores would have them: codes (B, k) and scores (B, k).
 
-    Rows that are not ``asked`` (B,) stay empty.
+    Rows that are not ``asked`` (B,) stay empty. An index in ``search`` may miss some.
     """
     dots, some = model.dots(batch), np.flatnonzero(asked)
     own = rules.listed[dots.code] & asked[dots.row] & (dots.score > -np.inf)
@@ -35,8 +40,8 @@ def best_by_vectors(
         own &= ~holds(batch.history, dots.row, dots.code)
     codes = np.full((len(batch), k), NOTHING, dtype=np.int32)
     scores = np.full((len(batch), k), -np.inf, dtype=np.float32)
-    barred = _barred(dots, batch, rules)[some]
-    codes[some], scores[some] = top_inner(dots.queries[some], targets, k, barred=barred)
+    barred = barred_pairs(dots, batch, rules)[some]
+    codes[some], scores[some] = search.top(dots.queries[some], k, barred=barred)
     row, place = np.nonzero(codes != NOTHING)
     rows = np.concatenate((row, dots.row[own]))
     code = np.concatenate((codes[row, place].astype(np.int64), dots.code[own]))
@@ -50,7 +55,7 @@ def best_by_vectors(
     return codes, scores
 
 
-def _barred(dots: Dots, batch: Batch, rules: Rules) -> Sparse:
+def barred_pairs(dots: Dots, batch: Batch, rules: Rules) -> Sparse:
     """(B, I) pairs that the vectors must not list: those with a score of their own, and what was bought."""
     named = sparse_sum(dots.row, dots.code.astype(np.int32), np.ones(len(dots.row)), batch.shape)
     return (named + batch.history.sign()).tocsr() if rules.repeats == "new" else named

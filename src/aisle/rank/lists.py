@@ -22,7 +22,7 @@ from aisle.rank.rules import Rules
 from aisle.types import Bools, Codes, Floats, Ints
 
 if TYPE_CHECKING:
-    from aisle.kernels.inner import Targets
+    from aisle.rank.search import Search
 
 BYTES_PER_SCORE = 40
 """Peak bytes a cell of the (B, I) block: scores of model and fallback, what the model holds meanwhile, masks."""
@@ -60,21 +60,21 @@ def recommend_block(
     k: int,
     *,
     cold_by_model: bool = False,
-    targets: Targets | None = None,
+    search: Search | None = None,
 ) -> Lists:
     """Lists for one block of customers.
 
     The model answers rows with purchases; rows without, and customers who opted out, get the fallback chain, which
     also fills what the model leaves empty. With ``cold_by_model`` the model answers rows without purchases too, where
-    it can and something else is known of them. Filled scores lie below every score of the model. With ``targets``, made
-    by ``by_vectors.targets_of`` for these rules, nothing dense is scored.
+    it can and something else is known of them. Filled scores lie below every score of the model. With ``search``, made
+    by ``search.search_of`` for these rules, nothing dense is scored.
     """
     local = local_products(dataset, batch)
-    if targets is not None and isinstance(model, Dotted):
+    if search is not None and isinstance(model, Dotted):
         from aisle.rank.by_vectors import best_by_vectors  # imports torch, which most models do without
 
         asked = ~_theirs(model, dataset, batch, cold_by_model)
-        codes, values = best_by_vectors(model, batch, asked, targets, rules, k, dataset.tie_rank)
+        codes, values = best_by_vectors(model, batch, asked, search, rules, k, dataset.tie_rank)
     else:
         scores = rules.mask(_model_scores(model, dataset, batch, cold_by_model), batch.history, local)
         codes, values = top_k(scores, k, dataset.tie_rank)

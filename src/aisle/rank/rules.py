@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import get_args
 
 import numpy as np
 
 from aisle.data.dataset import Dataset
 from aisle.data.events import unique_pairs
+from aisle.errors import UsageError
 from aisle.rank.families import Families
-from aisle.types import DAY, Bools, Floats, Repeats, Sparse
+from aisle.types import DAY, Bools, Floats, Repeats, Searching, Sparse
 
 GONE_AFTER_DAYS = 30.0
 """No product counts as gone from sale before it was silent for this long."""
@@ -17,6 +19,24 @@ GONE_AFTER_GAPS = 10.0
 """… and for this many of its usual gaps between days with sales."""
 MIN_SALE_DAYS = 5
 """With fewer days with sales the usual gap is unknown, and the product is not called gone."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """What a caller wants of the search for the best products."""
+
+    kind: Searching = "exact"
+    """``auto`` takes an index where there is much to search and its recall is good enough."""
+    least_recall: float = 0.99
+    """Share of the exact lists that an index must find."""
+    customers: int | None = None
+    """How many will be asked for; None = all that are known."""
+
+    def __post_init__(self) -> None:
+        if self.kind not in get_args(Searching):
+            raise UsageError(f"search is {self.kind!r}; allowed: {', '.join(get_args(Searching))}")
+        if isinstance(self.least_recall, bool) or not 0 < self.least_recall <= 1:
+            raise UsageError(f"least_recall is {self.least_recall!r}; give a number above 0 and up to 1, such as 0.99")
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

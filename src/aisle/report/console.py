@@ -28,6 +28,8 @@ def run_summary(certificate: Mapping[str, Any], out: str = "") -> RenderableType
     parts.append(Text(visible(told.headline), style="bold green" if told.tone == "better" else "bold yellow"))
     parts += [Text(visible(sentence)) for sentence in told.details]
     parts += [Text(visible(f"⚠ {sentence}"), style="bold red") for sentence in story.cautions(certificate)]
+    if searched := story.searched(certificate):
+        parts.append(Text(visible(searched)))
     if story.bars(certificate):
         parts += [Text(""), models_table(certificate)]
     if out:

@@ -120,6 +120,7 @@ def render(
             cold=tables.cold_table(certificate),
             protocol=tables.protocol_rows(certificate),
             samples=samples,
+            searched=story.searched(certificate),
             lists=_Known(summary if summary is not None else story.part(certificate, "lists")),
         )
     )

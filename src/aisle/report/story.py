@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from aisle.report.wording import SIMPLE, day, mean_of, metric_name, model_name, number
+from aisle.report.wording import SIMPLE, day, mean_of, metric_name, model_name, number, percent
 
 HEADLINE = "ndcg@10"
 
@@ -161,6 +161,15 @@ def cautions(certificate: Mapping[str, Any]) -> list[str]:
         f"{names[0]} {flag}." if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}: each {flag}."
         for flag, names in bearers.items()
     ]
+
+
+def searched(certificate: Mapping[str, Any]) -> str:
+    """One sentence on how lists were searched, where an index was asked for; else empty."""
+    search = part(part(certificate, "lists"), "search")
+    if search.get("kind") == "approximate":
+        found, asked = (percent(search.get(key), 2) for key in ("recall", "asked"))
+        return f"Approximate search: the index finds {found} of the exact lists, at least {asked} were asked for."
+    return f"Exact search: {search['why']}." if search.get("why") else ""
 
 
 def how_measured(certificate: Mapping[str, Any]) -> str:
