@@ -12,6 +12,7 @@ import typer
 
 from aisle.cli.answers import due, explain, recommend, similar, together
 from aisle.cli.bench import bench
+from aisle.cli.options import AddressOption, EngineOption, WorkersOption
 from aisle.cli.screen import progress, show
 from aisle.errors import AisleError
 from aisle.version import VERSION
@@ -50,6 +51,9 @@ def run(
     models: Annotated[str | None, typer.Option(help="Comma-separated registry names; default is the line-up.")] = None,
     date_order: DateOrderOption = None,
     list_gone: Annotated[bool | None, typer.Option("--list-gone", help="List products gone from sale too.")] = None,
+    engine: EngineOption = None,
+    workers: WorkersOption = None,
+    address: AddressOption = None,
     config: ConfigOption = None,
     quiet: QuietOption = False,
 ) -> None:
@@ -62,6 +66,10 @@ def run(
       aisle run exports/ -k 5 --repeats new --horizon 30
 
       aisle run sales.csv --date-order dmy --at 2011-11-09
+
+      aisle run exports/ --workers 4
+
+      aisle run /shared/exports --out /shared/results --engine ray --address 10.0.0.1:6379
     """
     from aisle.config import load_config
     from aisle.jobs.run import run as run_job
@@ -84,6 +92,9 @@ def run(
         models=names,
         date_order=date_order,
         list_gone=list_gone,
+        engine=engine,
+        workers=workers,
+        address=address,
     )
     result = run_job(source, out, settings, progress(quiet))
     show(run_summary(result.certificate, str(out)))

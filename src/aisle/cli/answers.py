@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from aisle.cli.options import AddressOption, EngineOption, WorkersOption
 from aisle.cli.screen import progress, show_frame
 
 
@@ -40,6 +41,9 @@ def recommend(
     level: Annotated[str, typer.Option(help="product, category_1 …, or leaf: what is listed.")] = "product",
     by: Annotated[str | None, typer.Option(help="One list a group: group_1 …, store, segment, an attribute.")] = None,
     shrinkage: Annotated[float, typer.Option(help="Members that weigh as much as the sister groups, with --by.")] = 5.0,
+    engine: EngineOption = None,
+    workers: WorkersOption = None,
+    address: AddressOption = None,
     quiet: Annotated[bool, typer.Option("--quiet", help="No progress on stderr.")] = False,
 ) -> None:
     """Open the bundle of a run and write lists: of products or categories, for customers or for groups of them.
@@ -49,15 +53,20 @@ def recommend(
       aisle recommend results/model --customers ids.txt -k 5 --out lists.parquet
 
       aisle recommend results/model --level category_1 --by group_2 --out regions.csv
+
+      aisle recommend results/model --workers 4
     """
     from aisle.config import load_config
+    from aisle.engine import open_engine
     from aisle.jobs.recommend import Wanted
     from aisle.jobs.recommend import recommend as recommend_job
 
-    rules = load_config(None, k=k, repeats=repeats, variants=variants)
+    given = {"k": k, "repeats": repeats, "variants": variants, "engine": engine, "workers": workers}
+    rules = load_config(None, **given, address=address)
     policy = {"k": rules.k, "repeats": rules.repeats, "variants": rules.variants, "only_products": only_products}
     wanted = Wanted(customers=customers, level=level, by=by, shrinkage=shrinkage, **policy)  # type: ignore[arg-type]
-    rows = recommend_job(bundle, out, wanted, progress(quiet))
+    with open_engine(rules) as opened:
+        rows = recommend_job(bundle, out, wanted, progress(quiet), opened)
     typer.echo(f"{rows:,} rows written to {out}")
 
 

@@ -18,12 +18,14 @@ from aisle.bundle import Recommender, load, save
 from aisle.config import RunConfig
 from aisle.data.dataset import Dataset
 from aisle.data.schema import CleanTables
+from aisle.engine import open_engine
 from aisle.errors import BundleError, UsageError
 from aisle.files import Receipts, fingerprint, write_json, write_parquet
 from aisle.jobs.assess import Assessment, assess_dataset
 from aisle.jobs.check import data_summary
 from aisle.jobs.ingest import build_dataset, check_out, clean_source, existing, load_tables, read_ids, save_tables
-from aisle.jobs.output import customers_frame, publish_lists, write_parts
+from aisle.jobs.lists import Policy, write_lists
+from aisle.jobs.output import customers_frame, publish_lists
 from aisle.jobs.recommend import only_codes
 from aisle.jobs.samples import sales_by_period, sample_customers
 from aisle.models import create, model_class
@@ -48,6 +50,7 @@ class RunResult:
 def run(source: str | Path, out: Path, config: RunConfig | None = None, progress: Progress | None = None) -> RunResult:
     """Clean, assess, refit on everything up to ``at``, list, publish; see the module text."""
     config, progress = config or RunConfig(), progress or Progress()
+    engine = open_engine(config)
     work = _work_folder(source, out, config)
     tables = _tables(source, work, config, progress)
     dataset, data, rejects, report = build_dataset(tables, config), data_summary(tables), tables.rejects, tables.report
@@ -56,9 +59,11 @@ def run(source: str | Path, out: Path, config: RunConfig | None = None, progress
     customers = _customer_codes(dataset, config)
     assessment = assess_dataset(dataset, config, store=Receipts(work / "cells"), progress=progress, report=report)
     recommender = _recommender(dataset, assessment, work, config, progress)
-    rules = recommender.rules(repeats=config.repeats, only=only, list_gone=config.list_gone, variants=config.variants)
-    with progress.step(f"Writing lists for {len(customers):,} customers") as tick:
-        parts = write_parts(recommender, customers, config.k, rules, work / "lists", tick)
+    policy = Policy(k=config.k, repeats=config.repeats, variants=config.variants, list_gone=config.list_gone, only=only)
+    rules = policy.rules(recommender)
+    with engine, progress.step(f"Writing lists for {len(customers):,} customers") as tick:
+        ids, model = recommender.dataset.customers.vocab.names(customers), work / "model"
+        parts = write_lists(recommender, model, ids, policy, work / "lists", engine=engine, tick=tick)
     certificate = assessment.certificate
     certificate["data"] = data
     with progress.step("Publishing"):
