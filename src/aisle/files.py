@@ -91,7 +91,7 @@ def write_parquet(path: Path, frame: pl.DataFrame) -> None:
 def join_parquet(path: Path, parts: Sequence[Path]) -> int:
     """Join one file or more of ``write_parquet``, of the same columns, a part at a time; returns the rows written."""
     schema: pa.Schema = read_parquet(parts[0]).to_arrow().schema
-    rows = sum(pq.read_metadata(part).num_rows for part in parts)
+    rows = sum(int(pq.read_metadata(part).num_rows) for part in parts)
     marked = schema.with_metadata({SHAPE: _shape(schema, rows)})
     with (
         atomic(path) as temporary,

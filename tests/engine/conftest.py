@@ -42,7 +42,9 @@ class Job:
     def __init__(self, folder: Path, size: int = 5) -> None:
         self.folder, self.traces = folder, folder / "traces"
         self.traces.mkdir(parents=True, exist_ok=True)
-        self.parts = [{"number": n + 10, "path": str(folder / "out" / f"{n}.txt")} for n in range(size)]
+        self.parts: list[dict[str, Any]] = [
+            {"number": n + 10, "path": str(folder / "out" / f"{n}.txt")} for n in range(size)
+        ]
         self.shared: dict[str, Any] = {"by": 3, "traces": str(self.traces)}
 
     def asked(self) -> int:

@@ -15,7 +15,7 @@ import importlib
 import json
 import traceback
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import Any, Self, TypeAlias
@@ -27,6 +27,8 @@ from aisle.progress import Tick
 
 Receipt: TypeAlias = dict[str, Any]
 Task: TypeAlias = Callable[[Any, Any], Receipt]
+Answers: TypeAlias = Generator[tuple[int, Receipt], None, None]
+"""Place and receipt of parts, as they end."""
 
 RETRIES = 3
 """A part that took its worker down is given to another one so many times."""
@@ -67,7 +69,7 @@ class Engine(ABC):
         return [done[place] for place in range(len(parts))]
 
     @abstractmethod
-    def answers(self, task: str, parts: Mapping[int, str], shared: str) -> Iterator[tuple[int, Receipt]]:
+    def answers(self, task: str, parts: Mapping[int, str], shared: str) -> Answers:
         """Place and receipt of each part, as they end; parts by place, and ``shared``, are JSON texts.
 
         A generator: closing it early stops all work and leaves no process behind.
@@ -119,7 +121,11 @@ def perform(task: str, part: str, shared: str) -> str:
         return json.dumps({"receipt": found(task)(json.loads(part), json.loads(shared))}, allow_nan=False)
     except Exception as error:
         ours = [kind.__name__ for kind in type(error).__mro__ if kind.__module__ == errors.__name__]
-        told = {"error": (ours or [type(error).__name__])[0], "message": str(error), "trace": traceback.format_exc()}
+        told: dict[str, Any] = {
+            "error": (ours or [type(error).__name__])[0],
+            "message": str(error),
+            "trace": traceback.format_exc(),
+        }
         if isinstance(error, OSError) and not ours:
             told |= {"error": "OSError", "errno": error.errno, "message": error.strerror, "filename": error.filename}
         return json.dumps(told, default=str)

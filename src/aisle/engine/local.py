@@ -12,11 +12,12 @@ import signal
 import subprocess
 import sys
 from collections import Counter, deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from contextlib import suppress
 from multiprocessing.connection import wait
+from typing import cast
 
-from aisle.engine.base import RETRIES, THREADS, Engine, Receipt, found, receipt_of
+from aisle.engine.base import RETRIES, THREADS, Answers, Engine, found, receipt_of
 from aisle.errors import ResourceError, UsageError
 
 
@@ -28,7 +29,7 @@ class Local(Engine):
             raise UsageError(f"workers is {workers}; give a whole number of at least 1")
         self.workers = workers
 
-    def answers(self, task: str, parts: Mapping[int, str], shared: str) -> Iterator[tuple[int, Receipt]]:
+    def answers(self, task: str, parts: Mapping[int, str], shared: str) -> Answers:
         """See ``Engine.answers``."""
         workers = min(self.workers, len(parts))
         if workers > 1:
@@ -51,14 +52,14 @@ class _Crew:
         self.busy: dict[int, _Worker] = {}
         self.environment = _environment(size)
 
-    def answers(self) -> Iterator[tuple[int, Receipt]]:
+    def answers(self) -> Answers:
         while self.waiting or self.busy:
             while self.waiting and len(self.busy) < self.size:
                 worker = _Worker(self.environment)
                 self.busy[worker.answers.fileno()] = worker
                 self._occupy(worker)
             for pipe in wait(list(self.busy)):
-                worker = self.busy[pipe]  # type: ignore[index]  (numbers in, numbers out)
+                worker = self.busy[cast(int, pipe)]
                 place, line = worker.place, worker.answers.readline()
                 if line.endswith("\n"):
                     self._occupy(worker)

@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from aisle.engine.base import RETRIES, THREADS, Engine, Receipt, perform, receipt_of
+from aisle.engine.base import RETRIES, THREADS, Answers, Engine, perform, receipt_of
 from aisle.errors import ResourceError, UsageError
 
 OBJECT_STORE_BYTES = 100 << 20
@@ -43,7 +43,7 @@ class Ray(Engine):
             self._connect()
             self.close()
 
-    def answers(self, task: str, parts: Mapping[int, str], shared: str) -> Iterator[tuple[int, Receipt]]:
+    def answers(self, task: str, parts: Mapping[int, str], shared: str) -> Answers:
         """See ``Engine.answers``."""
         if not parts:
             return

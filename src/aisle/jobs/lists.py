@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import polars as pl
@@ -128,7 +130,9 @@ def make_lists(part: dict[str, Any], shared: dict[str, Any]) -> Receipt:
     ids, path = read_parquet(Path(part["ids"]))["customer_id"], Path(part["lists"])
     rules = policy.rules(opened.recommender)
     frame = lists_at(opened.recommender, ids, policy.level, policy.k, rules, opened.tick)
-    write_parquet(path, frame)
+    with TemporaryDirectory(dir=path.parent) as own:  # a worker given up for lost may be at the same part
+        write_parquet(Path(own) / path.name, frame)
+        os.replace(Path(own) / path.name, path)
     return {"rows": frame.height, "files": {str(path): sha256(path)}}
 
 
