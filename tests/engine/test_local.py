@@ -7,8 +7,6 @@ import signal
 import subprocess
 import sys
 import threading
-import time
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -18,6 +16,7 @@ from aisle.errors import UsageError
 from aisle.files import Receipts
 from tests.engine import tasks
 from tests.engine.conftest import Job
+from tests.engine.processes import alive, at_work, until
 
 CALLER = """
 import sys
@@ -30,25 +29,6 @@ job = Job(Path(sys.argv[1]))
 shared = job.shared | {"go": str(job.folder / "go")}
 Local(2).map(tasks.patient, job.parts, shared, receipts=Receipts(job.folder / "receipts"))
 """
-
-
-def until(true: Callable[[], object], seconds: float = 60.0) -> None:
-    deadline = time.monotonic() + seconds
-    while not true():
-        assert time.monotonic() < deadline, "waited in vain"
-        time.sleep(0.02)
-
-
-def at_work(traces: Path) -> set[int]:
-    """Process ids of the workers that began a part."""
-    return {int(path.name.split("-")[2]) for path in traces.glob("at-*")}
-
-
-def alive(pid: int) -> bool:
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
-    except OSError:
-        return False
 
 
 def caller(folder: Path) -> subprocess.Popen[str]:

@@ -89,7 +89,7 @@ class Ray(Engine):
             try:
                 self.ray.init(address=self.address, **quiet)
             except (OSError, ValueError, RuntimeError, self.ray.exceptions.RayError, SystemExit) as error:
-                told = str(error).strip().split("\n")[0]
+                told = str(error.__cause__ or error).strip().split("\n")[0]
                 raise UsageError(
                     f"Ray did not connect to --address {self.address}: {told}; run on a machine of the cluster, with "
                     "the cluster's version of Ray and its RAY_AUTH_TOKEN"
