@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import secrets
 import signal
 import socket
 import subprocess
@@ -18,6 +17,7 @@ import pytest
 from aisle.bundle import Recommender, save
 from aisle.config import RunConfig
 from aisle.engine import open_engine
+from aisle.engine.ray import Ray
 from aisle.errors import UsageError
 from aisle.jobs import lists
 from aisle.jobs.lists import Policy, write_lists
@@ -27,8 +27,7 @@ from tests.engine import tasks
 from tests.engine.conftest import Job, needs_ray
 from tests.engine.processes import alive, descendants, until
 
-STORE = 80 << 20
-QUIET = {"object_store_memory": STORE, "include_dashboard": False}
+SMALL = {"object_store_memory": 80 << 20}
 
 
 def test_ray_is_imported_when_asked_for_alone() -> None:
@@ -114,23 +113,35 @@ def test_a_cluster_of_its_own_is_quiet_and_goes_with_its_caller(how: signal.Sign
 # --- three machines ---------------------------------------------------------------------------------------------------
 
 
+@pytest.fixture(scope="module", autouse=True)
+def token() -> None:
+    """Settle what all processes of a cluster go by: Ray reads its environment once."""
+    if not needs_ray.args[0]:
+        Ray()
+
+
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[Any]:
     """Three nodes of a core each; the caller is at the first."""
     from ray.cluster_utils import Cluster
 
-    with pytest.MonkeyPatch.context() as patched:
-        for name, value in (
-            ("AUTH_MODE", "token"),
-            ("AUTH_TOKEN", secrets.token_hex(32)),
-            ("USAGE_STATS_ENABLED", "0"),
-        ):
-            patched.setenv(f"RAY_{name}", os.environ.get(f"RAY_{name}", value))
-        made = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, **QUIET})
-        for _ in range(2):
-            made.add_node(num_cpus=1, object_store_memory=STORE)
-        yield made
-        made.shutdown()
+    made = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False, **SMALL})
+    for _ in range(2):
+        join(made)
+    yield made
+    made.shutdown()
+
+
+def join(cluster: Any) -> None:
+    """One more machine; Ray gives each half a minute to start, which a busy one misses."""
+    for _ in range(5):
+        try:
+            cluster.add_node(num_cpus=1, **SMALL)
+        except Exception as error:
+            assert "timed out during startup" in str(error)
+        else:
+            return
+    pytest.fail("no machine joined")
 
 
 @needs_ray
@@ -175,7 +186,7 @@ def test_five_machines_lost_while_scoring_cost_nothing(
         with open_engine(RunConfig(engine="ray", address=cluster.address)) as engine:
             found = write_lists(made, tmp_path / "model", ids, Policy(), folder / "work", engine=engine)
         lost.join()
-        cluster.add_node(num_cpus=1, object_store_memory=STORE)
+        join(cluster)
         assert [path.read_bytes() for path in found] == want
         assert len(list((folder / "traces").iterdir())) > 12, "the lost machine was at no part"
 

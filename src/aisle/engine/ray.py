@@ -10,6 +10,7 @@ import os
 import secrets
 import shutil
 import socket
+import sys
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -22,6 +23,13 @@ from aisle.errors import ResourceError, UsageError
 OBJECT_STORE_BYTES = 100 << 20
 """Receipts are all that goes through Ray; its own default is a third of the memory."""
 CONNECT_SECONDS = 10.0
+SETTINGS = {
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_gcs_server_port_wait_time_s": "120",  # a busy machine is no reason to give up
+    "RAY_task_oom_retries": str(RETRIES),  # it would try for ever
+}
+"""Of Ray, unless the environment says otherwise."""
+QUIET = {"logging_level": "CRITICAL", "log_to_driver": False}
 TOKEN_FILE = ".ray/auth_token"
 """Where Ray itself looks for the token, below the home folder."""
 
@@ -69,32 +77,39 @@ class Ray(Engine):
         try:
             return str(self.ray.get(done))
         except self.ray.exceptions.RayError as error:
-            told = str(error).strip().split("\n")[0]
             raise ResourceError(
-                f"Ray lost the worker of one part {RETRIES + 1} times ({type(error).__name__}: {told}): {part}; look "
+                f"Ray lost the worker of one part {RETRIES + 1} times ({_first_line(error)}): {part}; look "
                 "into the cluster's memory and logs; the same command goes on from here"
             ) from error
 
     def _connect(self) -> None:
         if self.ours or self.ray.is_initialized():
             return
-        quiet = {"logging_level": "CRITICAL", "log_to_driver": False}
         if self.address is None:
-            self.folder = tempfile.mkdtemp(prefix="aisle-ray-", dir="/tmp")  # paths of sockets must be short
-            own = {"include_dashboard": False, "object_store_memory": OBJECT_STORE_BYTES, "num_cpus": self.workers}
-            with _one_thread():
-                self.ray.init(address="local", _temp_dir=self.folder, **own, **quiet)
+            self._start()
         else:
             _check_reachable(self.address)
             try:
-                self.ray.init(address=self.address, **quiet)
+                self.ray.init(address=self.address, **QUIET)
             except (OSError, ValueError, RuntimeError, self.ray.exceptions.RayError, SystemExit) as error:
-                told = str(error.__cause__ or error).strip().split("\n")[0]
                 raise UsageError(
-                    f"Ray did not connect to --address {self.address}: {told}; run on a machine of the cluster, with "
-                    "the cluster's version of Ray and its RAY_AUTH_TOKEN"
+                    f"Ray did not connect to --address {self.address}: {_first_line(error)}; run on a machine of the "
+                    "cluster, with the cluster's version of Ray and its RAY_AUTH_TOKEN"
                 ) from error
         self.ours = True
+
+    def _start(self) -> None:
+        """Start a cluster on this machine, for as long as this engine is open."""
+        self.folder = tempfile.mkdtemp(prefix="aisle-ray-", dir="/tmp")  # paths of sockets must be short
+        own = {"include_dashboard": False, "object_store_memory": OBJECT_STORE_BYTES, "num_cpus": self.workers}
+        try:
+            with _one_thread():
+                self.ray.init(address="local", _temp_dir=self.folder, **own, **QUIET)
+        except Exception as error:  # Ray has no class of its own for a machine that is too busy to start it
+            self.close()
+            raise ResourceError(
+                f"Ray did not start on this machine: {_first_line(error)}; try again, or use --engine local"
+            ) from error
 
     def close(self) -> None:
         """End the connection, and the cluster where it is this engine's own."""
@@ -107,14 +122,18 @@ class Ray(Engine):
 
 
 def _imported(own: bool) -> Any:
-    """The module ``ray``, told to report to nobody and to ask for a token where one is known or the cluster is ours."""
-    known = os.environ.keys() & {"RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH"} or (Path.home() / TOKEN_FILE).exists()
-    if own and not known:
-        os.environ["RAY_AUTH_TOKEN"] = secrets.token_hex(32)
-    if own or known:
-        os.environ.setdefault("RAY_AUTH_MODE", "token")
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    os.environ.setdefault("RAY_task_oom_retries", str(RETRIES))  # it would try for ever
+    """The module ``ray``, told to report to nobody and to ask for a token where one is known or the cluster is ours.
+
+    A caller who has imported it has settled that: Ray reads its environment once.
+    """
+    if "ray" not in sys.modules:
+        known = os.environ.keys() & {"RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH"} or (Path.home() / TOKEN_FILE).exists()
+        if own and not known:
+            os.environ["RAY_AUTH_TOKEN"] = secrets.token_hex(32)
+        if own or known:
+            os.environ.setdefault("RAY_AUTH_MODE", "token")
+        for name, value in SETTINGS.items():
+            os.environ.setdefault(name, value)
     try:
         import ray
     except ImportError as error:
@@ -122,6 +141,12 @@ def _imported(own: bool) -> Any:
             f"--engine ray needs Ray ({error}): pip install 'aisle[ray]', or use --engine local"
         ) from error
     return ray
+
+
+def _first_line(error: BaseException) -> str:
+    """What an error of Ray is about, without the pages that follow."""
+    cause = error.__cause__ or error
+    return f"{type(cause).__name__}: {cause}".strip().split("\n")[0]
 
 
 def _check_reachable(address: str) -> None:

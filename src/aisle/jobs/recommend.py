@@ -10,7 +10,7 @@ import numpy as np
 
 from aisle.bundle import load
 from aisle.data.dataset import Dataset
-from aisle.engine import Engine
+from aisle.engine import Engine, Local
 from aisle.errors import UsageError
 from aisle.files import write_parquet
 from aisle.jobs.ingest import read_ids
@@ -56,6 +56,8 @@ def recommend(
     wanted = wanted or Wanted()
     if out.suffix not in (".parquet", ".csv"):
         raise UsageError(f"--out is {out}; it must end in .parquet or .csv")
+    if wanted.by is not None and not (engine is None or (isinstance(engine, Local) and engine.workers == 1)):
+        raise UsageError(f"lists by {wanted.by} are added up in one process; leave out --by, or --engine and --workers")
     recommender = load(bundle)
     vocab = recommender.dataset.customers.vocab
     ids = vocab.ids if wanted.customers is None else read_ids(wanted.customers)
