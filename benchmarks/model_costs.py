@@ -7,7 +7,8 @@ joins others without what its members took by themselves. One thread (OMP_NUM_TH
 only time and memory count. The variable of the C library makes large arrays pages of their own: memory that a former
 step has freed would hide what a model takes.
 
-    OMP_NUM_THREADS=1 MALLOC_MMAP_THRESHOLD_=65536 python -m benchmarks.model_costs [--only NAME …] [--memory]
+    export OMP_NUM_THREADS=1 OMP_WAIT_POLICY=PASSIVE MALLOC_MMAP_THRESHOLD_=65536
+    python -m benchmarks.model_costs [--only NAME …] [--memory]
 """
 
 from __future__ import annotations

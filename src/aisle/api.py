@@ -21,9 +21,9 @@ from aisle.jobs.check import check as _check
 from aisle.jobs.due import due as _due
 from aisle.jobs.ingest import build_dataset, clean_frames
 from aisle.jobs.levels import PRODUCT, SHRINKAGE, group_lists
+from aisle.jobs.lists import lists_at
 from aisle.jobs.newcomers import NewLists, recommend_newcomers
 from aisle.jobs.ranks import ranks_for
-from aisle.jobs.recommend import lists_at
 from aisle.jobs.run import RunResult
 from aisle.jobs.run import run as _run
 from aisle.jobs.similar import similar as _similar

@@ -15,11 +15,14 @@ from aisle.types import Repeats, Searching, Variants
 
 BudgetName = Literal["quick", "standard", "full"]
 DateOrder = Literal["dmy", "mdy", "ymd"]
+EngineName = Literal["local", "ray"]
+BY_WHOM = ("engine", "workers", "address")
+"""Settings that say who does the work; they change nothing about the outcome."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class RunConfig:
-    """Everything that changes the outcome of ``aisle run``."""
+    """Everything that changes the outcome of ``aisle run``, and who does the work."""
 
     k: int = 10
     """Length of every list."""
@@ -47,17 +50,23 @@ class RunConfig:
     """List products that are out of stock or gone from sale too."""
     models: tuple[str, ...] = ()
     """Registry names to try; empty = the whole line-up."""
+    engine: EngineName = "local"
+    workers: int | None = None
+    """Processes that make the lists, each with the whole bundle; None = one, with Ray every core of the cluster."""
+    address: str | None = None
+    """``HOST:PORT`` of a Ray cluster; None = one that lives as long as the run, on this machine."""
     data: dict[str, Any] = field(default_factory=dict)
     """The pinned mapping: the ``[data]`` section of aisle.toml."""
 
     def __post_init__(self) -> None:
         choices = {"budget": BudgetName, "repeats": Repeats, "variants": Variants, "date_order": DateOrder}
         choices["search"] = Searching
+        choices["engine"] = EngineName
         for name, allowed in choices.items():
             value = getattr(self, name)
             if value is not None and value not in get_args(allowed):
                 raise UsageError(f"{name} is {value!r}; allowed: {', '.join(get_args(allowed))}")
-        for name, least in (("k", 1), ("horizon", 1), ("seed", 0)):
+        for name, least in (("k", 1), ("horizon", 1), ("seed", 0), ("workers", 1)):
             value = getattr(self, name)
             if value is not None and (not isinstance(value, int) or isinstance(value, bool) or value < least):
                 raise UsageError(f"{name} is {value!r}; give a whole number of at least {least}")
@@ -65,13 +74,11 @@ class RunConfig:
             raise UsageError(f"k is {self.k}; lists may have at most 1000 rows")
         if self.seed >= 1 << 32:
             raise UsageError(f"seed is {self.seed}; give a whole number below 2^32")
-        for name in ("at", "memory", "only_products", "only_customers", "no_profile"):
+        for name in ("at", "memory", "only_products", "only_customers", "no_profile", "address"):
             value = getattr(self, name)
             if value is not None and not isinstance(value, str):
                 raise UsageError(f"{name} is {value!r}; write it as text in quotes")
-        share: Any = self.least_recall
-        if not isinstance(share, (int, float)) or isinstance(share, bool) or not 0 < share <= 1:
-            raise UsageError(f"least_recall is {share!r}; give a number above 0 and up to 1, such as 0.99")
+        self._check_search_and_engine()
         if not isinstance(self.list_gone, bool):
             raise UsageError(f"list_gone is {self.list_gone!r}; allowed: true, false")
         models: Any = self.models
@@ -79,6 +86,13 @@ class RunConfig:
             raise UsageError(f'models is {models!r}; write a list of names such as ["popularity", "ease"]')
         self.memory_bytes  # noqa: B018  (validates)
         self.at_moment  # noqa: B018
+
+    def _check_search_and_engine(self) -> None:
+        share: Any = self.least_recall
+        if not isinstance(share, (int, float)) or isinstance(share, bool) or not 0 < share <= 1:
+            raise UsageError(f"least_recall is {share!r}; give a number above 0 and up to 1, such as 0.99")
+        if self.address is not None and self.engine != "ray":
+            raise UsageError(f"address is {self.address!r} and engine {self.engine!r}; an address needs engine 'ray'")
 
     @property
     def memory_bytes(self) -> int:
@@ -102,8 +116,8 @@ class RunConfig:
             raise UsageError(f"at is {self.at!r}; write an ISO date such as 2011-11-09 or 2011-11-09T18:00") from error
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain JSON values by name."""
-        return asdict(self)
+        """Plain JSON values by name, of the settings that change the outcome."""
+        return {name: value for name, value in asdict(self).items() if name not in BY_WHOM}
 
 
 def load_config(path: Path | None, **options: Any) -> RunConfig:

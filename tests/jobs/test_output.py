@@ -11,13 +11,13 @@ import polars as pl
 import pyarrow.parquet as pq
 import pytest
 
-from aisle.bundle import RECOMMENDATIONS, Recommender
+from aisle.bundle import RECOMMENDATIONS, Recommender, save
 from aisle.data.dataset import Dataset
 from aisle.errors import UsageError
-from aisle.jobs import output
+from aisle.jobs import lists
 from aisle.jobs.ingest import read_ids
-from aisle.jobs.output import customers_frame, escape_formulas, one_row_each, publish_lists, write_parts
-from aisle.jobs.recommend import lists_for
+from aisle.jobs.lists import Policy, lists_for, write_lists
+from aisle.jobs.output import customers_frame, escape_formulas, one_row_each, publish_lists
 from aisle.jobs.similar import similar
 from aisle.models import create
 from tests.contract.worlds import CUSTOMERS, world
@@ -31,14 +31,16 @@ def recommender(data: Dataset | None = None, name: str = "personal_frequency") -
     return Recommender.prepare(create(name).fit(data), data)
 
 
-def parts(made: Recommender, folder: Path, k: int = K, **rules: Any) -> list[Path]:
-    everyone = np.arange(made.dataset.shape[0], dtype=np.int32)
-    return write_parts(made, everyone, k, made.rules(**rules), folder, lambda done, total: None)
+def parts(made: Recommender, folder: Path, k: int = K, **policy: Any) -> list[Path]:
+    save(made, folder / "model")
+    return write_lists(
+        made, folder / "model", made.dataset.customers.vocab.ids, Policy(k=k, **policy), folder / "parts"
+    )
 
 
 @pytest.fixture
 def small_parts(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(output, "CUSTOMERS_A_PART", 17)
+    monkeypatch.setattr(lists, "CUSTOMERS_A_PART", 17)
 
 
 @pytest.mark.usefixtures("small_parts")
@@ -50,26 +52,6 @@ def test_parts_hold_every_customer_once_in_order(tmp_path: Path) -> None:
     assert whole["customer_id"].unique(maintain_order=True).to_list() == made.dataset.customers.vocab.ids.to_list()
     assert whole.height == CUSTOMERS * K
     assert dict(whole.schema) == dict(RECOMMENDATIONS)
-
-
-@pytest.mark.usefixtures("small_parts")
-def test_finished_parts_are_kept_and_torn_ones_written_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    made = recommender()
-    paths = parts(made, tmp_path)
-    before = [p.read_bytes() for p in paths]
-    paths[1].write_bytes(before[1][:-10])
-    paths[2].unlink()
-    asked: list[int] = []
-    blocks = Recommender.blocks
-
-    def counted(self: Recommender, customers: np.ndarray, *rest: Any) -> Any:
-        asked.append(int(customers[0]))
-        return blocks(self, customers, *rest)
-
-    monkeypatch.setattr(Recommender, "blocks", counted)
-    parts(made, tmp_path)
-    assert asked == [17, 34], "parts that are whole are not computed again"
-    assert [p.read_bytes() for p in paths] == before
 
 
 @pytest.mark.usefixtures("small_parts")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Hashable, Iterator
+from collections.abc import Hashable
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, get_args
@@ -17,7 +17,6 @@ from aisle.errors import UsageError
 from aisle.explain.reasons import Evidence
 from aisle.kernels.topk import NOTHING
 from aisle.models.base import Dotted, Model
-from aisle.progress import Tick
 from aisle.rank.fallback import Fallback
 from aisle.rank.families import Families
 from aisle.rank.lists import Lists, Places, block_rows, rank_pairs, recommend_block
@@ -184,15 +183,6 @@ class Recommender:
             schema=RECOMMENDATIONS,
             strict=False,
         )
-
-    def blocks(
-        self, customers: Codes, k: int, rules: Rules, tick: Tick = lambda done, total: None
-    ) -> Iterator[pl.DataFrame]:
-        """Frames of ``RECOMMENDATIONS`` for these customers (N,), a block at a time, in order."""
-        size = self.block_size_for(rules)
-        for start in range(0, len(customers), size):
-            yield self.frame(self.dataset.batch(customers[start : start + size]), k, rules)
-            tick(min(start + size, len(customers)), len(customers))
 
     @property
     def block_size(self) -> int:

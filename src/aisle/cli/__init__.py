@@ -12,6 +12,7 @@ import typer
 
 from aisle.cli.answers import due, explain, recommend, similar, together
 from aisle.cli.bench import bench
+from aisle.cli.options import AddressOption, EngineOption, WorkersOption
 from aisle.cli.screen import progress, show
 from aisle.errors import AisleError
 from aisle.version import VERSION
@@ -58,6 +59,9 @@ def run(
     date_order: DateOrderOption = None,
     list_gone: Annotated[bool | None, typer.Option("--list-gone", help="List products gone from sale too.")] = None,
     cache: CacheOption = None,
+    engine: EngineOption = None,
+    workers: WorkersOption = None,
+    address: AddressOption = None,
     config: ConfigOption = None,
     quiet: QuietOption = False,
 ) -> None:
@@ -74,6 +78,9 @@ def run(
       aisle run sales.csv --date-order dmy --at 2011-11-09
 
       aisle run exports/ --search auto --least-recall 0.995
+      aisle run exports/ --workers 4
+
+      aisle run /shared/exports --out /shared/results --engine ray --address 10.0.0.1:6379
     """
     from aisle.config import load_config
     from aisle.jobs.cache import place_of
@@ -99,6 +106,9 @@ def run(
         models=names,
         date_order=date_order,
         list_gone=list_gone,
+        engine=engine,
+        workers=workers,
+        address=address,
     )
     result = run_job(source, out, settings, progress(quiet), cache=place_of(cache, out / ".cache"))
     show(run_summary(result.certificate, str(out)))

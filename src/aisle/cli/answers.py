@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
+from aisle.cli.options import AddressOption, EngineOption, WorkersOption
 from aisle.cli.screen import progress, show_frame
 
 
@@ -42,6 +43,9 @@ def recommend(
     shrinkage: Annotated[float, typer.Option(help="Members that weigh as much as the sister groups, with --by.")] = 5.0,
     search: Annotated[str, typer.Option(help="exact, or auto: an index above 300,000 products.")] = "exact",
     least_recall: Annotated[float, typer.Option(help="Share of the exact lists an index must find.")] = 0.99,
+    engine: EngineOption = None,
+    workers: WorkersOption = None,
+    address: AddressOption = None,
     quiet: Annotated[bool, typer.Option("--quiet", help="No progress on stderr.")] = False,
 ) -> None:
     """Open the bundle of a run and write lists: of products or categories, for customers or for groups of them.
@@ -53,16 +57,20 @@ def recommend(
       aisle recommend results/model --level category_1 --by group_2 --out regions.csv
 
       aisle recommend results/model --search auto --least-recall 0.995
+
+      aisle recommend results/model --workers 4
     """
     from aisle.config import load_config
+    from aisle.engine import open_engine
     from aisle.jobs.recommend import Wanted
     from aisle.jobs.recommend import recommend as recommend_job
 
-    rules = load_config(None, k=k, repeats=repeats, variants=variants, search=search, least_recall=least_recall)
-    policy = {"k": rules.k, "repeats": rules.repeats, "variants": rules.variants, "only_products": only_products}
-    search_by: Any = {"search": rules.search, "least_recall": rules.least_recall}
-    wanted = Wanted(customers=customers, level=level, by=by, shrinkage=shrinkage, **search_by, **policy)  # type: ignore[arg-type]
-    rows = recommend_job(bundle, out, wanted, progress(quiet))
+    given: Any = {"k": k, "repeats": repeats, "variants": variants, "search": search, "least_recall": least_recall}
+    rules = load_config(None, **given, engine=engine, workers=workers, address=address)
+    policy: Any = {name: getattr(rules, name) for name in given}
+    wanted = Wanted(customers=customers, level=level, by=by, shrinkage=shrinkage, only_products=only_products, **policy)
+    with open_engine(rules) as opened:
+        rows = recommend_job(bundle, out, wanted, progress(quiet), opened)
     typer.echo(f"{rows:,} rows written to {out}")
 
 

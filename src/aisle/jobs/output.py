@@ -1,4 +1,4 @@
-"""The files of a run: recommendations in three forms, customers, rejects. Lists are written in parts with receipts."""
+"""The files of a run: recommendations in three forms, customers, rejects; joined from the parts of ``lists``."""
 
 from __future__ import annotations
 
@@ -11,46 +11,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from aisle.bundle import RECOMMENDATIONS, Recommender
-from aisle.errors import BundleError
 from aisle.features.customers import RFMV, rfmv
-from aisle.files import atomic, read_parquet, write_parquet
-from aisle.progress import Tick
-from aisle.rank.rules import Rules
-from aisle.types import Codes
+from aisle.files import atomic, join_parquet, read_parquet
 
-CUSTOMERS_A_PART = 50_000
 FORMULA = r"^[=+\-@\t\r\n]"
 """A text cell that starts like this would be run by a spreadsheet …"""
 NUMBER = r"^[+-]?\d+(?:[.,]\d+)?$"
 """… unless it is a number, which an id may be."""
-
-
-def write_parts(
-    recommender: Recommender, customers: Codes, k: int, rules: Rules, folder: Path, tick: Tick
-) -> list[Path]:
-    """Lists of all customers as Parquet parts in ``folder``; parts that are there and whole are kept as they are."""
-    paths = []
-    for start in range(0, len(customers), CUSTOMERS_A_PART):
-        path = folder / f"part-{start // CUSTOMERS_A_PART:05d}.parquet"
-        paths.append(path)
-        mine = customers[start : start + CUSTOMERS_A_PART]
-        if not _whole(path):
-            blocks = recommender.blocks(mine, k, rules, _shifted(tick, start, len(customers)))
-            write_parquet(path, pl.concat(list(blocks)))
-        tick(start + len(mine), len(customers))
-    return paths
-
-
-def _shifted(tick: Tick, start: int, total: int) -> Tick:
-    return lambda done, _: tick(start + done, total)
-
-
-def _whole(path: Path) -> bool:
-    try:
-        read_parquet(path)
-    except (BundleError, FileNotFoundError):
-        return False
-    return True
 
 
 def publish_lists(parts: list[Path], out: Path, k: int) -> int:
@@ -72,6 +39,19 @@ def publish_lists(parts: list[Path], out: Path, k: int) -> int:
                 escape_formulas(frame).write_csv(long_file, include_header=index == 0)
                 escape_formulas(one_row_each(frame, k)).write_csv(wide_file, include_header=index == 0)
                 rows += frame.height
+    return rows
+
+
+def join_lists(parts: list[Path], out: Path) -> int:
+    """Join parts of lists of any kind into one file, .parquet or .csv; returns the rows written."""
+    if out.suffix == ".parquet":
+        return join_parquet(out, parts)
+    rows = 0
+    with atomic(out) as temporary, temporary.open("wb") as file:
+        for index, path in enumerate(parts):
+            frame = read_parquet(path)
+            escape_formulas(frame).write_csv(file, include_header=index == 0)
+            rows += frame.height
     return rows
 
 

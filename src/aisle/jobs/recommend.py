@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import polars as pl
 
-from aisle.bundle import RECOMMENDATIONS, Recommender, load
+from aisle.bundle import Recommender, load
 from aisle.data.dataset import Dataset
+from aisle.engine import Engine, Local
 from aisle.errors import UsageError
-from aisle.files import atomic, write_parquet
+from aisle.files import write_parquet
 from aisle.jobs.ingest import read_ids
-from aisle.jobs.levels import PRODUCT, SHRINKAGE, customer_lists, group_lists
-from aisle.jobs.output import escape_formulas
+from aisle.jobs.levels import PRODUCT, SHRINKAGE, group_lists
+from aisle.jobs.lists import Policy, write_lists
+from aisle.jobs.output import join_lists
 from aisle.progress import Progress
 from aisle.rank.rules import Rules
 from aisle.types import Codes, Repeats, Searching, Variants
@@ -43,36 +45,45 @@ class Wanted:
     least_recall: float = 0.99
 
 
-def recommend(bundle: Path, out: Path, wanted: Wanted | None = None, progress: Progress | None = None) -> int:
+def recommend(
+    bundle: Path,
+    out: Path,
+    wanted: Wanted | None = None,
+    progress: Progress | None = None,
+    engine: Engine | None = None,
+) -> int:
     """Write lists of a bundle to ``out`` (.parquet or .csv); returns the rows written.
 
-    Ids that the bundle does not know get the popularity list under their own id. Raises UsageError for a wrong suffix,
-    level or grouping.
+    Lists of customers are made by parts, by ``engine`` where one is given; parts that are done lie beside ``out`` until
+    all are, and the same call goes on from there. Ids that the bundle does not know get the popularity list under
+    their own id. Raises UsageError for a wrong suffix, level or grouping.
     """
     wanted, progress = wanted or Wanted(), progress or Progress()
     if out.suffix not in (".parquet", ".csv"):
         raise UsageError(f"--out is {out}; it must end in .parquet or .csv")
+    if wanted.by is not None and not (engine is None or (isinstance(engine, Local) and engine.workers == 1)):
+        raise UsageError(f"lists by {wanted.by} are added up in one process; leave out --by, or --engine and --workers")
     recommender = load(bundle)
     vocab = recommender.dataset.customers.vocab
     ids = vocab.ids if wanted.customers is None else read_ids(wanted.customers)
     only = only_codes(recommender.dataset, wanted.only_products)
-    rules = recommender.rules(repeats=wanted.repeats, only=only, variants=wanted.variants)
     recommender = recommender.searching(wanted.search, least_recall=wanted.least_recall, customers=len(ids))
+    policy = Policy(k=wanted.k, level=wanted.level, repeats=wanted.repeats, variants=wanted.variants, only=only)
+    rules = policy.rules(recommender)
     if wanted.by is None and wanted.level == PRODUCT:
         search_prepared(recommender, rules, wanted.k, progress)
+    work = out.with_name(f".{out.name}.parts")
     with progress.step("Writing lists") as tick:
         if wanted.by is None:
-            frame = lists_at(recommender, ids, wanted.level, wanted.k, rules)
+            parts = write_lists(recommender, bundle, ids, policy, work, engine=engine, tick=tick)
         else:
             codes, level, k = vocab.codes(ids), wanted.level, wanted.k
             frame = group_lists(recommender, codes, wanted.by, level, k, rules, shrinkage=wanted.shrinkage)
-        tick(1, 1)
-    if out.suffix == ".parquet":
-        write_parquet(out, frame)
-    else:
-        with atomic(out) as temporary:
-            escape_formulas(frame).write_csv(temporary)
-    return frame.height
+            parts = [work / "part-00000.parquet"]
+            write_parquet(parts[0], frame)
+        rows = join_lists(parts, out)
+    shutil.rmtree(work)
+    return rows
 
 
 def search_prepared(recommender: Recommender, rules: Rules, k: int, progress: Progress) -> dict[str, Any]:
@@ -81,25 +92,6 @@ def search_prepared(recommender: Recommender, rules: Rules, k: int, progress: Pr
         return recommender.search_told(rules, k)
     with progress.step("Preparing the search"):
         return recommender.search_told(rules, k)
-
-
-def lists_at(recommender: Recommender, ids: pl.Series, level: str, k: int, rules: Rules) -> pl.DataFrame:
-    """Lists of products, or of categories of a level, for ids of the caller's own."""
-    if level == PRODUCT:
-        return lists_for(recommender, ids, k, rules)
-    return customer_lists(recommender, ids, level, k, rules)
-
-
-def lists_for(recommender: Recommender, ids: pl.Series, k: int, rules: Rules) -> pl.DataFrame:
-    """Lists for ids of the caller's own, in their order, unknown ones included; repeated ids are answered once."""
-    ids = ids.cast(pl.String).unique(maintain_order=True)
-    codes = recommender.dataset.customers.vocab.codes(ids)
-    size = recommender.block_size_for(rules)
-    frames = [
-        recommender.frame(recommender.dataset.batch(codes[at : at + size]), k, rules, ids.slice(at, size))
-        for at in range(0, len(codes), size)
-    ]
-    return pl.concat(frames) if frames else pl.DataFrame(schema=RECOMMENDATIONS)
 
 
 def only_codes(dataset: Dataset, path: Path | None) -> Codes | None:

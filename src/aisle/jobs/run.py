@@ -16,12 +16,14 @@ import numpy as np
 from aisle.bundle import Recommender, load, save
 from aisle.config import RunConfig
 from aisle.data.dataset import Dataset
+from aisle.engine import open_engine
 from aisle.errors import BundleError, UsageError
 from aisle.files import Receipts, fingerprint, write_json, write_parquet
 from aisle.jobs.assess import Assessment, assess_dataset
 from aisle.jobs.cache import ingest
 from aisle.jobs.ingest import check_out, existing, read_ids
-from aisle.jobs.output import customers_frame, publish_lists, write_parts
+from aisle.jobs.lists import Policy, write_lists
+from aisle.jobs.output import customers_frame, publish_lists
 from aisle.jobs.recommend import only_codes, search_prepared
 from aisle.jobs.samples import sales_by_period, sample_customers
 from aisle.models import create, model_class
@@ -56,6 +58,7 @@ def run(
     ``cache`` is a folder that keeps what was read for later runs (``jobs/cache.py``); None = for this one alone.
     """
     config, progress = config or RunConfig(), progress or Progress()
+    engine = open_engine(config)
     work = _work_folder(source, out, config)
     found = ingest(source, config, progress, cache or work / "data")
     dataset = found.dataset
@@ -63,11 +66,13 @@ def run(
     customers = _customer_codes(dataset, config)
     assessment = assess_dataset(dataset, config, store=Receipts(work / "cells"), progress=progress, report=found.report)
     recommender = _recommender(dataset, assessment, work, config, progress)
-    rules = recommender.rules(repeats=config.repeats, only=only, list_gone=config.list_gone, variants=config.variants)
     recommender = recommender.searching(config.search, least_recall=config.least_recall, customers=len(customers))
+    policy = Policy(k=config.k, repeats=config.repeats, variants=config.variants, list_gone=config.list_gone, only=only)
+    rules = policy.rules(recommender)
     search = search_prepared(recommender, rules, config.k, progress)
-    with progress.step(f"Writing lists for {len(customers):,} customers") as tick:
-        parts = write_parts(recommender, customers, config.k, rules, work / "lists", tick)
+    with engine, progress.step(f"Writing lists for {len(customers):,} customers") as tick:
+        ids, model = recommender.dataset.customers.vocab.names(customers), work / "model"
+        parts = write_lists(recommender, model, ids, policy, work / "lists", engine=engine, tick=tick)
     certificate = assessment.certificate
     certificate["data"] = found.data
     with progress.step("Publishing"):

@@ -1,0 +1,179 @@
+"""The engine of a cluster, by Ray: each part a task of its core, given to another worker where one is lost.
+
+The one file that imports Ray, when it is asked for. Files are reached by path: inputs and results must lie on storage
+that all machines share.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import shutil
+import socket
+import sys
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from aisle.engine.base import RETRIES, THREADS, Answers, Engine, perform, receipt_of
+from aisle.errors import ResourceError, UsageError
+
+OBJECT_STORE_BYTES = 100 << 20
+"""Receipts are all that goes through Ray; its own default is a third of the memory."""
+CONNECT_SECONDS = 10.0
+SETTINGS = {
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_gcs_server_port_wait_time_s": "120",  # a busy machine is no reason to give up
+    "RAY_task_oom_retries": str(RETRIES),  # it would try for ever
+}
+"""Of Ray, unless the environment says otherwise."""
+QUIET = {"logging_level": "CRITICAL", "log_to_driver": False}
+TOKEN_FILE = ".ray/auth_token"
+"""Where Ray itself looks for the token, below the home folder."""
+
+
+class Ray(Engine):
+    """Tasks on the cluster at ``address``, or on one of this machine with ``workers`` of its cores, all by default.
+
+    On a real cluster ``workers`` is how many parts are done at once, as many as there are cores by default. A
+    connection that the caller already has is used, and left open. Raises UsageError where Ray is not installed or no
+    cluster answers.
+    """
+
+    def __init__(self, address: str | None = None, workers: int | None = None) -> None:
+        self.address, self.workers = address, workers
+        self.ray = _imported(own=address is None)
+        self.ours = False
+        self.folder: str | None = None
+        if address is not None:  # a wrong address is told now, and not after hours of other work
+            self._connect()
+            self.close()
+
+    def answers(self, task: str, parts: Mapping[int, str], shared: str) -> Answers:
+        """See ``Engine.answers``."""
+        if not parts:
+            return
+        self._connect()
+        ray = self.ray
+        remote = ray.remote(num_cpus=1, max_retries=RETRIES)(perform)
+        waiting, busy = iter(parts.items()), dict[Any, int]()
+        limit = self.workers if self.address and self.workers else len(parts)
+        try:
+            while True:
+                while len(busy) < limit and (following := next(waiting, None)) is not None:
+                    busy[remote.remote(task, following[1], shared)] = following[0]
+                if not busy:
+                    return
+                for done in ray.wait(list(busy))[0]:
+                    place = busy.pop(done)
+                    yield place, receipt_of(self._answer(done, parts[place]))
+        finally:
+            for left in busy:
+                ray.cancel(left, force=True)
+
+    def _answer(self, done: Any, part: str) -> str:
+        try:
+            return str(self.ray.get(done))
+        except self.ray.exceptions.RayError as error:
+            raise ResourceError(
+                f"Ray lost the worker of one part {RETRIES + 1} times ({_first_line(error)}): {part}; look "
+                "into the cluster's memory and logs; the same command goes on from here"
+            ) from error
+
+    def _connect(self) -> None:
+        if self.ours or self.ray.is_initialized():
+            return
+        if self.address is None:
+            self._start()
+        else:
+            _check_reachable(self.address)
+            try:
+                self.ray.init(address=self.address, **QUIET)
+            except (OSError, ValueError, RuntimeError, self.ray.exceptions.RayError, SystemExit) as error:
+                raise UsageError(
+                    f"Ray did not connect to --address {self.address}: {_first_line(error)}; run on a machine of the "
+                    "cluster, with the cluster's version of Ray and its RAY_AUTH_TOKEN"
+                ) from error
+        self.ours = True
+
+    def _start(self) -> None:
+        """Start a cluster on this machine, for as long as this engine is open."""
+        self.folder = tempfile.mkdtemp(prefix="aisle-ray-", dir="/tmp")  # paths of sockets must be short
+        own = {"include_dashboard": False, "object_store_memory": OBJECT_STORE_BYTES, "num_cpus": self.workers}
+        try:
+            with _one_thread():
+                self.ray.init(address="local", _temp_dir=self.folder, **own, **QUIET)
+        except Exception as error:  # Ray has no class of its own for a machine that is too busy to start it
+            self.close()
+            raise ResourceError(
+                f"Ray did not start on this machine: {_first_line(error)}; try again, or use --engine local"
+            ) from error
+
+    def close(self) -> None:
+        """End the connection, and the cluster where it is this engine's own."""
+        if self.ours:
+            self.ray.shutdown()
+            self.ours = False
+        if self.folder is not None:
+            shutil.rmtree(self.folder, ignore_errors=True)
+            self.folder = None
+
+
+def _imported(own: bool) -> Any:
+    """The module ``ray``, told to report to nobody and to ask for a token where one is known or the cluster is ours.
+
+    A caller who has imported it has settled that: Ray reads its environment once.
+    """
+    if "ray" not in sys.modules:
+        known = os.environ.keys() & {"RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH"} or (Path.home() / TOKEN_FILE).exists()
+        if own and not known:
+            os.environ["RAY_AUTH_TOKEN"] = secrets.token_hex(32)
+        if own or known:
+            os.environ.setdefault("RAY_AUTH_MODE", "token")
+        for name, value in SETTINGS.items():
+            os.environ.setdefault(name, value)
+    try:
+        import ray
+    except ImportError as error:
+        raise UsageError(
+            f"--engine ray needs Ray ({error}): pip install 'aisle[ray]', or use --engine local"
+        ) from error
+    return ray
+
+
+def _first_line(error: BaseException) -> str:
+    """What an error of Ray is about, without the pages that follow."""
+    cause = error.__cause__ or error
+    return f"{type(cause).__name__}: {cause}".strip().split("\n")[0]
+
+
+def _check_reachable(address: str) -> None:
+    """Raise UsageError where nothing listens at ``HOST:PORT``: Ray itself would try for minutes, then exit."""
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    if address == "auto":
+        return
+    if not host or not port.isdigit():
+        raise UsageError(f"--address is {address!r}; write HOST:PORT of the head, such as 10.0.0.1:6379")
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), timeout=CONNECT_SECONDS).close()
+    except OSError as error:
+        raise UsageError(
+            f"nothing answers at --address {address} ({error}); start it with: ray start --head"
+        ) from error
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """Workers started meanwhile, each on a core, have one thread each."""
+    given = {name: os.environ.get(name) for name in THREADS}
+    os.environ.update(dict.fromkeys(THREADS, "1"))
+    try:
+        yield
+    finally:
+        for name, value in given.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
