@@ -1,12 +1,12 @@
 """How soon iALS is as good as implicit's, and how good in the end: Gowalla check-ins, vectors of one width.
 
 Both are tuned alike: as many settings, as much time about, each after every sweep, by NDCG@20 of some customers on the
-inner split of the protocol. With the settings found each learns from the whole training part, in fresh processes and in turns, and is
-asked about the test part after every sweep. The clock stands while it is asked; CPU seconds count, as other work on the
-machine does not add to them much. Ours starts from the data set and ends with vectors solved anew for everybody;
-implicit starts from a ready matrix. The lists of both are made and judged by the same code. implicit is given its best
-sweep on the test, and the better of its own customer vectors and of those that ``recalculate_user`` solves anew, at no
-cost.
+inner split of the protocol. With the settings found each learns from the whole training part, in fresh processes and
+in turns, and is asked about the test part after every sweep. The clock stands while it is asked; CPU seconds count, as
+other work on the machine does not add to them much. Ours starts from the data set and ends with vectors solved anew for
+everybody; implicit starts from a ready matrix. The lists of both are made and judged by the same code. implicit is
+given its best sweep on the test, and the better of its own customer vectors and of those that ``recalculate_user``
+solves anew, at no cost.
 
     pip install --no-deps --target FOLDER implicit tqdm
     export PYTHONPATH=FOLDER OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 AISLE_DATA=…
