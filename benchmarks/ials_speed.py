@@ -10,7 +10,7 @@ solves anew, at no cost.
 
     pip install --no-deps --target FOLDER implicit tqdm
     export PYTHONPATH=FOLDER OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 AISLE_DATA=…
-    python -m benchmarks.ials_speed [--dim 64] [--turns 3]
+    python -m benchmarks.ials_speed [--dim 64] [--turns 2] [--keep FOLDER]
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import product
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -30,6 +31,7 @@ import scipy.sparse as sp
 
 from aisle.evaluate.metrics import hit_matrix, ndcg
 from aisle.features.pairs import decayed_presence, everyone
+from aisle.files import fingerprint
 from aisle.jobs.bench.protocols.gowalla import GOWALLA
 from aisle.jobs.bench.split import Split
 from aisle.kernels.inner import Targets, top_inner
@@ -38,7 +40,7 @@ from aisle.types import Floats
 from benchmarks.common import data_folder, record
 
 K = 20
-ASKED = 3_000
+ASKED = 2_000
 """Customers asked while tuning."""
 PLAIN = {"half_life_days": None, "own_weight": 0.0}
 """There are no dates, and what was bought is never listed."""
@@ -47,8 +49,10 @@ GRIDS: dict[str, dict[str, tuple[float, ...]]] = {
     "implicit": {"alpha": (10.0, 20.0, 40.0, 80.0), "regularization": (1.0, 10.0, 100.0)},
 }
 """Settings tried: as many for both."""
-SWEEPS = {"aisle": 4, "implicit": 8}
-"""Sweeps looked at, about as many CPU seconds for both: implicit's three steps are half of an exact answer."""
+SWEEPS = {"aisle": 2, "implicit": 4}
+"""Sweeps while tuning, about as many CPU seconds for both: three steps of conjugate gradients cost half an answer …"""
+LONG = {"aisle": 3, "implicit": 8}
+"""… and on the test."""
 EXACT = "implicit, use_cg=False"
 """The rival with exact answers in place of three steps of conjugate gradients, with the same settings."""
 
@@ -156,30 +160,44 @@ def tune(name: str, dim: int) -> dict[str, Any]:
     return {"settings": best["settings"], "sweeps": number, "ndcg@20 inside": max(best["ndcg@20"]), "tried": tried}
 
 
-def curve(name: str, dim: int, settings: Row, silent: bool) -> list[Row]:
-    """The test part after each sweep."""
+def curve(name: str, dim: int, settings: Row, turn: int) -> list[Row]:
+    """The test part after each sweep; turns after the first only take the time."""
     split = GOWALLA.split(GOWALLA.load(data_folder()), "all")
-    sweeps = SWEEPS.get(name, SWEEPS["aisle"])
-    return learn(name, split, Judge(split, silent), dim, sweeps, settings, again=True)
+    sweeps = LONG.get(name, LONG["aisle"])
+    return learn(name, split, Judge(split, silent=turn > 0), dim, sweeps, settings, again=name != EXACT)
 
 
 JOBS: dict[str, Callable[..., Any]] = {"tune": tune, "curve": curve}
 
 
-def apart(job: str, *given: Any) -> Any:
-    """What a job says, run in a fresh process."""
-    command = [sys.executable, "-m", "benchmarks.ials_speed", "--job", job, json.dumps(given)]
-    return json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout.splitlines()[-1])
+@dataclass(frozen=True)
+class Apart:
+    """Runs jobs in fresh processes."""
+
+    keep: Path | None
+    """Where answers are kept, so that a run that was stopped goes on; None = nowhere."""
+
+    def __call__(self, job: str, *given: Any) -> Any:
+        """What a job says."""
+        words = [job, json.dumps(given)]
+        kept = None if self.keep is None else self.keep / f"{fingerprint(words)}.json"
+        if kept is None or not kept.exists():
+            command = [sys.executable, "-m", "benchmarks.ials_speed", "--job", *words]
+            said = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout.splitlines()[-1]
+            if kept is None:
+                return json.loads(said)
+            kept.write_text(said, encoding="utf-8")
+        return json.loads(kept.read_text(encoding="utf-8"))
 
 
-def curves(found: dict[str, Any], dim: int, turns: int) -> dict[str, list[Row]]:
+def curves(apart: Apart, found: dict[str, Any], dim: int, turns: int) -> dict[str, list[Row]]:
     """The curve of each with the least seconds of some turns; the test part is asked in the first turn alone."""
     settings = {name: one["settings"] for name, one in found.items()}
     runs: dict[str, list[list[Row]]] = {name: [] for name in settings}
     for turn in range(turns):
         for name, run in runs.items():
-            run.append(apart("curve", name, dim, settings[name], turn > 0))
-    exact = [apart("curve", EXACT, dim, settings["implicit"], False)]
+            run.append(apart("curve", name, dim, settings[name], turn))
+    exact = [apart("curve", EXACT, dim, settings["implicit"], 0)]
     out = {}
     for name, run in (runs | {EXACT: exact}).items():
         out[name] = [
@@ -209,15 +227,17 @@ def verdict(found: dict[str, Any], lines: dict[str, list[Row]]) -> dict[str, Any
 def main() -> None:
     """Tune, learn, compare, record."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    for name, value in (("dim", 64), ("turns", 3)):
+    for name, value in (("dim", 64), ("turns", 2)):
         parser.add_argument(f"--{name}", type=int, default=value)
+    parser.add_argument("--keep", type=Path, help="folder of the answers of jobs: a stopped run goes on from there")
     parser.add_argument("--job", nargs=2, help=argparse.SUPPRESS)
     asked = parser.parse_args()
     if asked.job:
         print(json.dumps(JOBS[asked.job[0]](*json.loads(asked.job[1]))))
         return
+    apart = Apart(asked.keep)
     found = {name: apart("tune", name, asked.dim) for name in GRIDS}
-    lines = curves(found, asked.dim, asked.turns)
+    lines = curves(apart, found, asked.dim, asked.turns)
     sizes = {name: getattr(asked, name) for name in ("dim", "turns")}
     figures = {**sizes, "threads": 1, **verdict(found, lines), "curves": lines, "tuned inside": found}
     name = "ials_speed" if asked.dim == parser.get_default("dim") else f"ials_speed_{asked.dim}"
