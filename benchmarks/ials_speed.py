@@ -149,7 +149,7 @@ def tune(name: str, dim: int) -> dict[str, Any]:
     assert inner is not None
     split = inner()
     judge = Judge(split.some(ASKED))
-    tried = []
+    tried: list[dict[str, Any]] = []
     for values in product(*GRIDS[name].values()):
         settings = dict(zip(GRIDS[name], values, strict=True))
         found = [row["ndcg"] for row in learn(name, split, judge, dim, SWEEPS[name], settings, again=False)]

@@ -41,7 +41,9 @@ def naive_start(x: Array, dim: int, seed: int) -> Array:
     vectors: Array = (
         even[:, None] * left @ np.diag(strength / np.sqrt(strength**2 + 1e-6 * strength.max() ** 2)) @ right
     )
-    return vectors * 0.5 / np.sqrt((vectors**2).sum(axis=1).mean()) + 0.01 / np.sqrt(dim) * chance
+    length = float(np.sqrt((vectors**2).sum(axis=1).mean()))
+    start: Array = vectors * (0.5 / length) + 0.01 / np.sqrt(dim) * chance
+    return start
 
 
 def objective(x: Array, customers: Array, products: Array, model: IALS) -> float:
