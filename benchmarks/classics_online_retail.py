@@ -2,10 +2,14 @@
 
 Reference NDCG@10: popularity .1152, own counts then popularity .3710, EASE (l2 300) .2776; R@10 .0375, .1589, .1108;
 products new to the customer alone: popularity .0414 / .0195, EASE .0907 / .0522.
+
+    python -m benchmarks.classics_online_retail [--only NAME …]
 """
 
 from __future__ import annotations
 
+import argparse
+import json
 import time
 from typing import Any
 
@@ -25,6 +29,7 @@ from aisle.models.rp3beta import RP3beta
 from aisle.models.slim import SLIM
 from aisle.models.tifu_knn import TIFUKNN
 from benchmarks.anchors import figures, lists, timed_fit, write
+from benchmarks.common import RESULTS, commit
 from benchmarks.online_retail_protocol import BuyersFirst, dataset
 
 
@@ -62,6 +67,9 @@ def reference_rule(data: Dataset) -> dict[str, dict[str, float]]:
 
 def main() -> None:
     """Measure and write ``results/classics_online_retail.json``."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--only", nargs="*", help="names of rows; the others stay as they are, with their commits")
+    only = parser.parse_args().only
     data = dataset()
     models: dict[str, Model] = {
         "random": Random(),
@@ -86,12 +94,16 @@ def main() -> None:
         "ials": IALS(),
         "tifu_knn": TIFUKNN(),
     }
+    file = RESULTS / "classics_online_retail.json"
+    known = json.loads(file.read_text(encoding="utf-8")) if only else {"models": {}}
+    rows = {name: {"commit": known["commit"]} | row for name, row in known["models"].items()}
+    rows |= {name: measure(models[name], data) | {"commit": commit()} for name in only or models}
     result = {
         "data": "Online Retail II, temporal cut 2011-08-10",
         "shape": {"customers": int((np.diff(data.counts.indptr) > 0).sum()), "products": data.shape[1]},
         "pairs": data.counts.nnz,
         "reference_rule": reference_rule(data),
-        "models": {name: measure(model, data) for name, model in models.items()},
+        "models": {name: rows[name] for name in models},
     }
     write("classics_online_retail", result)
 

@@ -32,6 +32,20 @@ def naive_side(x: Array, others: Array, model: IALS, number: int) -> Array:
     return out
 
 
+def naive_start(x: Array, dim: int, seed: int) -> Array:
+    """Where product vectors begin, by dense matrices and a singular value decomposition."""
+    chance = np.random.default_rng(seed).normal(size=(x.shape[1], dim))
+    even = x.sum(axis=0) ** -0.25
+    links = x * even / np.sqrt(x.sum(axis=1))[:, None]
+    left, strength, right = np.linalg.svd(links.T @ links @ links.T @ links @ chance, full_matrices=False)
+    vectors: Array = (
+        even[:, None] * left @ np.diag(strength / np.sqrt(strength**2 + 1e-6 * strength.max() ** 2)) @ right
+    )
+    length = float(np.sqrt((vectors**2).sum(axis=1).mean()))
+    start: Array = vectors * (0.5 / length) + 0.01 / np.sqrt(dim) * chance
+    return start
+
+
 def objective(x: Array, customers: Array, products: Array, model: IALS) -> float:
     """What a fit makes small, over all pairs."""
     some, sold = x.any(axis=1), x.any(axis=0)
@@ -59,13 +73,16 @@ def test_ials_by_loops(seed: int, dim: int, alpha0: float, nu: float, half_life:
         dim=dim, alpha0=alpha0, nu=nu, sweeps=2, half_life_days=half_life, own_weight=0.3, regularization=0.1, seed=5
     ).fit(dataset)
     products = np.zeros((PRODUCTS, dim))
-    products[sold] = np.random.default_rng(5).normal(0, 0.1 / np.sqrt(dim), (int(sold.sum()), dim))
+    products[sold] = naive_start(x[some][:, sold], dim, seed=5)
     for _ in range(2):
         customers = naive_side(x, products, model, int(sold.sum()))
         products = naive_side(x.T, customers, model, int(some.sum()))
-    np.testing.assert_allclose(model.product_vectors(), products, rtol=1e-3, atol=1e-4)
-    customers = naive_side(x, products, model, int(sold.sum()))
+    found = model.product_vectors()
+    np.testing.assert_allclose(found @ found.T, products @ products.T, rtol=1e-3, atol=1e-4)
+    np.testing.assert_allclose(found.T @ found, np.diag(model.spread_), atol=1e-5 * model.spread_.max())
+    customers = naive_side(x, found.astype(np.float64), model, int(sold.sum()))
     np.testing.assert_allclose(model.customer_vectors(everyone(dataset))[:, 0], customers, rtol=1e-3, atol=1e-4)
+    customers = naive_side(x, products, model, int(sold.sum()))
     expected = customers @ products.T + 0.3 * naive_counts(dataset, half_life)
     check(model.score(everyone(dataset)), expected, dataset, rtol=1e-3)
 
@@ -107,7 +124,7 @@ def test_a_vector_does_not_depend_on_the_batch_to_the_bit() -> None:
 
 def test_blocks_do_not_change_the_answer(monkeypatch: pytest.MonkeyPatch) -> None:
     whole = IALS(dim=4, sweeps=2).fit(data()).product_vectors()
-    monkeypatch.setattr(ials, "BLOCK_CELLS", 90)
+    monkeypatch.setattr(ials, "TILE", 40)
     np.testing.assert_allclose(IALS(dim=4, sweeps=2).fit(data()).product_vectors(), whole, rtol=1e-4, atol=1e-6)
 
 
