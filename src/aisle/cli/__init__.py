@@ -173,14 +173,15 @@ def train(
     mlflow: Annotated[
         str | None, typer.Option("--mlflow", metavar="RUN_ID", help="Send the curves to this run of MLflow.")
     ] = None,
+    workers: Annotated[int, typer.Option("--workers", help="Processes that learn together.")] = 1,
     config: ConfigOption = None,
     date_order: DateOrderOption = None,
     quiet: QuietOption = False,
 ) -> None:
     """Fit one model on everything and write it as a bundle.
 
-    Values of --set are JSON (true, 0.1, null) or plain words. --checkpoint, --tensorboard and --mlflow are for models
-    that learn in epochs: hybrid_factorization, basket_transformer.
+    Values of --set are JSON (true, 0.1, null) or plain words. --checkpoint, --tensorboard, --mlflow and --workers are
+    for models that learn in epochs: hybrid_factorization, basket_transformer.
 
     Examples:
 
@@ -200,6 +201,7 @@ def train(
         model,
         settings=parse_settings(settings or []),
         follow=Follow(checkpoint=checkpoint, tensorboard=tensorboard, mlflow=mlflow),
+        workers=workers,
         config=load_config(config, date_order=date_order),
         progress=progress(quiet),
     )
