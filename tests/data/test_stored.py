@@ -29,8 +29,10 @@ def same_entities(one: Entities, other: Entities) -> None:
         assert list(mine) == list(theirs)
         for name, values in mine.items():
             np.testing.assert_array_equal(values, theirs[name], strict=True)
-    assert (one.names is None) == (other.names is None)
-    assert one.names is None or one.names.equals(other.names, null_equal=True)
+    if one.names is None or other.names is None:
+        assert one.names is other.names
+    else:
+        assert one.names.equals(other.names, null_equal=True)
     np.testing.assert_array_equal(one.valid_from, other.valid_from)
 
 

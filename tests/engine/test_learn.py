@@ -205,11 +205,13 @@ def ndcg(model: Model, past: Dataset, wanted: Sparse) -> float:
 @pytest.mark.slow
 def test_two_workers_are_as_good_as_one(name: str, tmp_path: Path) -> None:
     """Within 0.5 % of the NDCG@10 of one process, where both have learned for epochs."""
+    settings: dict[str, Any] = {"dim": 32, "epochs": 6}
     if name == "basket_transformer":
         demo(tmp_path / "shop", customers=1_500, products=300, days=400, seed=3)
-        data, days, settings = aisle.read(tmp_path / "shop"), 60, {"dim": 32, "epochs": 6}
+        data, days = aisle.read(tmp_path / "shop"), 60
     else:
-        data, days, settings = retail(), 20, {"dim": 16, "epochs": 6, "learning_rate": 0.003}
+        data, days = retail(), 20
+        settings |= {"learning_rate": 0.003}
     window = Window(data.end - days * DAY, data.end)
     past, wanted = data.before(window.cut), truth(data, window).bought
     alone, both = create(name, **settings).fit(past), create(name, **settings)
