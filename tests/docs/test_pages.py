@@ -109,7 +109,7 @@ def test_every_command_and_option_on_a_page_exists() -> None:
 
 def test_the_check_of_commands_can_fail() -> None:
     assert wrong("aisle serve DIR") == ["serve"]
-    assert wrong("aisle run [SOURCE] [--out DIR] [--engine local|ray]") == ["--engine"]
+    assert wrong("aisle run [SOURCE] [--out DIR] [--speed fast|slow]") == ["--speed"]
 
 
 def test_the_contract_names_every_command_and_option() -> None:

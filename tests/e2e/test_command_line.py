@@ -187,6 +187,44 @@ def test_training_takes_settings_and_goes_on_where_it_was_stopped(shop: Path, tm
     assert not (tmp_path / "four").exists()
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("model", "workers"), [("hybrid_factorization", 1), ("basket_transformer", 1), ("basket_transformer", 2)]
+)
+def test_training_killed_anywhere_ends_with_the_same_weights(
+    model: str, workers: int, shop: Path, tmp_path: Path
+) -> None:
+    """Killed after each of its first checkpoints, by a signal that no program can catch."""
+    settings = ("--set", "dim=8", "--set", "epochs=3", "--workers", str(workers), "--quiet")
+    command = ("train", shop, "--model", model, *settings)
+    aisle(*command, "--out", tmp_path / "whole")
+    kept, seen = tmp_path / "kept", 0
+    killed = [
+        sys.executable,
+        "-m",
+        "aisle",
+        *map(str, command),
+        "--checkpoint",
+        str(kept),
+        "--out",
+        str(tmp_path / "x"),
+    ]
+    for _ in range(2):
+        with subprocess.Popen(killed, env=ENV, stderr=subprocess.DEVNULL) as process:
+            before = seen
+            while seen == before:
+                assert process.poll() is None, "it ended before it was killed"
+                time.sleep(0.01)
+                found = [path.stat().st_mtime_ns for path in kept.rglob("training.safetensors")]
+                seen = max(found, default=0)
+            process.kill()
+        assert process.returncode == -signal.SIGKILL
+    aisle(*command, "--checkpoint", kept, "--out", tmp_path / "rest")
+    weights = "products/weights.safetensors"
+    assert (tmp_path / "rest" / weights).read_bytes() == (tmp_path / "whole" / weights).read_bytes()
+    assert not (tmp_path / "x").exists()
+
+
 def test_similar_customers_answer_and_those_who_opted_out_do_not(shop: Path, result: Path) -> None:
     people = pl.read_parquet(result / "customers.parquet").sort("frequency", descending=True, nulls_last=True)
     one, two = people["customer_id"].head(2).to_list()

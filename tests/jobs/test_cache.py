@@ -7,20 +7,16 @@ from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import polars as pl
 import pytest
 
-from aisle.bundle.datasets import load_dataset, save_dataset
 from aisle.config import RunConfig
 from aisle.data.dataset import Dataset
-from aisle.errors import BundleError
 from aisle.jobs import cache as room
 from aisle.jobs.bench.mark import content
 from aisle.jobs.cache import Ingested, ingest, place_of
 from aisle.jobs.demo import demo
 from aisle.jobs.ingest import clean_source
-from tests.evaluate.shops import random_shop
 
 
 @pytest.fixture
@@ -132,7 +128,9 @@ def test_a_source_has_one_entry(shop: Path, tmp_path: Path) -> None:
     assert len(list((mine / room.LINES).iterdir())) == 2, "the lines of both files serve every entry"
 
 
-@pytest.mark.parametrize("file", ["dataset/events.parquet", "rejects.parquet", "dataset/customers.parquet"])
+@pytest.mark.parametrize(
+    "file", ["dataset/lines.parquet", "rejects.parquet", "dataset/customers.parquet", "dataset/dataset.json"]
+)
 def test_an_entry_that_is_torn_or_altered_is_read_again(
     file: str, shop: Path, tmp_path: Path, reads: list[Path]
 ) -> None:
@@ -181,16 +179,6 @@ def test_a_file_that_changes_while_it_is_read_is_not_kept(
     monkeypatch.setattr(room, "clean_source", disturbed)
     ingest(shop, RunConfig(), folder=tmp_path / "kept")
     assert not list((tmp_path / "kept").glob("*/*/"))
-
-
-def test_frames_and_clocks_without_time_come_back_too(tmp_path: Path) -> None:
-    shop = random_shop(3, customers=40)
-    save_dataset(shop, tmp_path / "one")
-    found = load_dataset(tmp_path / "one")
-    assert content(parts(found)) == content(parts(shop))
-    assert np.array_equal(found.tie_rank, shop.tie_rank)
-    with pytest.raises(BundleError, match="no whole data set"):
-        load_dataset(tmp_path / "two")
 
 
 def test_off_is_no_folder(tmp_path: Path) -> None:

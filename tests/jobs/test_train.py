@@ -11,6 +11,7 @@ import pytest
 
 import aisle
 from aisle.bundle import Recommender
+from aisle.config import RunConfig
 from aisle.errors import BundleError, UsageError
 from aisle.jobs.demo import demo
 from aisle.jobs.train import Follow, fit, parse_settings, ticking, train
@@ -103,6 +104,25 @@ def test_models_without_epochs_are_refused_before_any_work(follow: dict[str, Any
     with pytest.raises(UsageError, match=r"ease does not learn in epochs.*models that do: hybrid_factorization"):
         train(tmp_path / "no such folder", tmp_path / "model", "ease", follow=Follow(**follow))
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("model", "workers", "said"),
+    [("ease", 2, "ease does not learn in epochs.*models that do: hybrid_factorization"), ("ease", 0, "workers is 0")],
+)
+def test_workers_are_for_models_with_epochs(model: str, workers: int, said: str, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=said):
+        train(tmp_path / "no such folder", tmp_path / "model", model, config=RunConfig(workers=workers))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_so_many_processes_learn(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    asked: list[Any] = []
+    monkeypatch.setattr("aisle.jobs.train.fit_together", lambda *given, **rest: asked.append((*given, rest)))
+    model, data = create("hybrid_factorization", **SMALL), blocks()
+    assert fit(model, data, checkpoint=tmp_path, workers=3) is model
+    ((who, what, workers, rest),) = asked
+    assert (who, what, workers, rest["checkpoint"]) == (model, data, 3, tmp_path)
 
 
 def test_the_python_face_refuses_them_too() -> None:

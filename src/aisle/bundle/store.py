@@ -21,10 +21,10 @@ from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
 from aisle.bundle.recommender import Recommender
-from aisle.bundle.tables import entities_frame, entities_of
 from aisle.data.build import Assortment
 from aisle.data.dataset import Dataset
 from aisle.data.events import Events, order_by
+from aisle.data.tables import entities_frame, entities_of
 from aisle.data.vocab import Vocab
 from aisle.errors import BundleError, UsageError
 from aisle.explain.reasons import Evidence

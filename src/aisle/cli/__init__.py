@@ -200,6 +200,7 @@ def train(
     mlflow: Annotated[
         str | None, typer.Option("--mlflow", metavar="RUN_ID", help="Send the curves to this run of MLflow.")
     ] = None,
+    workers: Annotated[int | None, typer.Option("--workers", help="Processes that learn together. [1]")] = None,
     memory: MemoryOption = None,
     cache: CacheOption = None,
     config: ConfigOption = None,
@@ -208,8 +209,8 @@ def train(
 ) -> None:
     """Fit one model on everything and write it as a bundle.
 
-    Values of --set are JSON (true, 0.1, null) or plain words. --checkpoint, --tensorboard and --mlflow are for models
-    that learn in epochs: hybrid_factorization, basket_transformer.
+    Values of --set are JSON (true, 0.1, null) or plain words. --checkpoint, --tensorboard, --mlflow and --workers are
+    for models that learn in epochs: hybrid_factorization, basket_transformer.
 
     Examples:
 
@@ -230,7 +231,7 @@ def train(
         model,
         settings=parse_settings(settings or []),
         follow=Follow(checkpoint=checkpoint, tensorboard=tensorboard, mlflow=mlflow),
-        config=load_config(config, date_order=date_order, memory=memory),
+        config=load_config(config, date_order=date_order, memory=memory, workers=workers),
         progress=progress(quiet),
         cache=place_of(cache),
     )

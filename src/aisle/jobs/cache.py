@@ -20,12 +20,12 @@ from typing import Any
 import polars as pl
 
 import aisle.data
-from aisle.bundle.datasets import load_dataset, save_dataset
 from aisle.config import RunConfig
 from aisle.data.dataset import Dataset
 from aisle.data.doctor.pieces import Pieces
 from aisle.data.read import list_files
 from aisle.data.schema import CleanTables, DataReport, FileCount, Finding
+from aisle.data.stored import open_dataset, save_dataset
 from aisle.errors import BundleError
 from aisle.files import Receipts, atomic_dir, fingerprint, read_parquet, sha256, write_parquet
 from aisle.jobs.check import data_summary
@@ -37,6 +37,8 @@ LINES = "lines"
 """Folder of typed lines, one a file."""
 SEEN, REPORT = "seen", "report"
 """Keys of receipts: hashes of files, and what the doctor said."""
+DATASET = "dataset/dataset.json"
+"""The file of a stored Dataset that has no checksum of its own."""
 OFF = "off"
 """Given in place of a folder: nothing is kept."""
 TIMELESS = ("iso", "sequence")
@@ -138,10 +140,10 @@ def _code() -> str:
 def _keep(found: Ingested, entry: Path) -> None:
     """Write an entry in place of all others of its source."""
     with atomic_dir(entry) as folder:
-        save_dataset(found.dataset, folder / "dataset")
+        save_dataset(found.dataset, folder / "dataset", packed=True)
         write_parquet(folder / "rejects.parquet", found.rejects)
         told = {"data": found.data, "report": asdict(found.report), "day": _today()}
-        Receipts(folder).put(REPORT, told)
+        Receipts(folder).put(REPORT, told | {"dataset": sha256(folder / DATASET)})
     for other in entry.parent.iterdir():
         if other.is_dir() and other not in (entry, entry.parent / LINES):
             shutil.rmtree(other)
@@ -156,9 +158,12 @@ def _load(entry: Path) -> Ingested | None:
     if told["day"] != _today() and not _timeless(report):
         return None
     try:
-        return Ingested(load_dataset(entry / "dataset"), told["data"], report, read_parquet(entry / "rejects.parquet"))
+        if sha256(entry / DATASET) != told["dataset"]:
+            return None
+        data, rejects = open_dataset(entry / "dataset"), read_parquet(entry / "rejects.parquet")
     except (BundleError, FileNotFoundError):
         return None
+    return Ingested(data, told["data"], report, rejects)
 
 
 def report_of(found: dict[str, Any]) -> DataReport:

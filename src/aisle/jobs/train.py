@@ -6,15 +6,16 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 from aisle.bundle import Recommender, save
 from aisle.config import RunConfig
 from aisle.data.dataset import Dataset
+from aisle.engine.learn import fit_together
 from aisle.errors import UsageError
 from aisle.jobs.cache import ingest
 from aisle.jobs.line_up import refuse
-from aisle.models import MODELS, create, model_class
+from aisle.models import create, learner
 from aisle.models.base import LearnsInEpochs, Model
 from aisle.progress import Progress, Tick
 
@@ -54,10 +55,14 @@ def train(
     progress: Progress | None = None,
     cache: Path | None = None,
 ) -> Recommender:
-    """Fit one model and write the bundle to ``out``; raises UsageError for its name, its settings or ``follow``."""
+    """Fit one model, by ``config.workers`` processes, and write the bundle to ``out``.
+
+    Raises UsageError for its name, its settings, ``follow`` or the workers, before any work.
+    """
     config, progress, follow = config or RunConfig(), progress or Progress(), follow or Follow()
     fresh = create(model, **(settings or {}))
-    if follow != Follow():
+    workers = config.workers or 1
+    if follow != Follow() or workers > 1:
         learner(fresh)
     watches = follow.watches()
     dataset = ingest(source, config, progress, cache).dataset
@@ -65,33 +70,36 @@ def train(
     with progress.step(f"Fitting {model}") as tick:
         if isinstance(fresh, LearnsInEpochs):
             watches.append(ticking(tick, int(fresh.params().get("epochs", 0))))
-        fit(fresh, dataset, checkpoint=follow.checkpoint, watches=watches)
+        fit(fresh, dataset, checkpoint=follow.checkpoint, watches=watches, workers=workers)
         recommender = Recommender.prepare(fresh, dataset, seed=config.seed)
         save(recommender, out)
     return recommender
 
 
-def fit(model: Model, data: Dataset, *, checkpoint: Path | None = None, watches: Sequence[Watch] = ()) -> Model:
-    """Fit in place; raises UsageError where a model that does not learn in epochs is to be kept or watched."""
-    if checkpoint is None and not watches:
+def fit(
+    model: Model,
+    data: Dataset,
+    *,
+    checkpoint: Path | None = None,
+    watches: Sequence[Watch] = (),
+    workers: int = 1,
+) -> Model:
+    """Fit in place, by so many processes.
+
+    Raises UsageError where a model that does not learn in epochs is to be kept, watched or shared.
+    """
+    if checkpoint is None and not watches and workers == 1:
         return model.fit(data)
 
     def watch(epoch: Epoch) -> None:
         for one in watches:
             one(epoch)
 
-    learner(model).fit(data, checkpoint=checkpoint, watch=watch)
+    if workers > 1:
+        fit_together(model, data, workers, checkpoint=checkpoint, watch=watch)
+    else:
+        learner(model).fit(data, checkpoint=checkpoint, watch=watch)
     return model
-
-
-def learner(model: Model) -> LearnsInEpochs:
-    """The model, known to learn in epochs; raises UsageError with the models that do."""
-    if not issubclass(type(model), LearnsInEpochs):
-        able = ", ".join(name for name in MODELS if issubclass(model_class(name), LearnsInEpochs))
-        raise UsageError(
-            f"{model.name} does not learn in epochs: there is no training to keep or to follow; models that do: {able}"
-        )
-    return cast(LearnsInEpochs, model)
 
 
 def ticking(tick: Tick, epochs: int) -> Watch:

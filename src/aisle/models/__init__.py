@@ -6,10 +6,10 @@ import difflib
 from dataclasses import Field, fields
 from importlib import import_module
 from numbers import Integral, Real
-from typing import Any
+from typing import Any, cast
 
 from aisle.errors import UsageError
-from aisle.models.base import Model
+from aisle.models.base import LearnsInEpochs, Model
 
 MODELS: dict[str, str] = {
     "random": "aisle.models.random:Random",
@@ -45,6 +45,17 @@ def model_class(name: str) -> type[Model]:
         raise UsageError(f"no model named {name!r}; known: {', '.join(MODELS)}")
     module, cls = MODELS[name].split(":")
     return getattr(import_module(module), cls)  # type: ignore[no-any-return]
+
+
+def learner(model: Model) -> LearnsInEpochs:
+    """The model, known to learn in epochs; raises UsageError with the models that do."""
+    if not issubclass(type(model), LearnsInEpochs):
+        able = ", ".join(name for name in MODELS if issubclass(model_class(name), LearnsInEpochs))
+        raise UsageError(
+            f"{model.name} does not learn in epochs: there is no training to keep, to follow or to share; "
+            f"models that do: {able}"
+        )
+    return cast(LearnsInEpochs, model)
 
 
 def create(name: str, **settings: Any) -> Model:

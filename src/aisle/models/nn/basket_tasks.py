@@ -7,7 +7,7 @@ purchases are left out of the answers, so that the explore part alone is taught.
 from __future__ import annotations
 
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from aisle.kernels.device import moved
-from aisle.models.nn import losses
+from aisle.models.nn import losses, together
 from aisle.models.nn.basket_net import BasketNet, Pairs
 from aisle.models.nn.full_softmax import How, Listed, full_softmax
 from aisle.models.nn.journeys import FACTS, Comers, Journeys, Moments, Own, asked, own, spans
@@ -62,18 +62,20 @@ class Step:
     product: Tensor
     """(P,)."""
     weight: Tensor
-    """(P,) weight as an answer, 0 for those that were not bought; sums to 1."""
+    """(P,) weight as an answer, 0 for those that were not bought; sums to 1 over the batch of all workers."""
     mine: Tensor
     """(O,) places among the P pairs of own products."""
     facts: Tensor
     """(O, F) of the own products."""
+    answers: Tensor
+    """(A,) answers of the batch of all workers, among which negatives are drawn."""
 
     def to(self, device: torch.device) -> Step:
         """The same on a device."""
-        tokens, calendar = self.tokens.to(device), self.calendar
-        parts = (self.cut, self.row, self.product, self.weight, self.mine, self.facts)
-        rest = (moved(part, device) for part in parts)
-        return Step(tokens, moved(self.at, device), None if calendar is None else moved(calendar, device), *rest)
+        calendar = None if self.calendar is None else moved(self.calendar, device)
+        names = ("at", "cut", "row", "product", "weight", "mine", "facts")
+        rest = {name: moved(getattr(self, name), device) for name in names}
+        return replace(self, tokens=self.tokens.to(device), calendar=calendar, **rest)
 
 
 @dataclass(frozen=True, eq=False)
@@ -128,24 +130,37 @@ class Lessons:
         return [found[place] for place in torch.randperm(len(found), generator=generator).tolist()]
 
     def step(self, rows: Ints) -> Step:
-        """Some pieces as a mini-batch."""
-        stretch, journeys = self.stretch.take(rows), self.journeys
+        """Some pieces as a mini-batch; of one that several workers share, the part of this one."""
+        part = together.part(len(rows))
+        stretch, journeys = self.stretch.take(rows[part]), self.journeys
         tokens = Tokens.of(journeys, stretch, self.people.take(torch.from_numpy(stretch.row)))
-        begins = stretch.first == journeys.indptr[stretch.row]  # else the prefix alone would stand for a history
-        basket, n = spans(stretch.first + ~begins, stretch.stop + 1)
-        piece = np.repeat(np.arange(len(rows)), n)
+        basket, n = self._asked(stretch)
+        piece = np.repeat(np.arange(len(stretch)), n)
         at = piece * tokens.width + basket - stretch.first[piece]
-        cells, sizes = spans(journeys.start[basket], journeys.start[basket + 1])
-        row = np.repeat(np.arange(len(basket)), sizes)
-        weight = self.worth[cells]
-        pairs = _listed(row, journeys.product[cells].astype(np.int64), weight, self._own(basket), journeys.n_products)
+        row, product, weight = self._bought(basket)
+        whole = None if len(stretch) == len(rows) else self._bought(self._asked(self.stretch.take(rows))[0])
+        mass = max(float((whole[2] if whole else weight).sum()), 1e-9)
+        pairs = _listed(row, product, weight / mass, self._own(basket), journeys.n_products)
+        answers = pairs[1:3] if whole is None else (torch.from_numpy(whole[1]), torch.from_numpy(whole[2]))
         return Step(
             tokens,
             torch.from_numpy(at),
             question_calendar(journeys, self.moments.take(basket)),
             torch.from_numpy(self.cut[basket]),
             *pairs,
+            _counting(*answers),
         )
+
+    def _asked(self, stretch: Stretch) -> tuple[Ints, Ints]:
+        """The baskets that some pieces foretell, and (C,) how many each does."""
+        begins = stretch.first == self.journeys.indptr[stretch.row]  # else the prefix alone would stand for a history
+        return spans(stretch.first + ~begins, stretch.stop + 1)
+
+    def _bought(self, basket: Ints) -> tuple[Ints, Ints, Floats]:
+        """Place among these baskets, product and weight of all that is in them."""
+        cells, sizes = spans(self.journeys.start[basket], self.journeys.start[basket + 1])
+        product = self.journeys.product[cells].astype(np.int64)
+        return np.repeat(np.arange(len(basket)), sizes), product, self.worth[cells]
 
     def _own(self, basket: Ints) -> tuple[Ints, Ints, Floats]:
         """Moment among those asked, product and facts of the own products of some moments."""
@@ -191,27 +206,35 @@ def _listed(
     key = row * np.int64(size) + product
     every = np.unique(np.concatenate((own_key, key)))
     total = np.zeros(len(every), dtype=np.float32)
-    total[np.searchsorted(every, key)] = weight / max(float(weight.sum()), 1e-9)
+    total[np.searchsorted(every, key)] = weight
     parts = (every // size, every % size, total, np.searchsorted(every, own_key), facts)
     row_, product_, weight_, mine_, facts_ = (torch.from_numpy(np.ascontiguousarray(part)) for part in parts)
     return row_, product_, weight_, mine_, facts_
 
 
+def _counting(product: Tensor, weight: Tensor) -> Tensor:
+    """The products (P,) that count as answers; all of them where none does."""
+    some = product[weight > 0]
+    return some if len(some) else product
+
+
 def loss_of(net: BasketNet, step: Step, sold: Tensor, rules: Rules, generator: torch.Generator) -> Tensor:
-    """Mean loss of a mini-batch; ``sold`` (C, 4, I)."""
+    """Mean loss of a mini-batch, or the share in it of this worker's part; ``sold`` (C, 4, I)."""
     device, size = net.device, sold.shape[2]
     drawn = log_q = None
     used = torch.arange(size, device=device)
     if rules.loss != "softmax":
-        answers = step.product[step.weight > 0]
-        drawn, log_q = rules.sampler.draw(answers if len(answers) else step.product, generator)
+        drawn, log_q = rules.sampler.draw(step.answers, generator)
         used = torch.unique(torch.cat((step.tokens.product, step.product, drawn)))
         drawn, log_q = moved(drawn, device), moved(log_q, device)
     step, used = step.to(device), moved(used, device)
     place = torch.zeros(size, dtype=torch.int64, device=device)
     place[used] = torch.arange(len(used), device=device)
     with _narrow(rules.bfloat16, device):
-        keep = moved(keep_mask(len(used), rules.id_dropout, generator), device) if rules.id_dropout else None
+        keep = None
+        if rules.id_dropout:  # where products are drawn, those at hand differ between workers, and with them the draws
+            draws = generator if drawn is None else together.own(generator)
+            keep = moved(keep_mask(len(used), rules.id_dropout, draws), device)
         vectors = net.tower(used, keep)
         states = net.encode(step.tokens, vectors[place[step.tokens.product]]).flatten(0, 1)[step.at]
         h = net.ask(states, step.calendar)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -11,7 +11,7 @@ import scipy.sparse as sp
 import torch
 from torch import Tensor
 
-from aisle.models.nn import losses, sampling
+from aisle.models.nn import losses, sampling, together
 from aisle.models.nn.hybrid_net import Ask, HybridNet, Scorer, log_shares
 from aisle.models.nn.losses import Loss, Sample
 from aisle.models.nn.regression import REGRESSION, Cells, block_totals, dot_totals
@@ -160,9 +160,13 @@ class Tasks:
 
 
 def loss_of(net: HybridNet, tasks: Tasks, rows: Ints, rules: Rules, generator: torch.Generator) -> Tensor:
-    """The loss of some questions, a few of them asked as if by newcomers."""
+    """The loss of some questions, a few of them asked as if by newcomers; or the share in it of this worker's part.
+
+    All that is drawn is drawn for all of them, so that every worker of a group goes on with the same numbers.
+    """
     size = len(rows)
-    ask = tasks.ask(rows)
+    part = slice(0, size) if rules.loss in REGRESSION else together.part(size)
+    ask = tasks.ask(rows if tasks.hidden else rows[part])
     bought = tasks.bought[rows]
     if tasks.hidden:
         hide = torch.rand(len(ask.counts), generator=generator) < HIDE
@@ -171,12 +175,13 @@ def loss_of(net: HybridNet, tasks: Tasks, rows: Ints, rules: Rules, generator: t
         mask = sp.csr_array((np.ones(len(place[0]), dtype=np.float32), place), shape=bought.shape)
         bought = sp.csr_array(bought.multiply(mask))
         ask = ask.without(hide)
+        ask = ask if len(ask) == len(rows[part]) else ask.take(torch.arange(size)[part])
     seen = ask.history
-    ask = tasks.forget(ask, torch.rand(size, generator=generator) < FORGET)
+    ask = tasks.forget(ask, (torch.rand(size, generator=generator) < FORGET)[part])
     vectors = net.product_vectors(sampling.keep_mask(tasks.n_products, rules.id_dropout, generator))
-    keep = sampling.keep_mask(size, IDENTITY_DROPOUT, generator)
+    keep = sampling.keep_mask(size, IDENTITY_DROPOUT, generator)[part]
     scorer = Scorer(net, ask, vectors, tasks.shares, keep)
-    targets = Targets.of(bought, tasks.returned[rows], tasks.worth[rows])
+    targets = Targets.of(bought, tasks.returned[rows], tasks.worth[rows], part)
     # What somebody asked as a newcomer had bought is still no rival where nothing is bought twice.
     seen = seen if tasks.hidden else ask.history
     if rules.loss in REGRESSION:
@@ -187,27 +192,36 @@ def loss_of(net: HybridNet, tasks: Tasks, rows: Ints, rules: Rules, generator: t
 
 @dataclass(frozen=True, eq=False)
 class Targets:
-    """The answers of B questions."""
+    """The answers of the B questions of a batch, or those of the part of one worker."""
 
     row: Tensor
     column: Tensor
     weight: Tensor
     """(P,)."""
     back: tuple[Tensor, Tensor]
-    """Row and column (Q,) of what was brought back."""
+    """Row and column (Q,) of what was brought back, in the whole batch."""
+    part: slice
+    """Which rows of the batch are here."""
+    every: Tensor
+    """(A,) products that are answers in the whole batch: negatives are drawn among them."""
+    size: int
+    """Questions of the whole batch."""
 
     @classmethod
-    def of(cls, bought: Sparse, returned: Sparse, worth: Floats) -> Targets:
-        """From (B, I) both, and the weights (B,) of the questions."""
+    def of(cls, bought: Sparse, returned: Sparse, worth: Floats, part: slice = slice(None)) -> Targets:
+        """From (B, I) both, and the weights (B,) of the questions; weights are shares of the whole batch's."""
         row, column, weight = spread(bought, BUSY)
         weight = weight * worth[row]
-        back = (torch.from_numpy(part.astype(np.int64)) for part in returned.nonzero())
-        pairs = torch.from_numpy(row), torch.from_numpy(column)
-        return cls(*pairs, torch.from_numpy(weight / max(float(weight.sum()), 1e-12)), (*back,))  # type: ignore[arg-type]
+        weight = weight / max(float(weight.sum()), 1e-12)
+        back = (torch.from_numpy(found.astype(np.int64)) for found in returned.nonzero())
+        start, stop, _ = part.indices(len(worth))
+        mine = slice(*np.searchsorted(row, (start, stop)))  # answers lie by row
+        parts = torch.from_numpy(row[mine] - start), torch.from_numpy(column[mine]), torch.from_numpy(weight[mine])
+        return cls(*parts, (*back,), slice(start, stop), torch.from_numpy(column), len(worth))  # type: ignore[arg-type]
 
     def among(self, mask: Tensor) -> Targets:
         """Those under a mask (P,), their weights as they were."""
-        return Targets(self.row[mask], self.column[mask], self.weight[mask], self.back)
+        return replace(self, row=self.row[mask], column=self.column[mask], weight=self.weight[mask])
 
 
 def _rank(
@@ -227,9 +241,9 @@ def _rank(
         if some is not None and rules.explore:
             cost = cost + rules.explore * losses.softmax(some[0], some[1].row, some[1].column, some[1].weight)
         return cost
-    if not len(targets.column):
+    if not len(targets.every):
         return scorer.parts["customers"].sum() * 0.0
-    drawn, log_q = rules.sampler.draw(targets.column, generator)
+    drawn, log_q = rules.sampler.draw(targets.every, generator)
     everyone = torch.arange(len(ask))[:, None]
     negative = scorer.pairs(everyone, drawn[None])
     positive = scorer.pairs(targets.row, targets.column)
@@ -252,11 +266,13 @@ def _dislike(scorer: Scorer, targets: Targets, generator: torch.Generator) -> Te
     """What was brought back belongs below a product drawn at random, wherever own products are listed."""
     (row, column), size = targets.back, len(scorer.vectors)
     rival = torch.randint(size, (len(row),), generator=generator)
+    here = (row >= targets.part.start) & (row < targets.part.stop)
+    row, column, rival = row[here] - targets.part.start, column[here], rival[here]
 
     def unshifted(code: Tensor) -> Tensor:
         return scorer.pairs(row, code) - sampling.is_pair(row, code, scorer.ask.own, size) * scorer.net.own_shift
 
-    return losses.dislike(unshifted(column), unshifted(rival), torch.full((len(row),), 1.0 / len(scorer.ask)))
+    return losses.dislike(unshifted(column), unshifted(rival), torch.full((len(row),), 1.0 / targets.size))
 
 
 def _fit_values(scorer: Scorer, targets: Targets, tasks: Tasks, rules: Rules, seen: Rows) -> Tensor:

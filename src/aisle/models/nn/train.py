@@ -18,7 +18,8 @@ from typing import Any, Literal, TypeAlias, get_args
 import torch
 from torch import Tensor, nn
 
-from aisle.errors import UsageError
+from aisle.errors import BundleError, UsageError
+from aisle.models.nn import together
 from aisle.models.nn.checkpoint import Checkpoint, Facts, digest
 
 log = logging.getLogger(__name__)
@@ -138,23 +139,31 @@ def train(
     nobody else's random numbers change. With ``checkpoint`` a training that was stopped anywhere goes on after its last
     whole epoch, to the same bytes, if all else is as it was; one that had ended answers at once. Raises BundleError
     where the checkpoint cannot be gone on from, UsageError where the weights are no numbers in the end.
+
+    In a group (``nn/together``) every worker calls this with the same arguments and ends with the same weights. A step
+    is given the whole batch and takes its part by ``together.part``; the first worker alone validates and saves.
     """
     with torch.random.fork_rng(devices=_devices(net)):
         learner = Learner.start(net, schedule)
+        together.alike(list(net.state_dict().values()))
         made_of = _made_of(learner, size, schedule, validate is not None) if checkpoint else {}
         found = checkpoint.load(made_of) if checkpoint else None
+        if together.differs(repr(found and found[1]).encode()):
+            raise BundleError(
+                "workers found other checkpoints than the first one; give all of them one folder, or none"
+            )
         if found:
             learner.restore(*found)
         elif validate:
-            learner.judge(validate())
+            _ask(learner, validate)
         while not learner.stopped(schedule):
             begun = time.perf_counter()
             learner.losses.append(_epoch(learner, size, step, schedule, batches))
             if validate:
                 with learner.averaged():
-                    learner.judge(validate())
+                    _ask(learner, validate)
             if checkpoint:
-                checkpoint.save(learner.tensors(), learner.numbers(), made_of)
+                _save(learner, checkpoint, made_of)
             _tell(learner, time.perf_counter() - begun, watch)
     if learner.kept:
         net.load_state_dict(learner.kept)
@@ -186,10 +195,10 @@ class Learner:
 
     @classmethod
     def start(cls, net: nn.Module, schedule: Schedule) -> Learner:
-        """Before the first epoch; seeds the generator, and torch's own."""
-        torch.default_generator.manual_seed(schedule.seed)
+        """Before the first epoch; seeds the generator, and torch's own, which differ between workers."""
+        torch.default_generator.manual_seed(together.own_seed(schedule.seed))
         for device in _devices(net):
-            torch.cuda.default_generators[device].manual_seed(schedule.seed)
+            torch.cuda.default_generators[device].manual_seed(together.own_seed(schedule.seed))
         groups, fused = _groups(net, schedule), bool(_devices(net))  # on a GPU launching many kernels takes the time
         optimizer = torch.optim.AdamW(groups, lr=schedule.learning_rate, weight_decay=0.0, fused=fused)
         mean = [parameter.detach().clone() for parameter in net.parameters()] if schedule.average else []
@@ -234,10 +243,13 @@ class Learner:
         return done >= schedule.epochs or (len(self.curve) > 1 and done - self.best >= schedule.patience)
 
     def tensors(self) -> dict[str, Tensor]:
-        """All that goes on from here, but ``numbers``."""
-        found = {"random.own": self.generator.get_state(), "random.torch": torch.get_rng_state()}
+        """All that goes on from here, but ``numbers``; torch's own random states of all workers."""
+        found = {"random.own": self.generator.get_state()}
+        states = {"random.torch": torch.get_rng_state()}
         for device in _devices(self.net):
-            found["random.device"] = torch.cuda.get_rng_state(device)
+            states["random.device"] = torch.cuda.get_rng_state(device)
+        for name, state in states.items():
+            found |= {f"{name}{_worker(place)}": each for place, each in enumerate(together.gathered(state))}
         found |= {f"net.{name}": tensor for name, tensor in self.net.state_dict().items()}
         found |= {f"kept.{name}": tensor for name, tensor in self.kept.items()}
         found |= {f"mean.{place}": tensor for place, tensor in enumerate(self.mean)}
@@ -263,14 +275,16 @@ class Learner:
             moments.setdefault(int(place), {})[moment] = tensor
         self.optimizer.load_state_dict(self.optimizer.state_dict() | {"state": moments})
         self.generator.set_state(tensors["random.own"])
-        torch.set_rng_state(tensors["random.torch"])
+        mine = _worker(together.rank())
+        torch.set_rng_state(tensors[f"random.torch{mine}"])
         for device in _devices(self.net):
-            torch.cuda.set_rng_state(tensors["random.device"], device)
+            torch.cuda.set_rng_state(tensors[f"random.device{mine}"], device)
 
 
 def _epoch(learner: Learner, size: int, step: Step, schedule: Schedule, make: Batches | None) -> float:
     """Learn from every example once; the mean loss."""
     learner.net.train()
+    parameters = list(learner.net.parameters())
     done, total = len(learner.losses), torch.zeros((), dtype=torch.float64)
     if make is None:
         batches: Sequence[Tensor] = torch.split(torch.randperm(size, generator=learner.generator), schedule.batch_size)
@@ -280,14 +294,38 @@ def _epoch(learner: Learner, size: int, step: Step, schedule: Schedule, make: Ba
     keep = (1.0 - schedule.weight_decay) ** (schedule.share(done + 0.5) / len(batches))
     for place, rows in enumerate(batches):
         learner.optimizer.zero_grad(set_to_none=True)
-        loss = step(rows, learner.generator)
+        loss = together.share(step(rows, learner.generator))
         loss.backward()  # type: ignore[no-untyped-call]
+        loss = together.add(parameters, loss)
         _pace(learner.optimizer, schedule.share(done + (place + 0.5) / len(batches)), keep)
         learner.optimizer.step()
         learner.remember(schedule.average * len(batches))
-        total = total.to(loss.device) + loss.detach().double() * len(rows)  # read at the end: a GPU need not wait
+        total = total.to(loss.device) + loss.double() * len(rows)  # read at the end: a GPU need not wait
     learner.net.eval()
+    if together.differs(learner.generator.get_state().numpy().tobytes()):
+        raise RuntimeError(
+            "workers drew other numbers in a step than the first one: their batches would no longer agree"
+        )
     return float(total) / max(size, 1)
+
+
+def _ask(learner: Learner, validate: Callable[[], float]) -> None:
+    """Judge as the first worker does; what a validation leaves in buffers, all get."""
+    value = together.first(validate)
+    together.alike(list(learner.net.buffers()))
+    learner.judge(value)
+
+
+def _save(learner: Learner, checkpoint: Checkpoint, made_of: dict[str, Any]) -> None:
+    """Write the state of all workers, once."""
+    tensors = learner.tensors()
+    if together.rank() == 0:
+        checkpoint.save(tensors, learner.numbers(), made_of)
+
+
+def _worker(place: int) -> str:
+    """End of the names of what is a worker's own."""
+    return f".{place}" if place else ""
 
 
 def _pace(optimizer: torch.optim.Optimizer, share: float, keep: float) -> None:
@@ -318,6 +356,7 @@ def _made_of(learner: Learner, size: int, schedule: Schedule, validated: bool) -
     shapes = {name: list(tensor.shape) for name, tensor in start.items()}
     facts = {"schedule": asdict(schedule), "examples": size, "validated": validated, "shapes": shapes}
     kind = "cuda" if _devices(learner.net) else "cpu"  # which draw other numbers
+    facts |= {"workers": together.size()} if together.size() > 1 else {}
     return facts | {"device": kind, "starting_weights": digest(start)}
 
 
