@@ -144,8 +144,9 @@ def main() -> None:
             if max((cost[0] for cost in costs), default=0.0) < LIMIT:
                 costs.append(measure(name, place, brief=given.memory))
         seconds, megabytes = [cost[0] for cost in costs], [cost[1] for cost in costs]
-        known.setdefault("measured_mb", {})[name] = megabytes
-        known.setdefault("memory", {})[name] = memory(sizes[: len(megabytes)], megabytes)
+        if not model_class(name).joins:  # what those hold is that of their members, and bounded tables
+            known.setdefault("measured_mb", {})[name] = megabytes
+            known.setdefault("memory", {})[name] = memory(sizes[: len(megabytes)], megabytes)
         if not given.memory:
             known["measured"][name] = seconds
             alone = own(name, sizes, known["measured"])

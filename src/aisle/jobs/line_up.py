@@ -129,9 +129,12 @@ def seconds(name: str, size: Size) -> float:
 
 
 def megabytes(name: str, size: Size) -> float:
-    """Most memory in MB that fitting and asking a model takes beside the data, its members included, with a margin."""
+    """Most memory in MB that fitting and asking a model takes beside the data, with a margin.
+
+    0 for models that join others: their tables are bounded, and the members, which fit by themselves, are not known yet.
+    """
     drivers = size.drivers()
-    return MARGIN * sum(rate * drivers[driver] for driver, rate in _memory()[name].items())
+    return MARGIN * sum(rate * drivers[driver] for driver, rate in _memory().get(name, {}).items())
 
 
 def too_large(name: str, data: Dataset, config: RunConfig, size: Size | None = None) -> str | None:
