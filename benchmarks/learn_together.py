@@ -13,6 +13,7 @@ where other programs have a share of the cores.
 from __future__ import annotations
 
 import os
+import sys
 import tempfile
 import time
 from pathlib import Path
@@ -34,7 +35,10 @@ from benchmarks.common import own_cpu_seconds, record
 
 NAME = "learn_together"
 WORKERS = 2
-MODELS: dict[str, dict[str, Any]] = {"hybrid_factorization": {"epochs": 3}, "basket_transformer": {"epochs": 4}}
+MODELS: dict[str, dict[str, Any]] = {
+    "hybrid_factorization": {"epochs": 3},
+    "basket_transformer": {"epochs": 3, "dim": 32},
+}
 SHOP: dict[str, Any] = {"customers": 1_500, "products": 300, "days": 400, "seed": 3}
 DAYS = 60
 """The window that is foretold, at the end of the generated shop."""
@@ -101,7 +105,11 @@ def main() -> None:
         "hybrid_factorization": ("Online Retail II", online_retail_protocol.split),
         "basket_transformer": (f"generated: {SHOP}", generated),
     }
-    found = {n: {"data": data[n][0], **compare(n, settings, data[n][1]())} for n, settings in MODELS.items()}
+    found = {}
+    for name, settings in MODELS.items():
+        said, split = data[name]
+        found[name] = {"data": said, **compare(name, settings, split())}
+        sys.stderr.write(f"{name}: {found[name]}\n")
     load = round(os.getloadavg()[0], 1)
     record(NAME, {"workers": WORKERS, "bar": BAR, "load": load, "models": found}, f"python -m benchmarks.{NAME}")
 
