@@ -207,10 +207,11 @@ class Machine:
         facts = {"customers": place.size.customers, "gflop": 4.0, "gigabytes": 2.0, "bfloat16": True}
         return turn(place.size.rows / 1_000, 2.0, 500.0, **facts)
 
-    def make(self, piece: str, place: Place) -> None:
-        place.path(piece).mkdir(parents=True)
-        (place.path(piece) / "done").touch()
-        self.made.append(piece)
+    def make(self, pieces: tuple[str, ...], place: Place) -> None:
+        for piece in pieces:
+            place.path(piece).mkdir(parents=True)
+            (place.path(piece) / "done").touch()
+            self.made.append(piece)
 
     def imported(self, module: str, package: str) -> dict[str, Any]:
         return {"version": self.version} if self.version else {"absent": f"No module named '{module}'"}
@@ -251,7 +252,7 @@ def test_a_stopped_run_goes_on_where_it_was(tmp_path: Path) -> None:
     assert not (tmp_path / "a" / "speed.json").exists()
     done = rest.run(order(tmp_path / "a", "ingest"))
     assert (done.measured, done.kept) == (3, 7)
-    assert rest.made == [] or "shop" not in rest.made
+    assert rest.made == []
     whole.run(order(tmp_path / "b", "ingest"))
     assert stopped.asked + rest.asked == whole.asked
     mine, theirs = (read_json(tmp_path / name / "speed.json")["tasks"]["ingest"] for name in "ab")

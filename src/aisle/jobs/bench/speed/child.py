@@ -1,4 +1,4 @@
-"""The fresh process of a measurement, of a piece, or of a look whether a library can be imported.
+"""The fresh process of a measurement, of pieces, or of a look whether a library can be imported.
 
     python -m aisle.jobs.bench.speed.child '{"do": "measure", "task": "topk", "side": "aisle", …}'
 
@@ -47,7 +47,8 @@ def answer(asked: Json) -> Json:
         return measure(task(asked["task"]).side(asked["side"]), place)
     from aisle.jobs.bench.speed.pieces import PIECES
 
-    PIECES[asked["piece"]][1](place)
+    for piece in asked["pieces"]:
+        PIECES[piece][1](place)
     return {}
 
 
@@ -63,6 +64,7 @@ def _end_with_parent() -> None:
 
 if __name__ == "__main__":
     _end_with_parent()
+    told: Json
     try:
         told = {"found": answer(json.loads(sys.argv[1]))}
     except Exception as error:  # of others' code too: the command names it and goes on with the rest

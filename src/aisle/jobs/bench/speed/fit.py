@@ -11,13 +11,14 @@ from functools import partial
 from aisle.jobs.bench.speed import rivals
 from aisle.jobs.bench.speed.pieces import MODELS, dataset, read_matrix
 from aisle.jobs.bench.speed.task import Json, Pair, Place, Side, Task, Work
-from aisle.models import create
 
-IMPORTS = {"item_knn": ("aisle.models.item_knn",), "ials": ("aisle.models.ials",)}
+IMPORTS = {name: ("aisle.jobs.cache", f"aisle.models.{name}") for name in MODELS}
 
 
 def ours(name: str, place: Place) -> Work:
     """A fit of one of our models to the retailer."""
+    from aisle.models import create
+
     data = dataset(place)
     pairs, shape = data.counts.nnz, data.shape
     return Work(lambda: create(name, **MODELS[name]).fit(data), lambda found: _told(name, pairs, shape))

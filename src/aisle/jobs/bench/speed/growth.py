@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
 
 from aisle.jobs.bench.speed import fit, lists
@@ -15,7 +16,7 @@ FLAT = 1.5
 
 def _sides() -> tuple[Side, ...]:
     first = INGEST.sides[0]
-    found = [Side(name="ingest", ready=first.ready, pieces=first.pieces)]
+    found = [replace(first, name="ingest")]
     for name, imports in fit.IMPORTS.items():
         found.append(Side(name=f"fit {name}", ready=partial(fit.ours, name), pieces=("kept",), imports=imports))
     for name, imports in fit.IMPORTS.items():

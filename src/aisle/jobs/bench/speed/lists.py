@@ -12,7 +12,6 @@ from typing import Any
 
 import numpy as np
 
-from aisle.bundle.store import load
 from aisle.jobs.bench.speed import rivals
 from aisle.jobs.bench.speed.fit import IMPORTS
 from aisle.jobs.bench.speed.pieces import MODELS, read_matrix
@@ -26,6 +25,8 @@ BYTES_A_SCORE = 2 * 4
 
 def ours(name: str, place: Place, asked: int | None = ASKED, words: bool = False) -> Work:
     """Lists of ``asked`` customers at most, None = everybody, as codes or as the table of a run."""
+    from aisle.bundle.store import load
+
     recommender = load(place.path(f"model {name}"))
     data, rules = recommender.dataset, recommender.rules()
     customers = np.arange(data.shape[0], dtype=np.int32)[:asked]

@@ -8,8 +8,11 @@ from collections.abc import Sequence
 from aisle.jobs.bench.speed.task import Json
 from aisle.report.plots import COLOURS, compact
 
-LINES = ((COLOURS["ship"], "-"), (COLOURS["learned"], "-"), (COLOURS["simple"], "-"), (COLOURS["learned"], "--"))
-LINES += ((COLOURS["simple"], "--"),)
+LINES = tuple(
+    (COLOURS[name], dashes)
+    for name, dashes in (("ship", "-"), ("learned", "-"), ("simple", "-"), ("learned", "--"), ("simple", "--"))
+)
+"""Colour and dashes of ingest, of the two fits, and of the lists of the same two models."""
 PANELS = (("cpu_seconds_per_million", "CPU seconds a million rows"), ("mb_per_million", "MB a million rows"))
 
 
@@ -19,8 +22,7 @@ def picture(curves: Sequence[Json]) -> str:
     from matplotlib.backends.backend_svg import FigureCanvasSVG
     from matplotlib.figure import Figure
 
-    style = {"svg.hashsalt": "speed", "svg.fonttype": "none", "font.size": 9}
-    with mpl.rc_context(style):
+    with mpl.rc_context({"svg.hashsalt": "speed", "svg.fonttype": "none", "font.size": 9}):
         figure = Figure(figsize=(9, 3.6), layout="constrained")
         FigureCanvasSVG(figure)
         for axes, (column, label) in zip(figure.subplots(1, len(PANELS)), PANELS, strict=True):

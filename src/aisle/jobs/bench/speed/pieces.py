@@ -1,27 +1,27 @@
-"""What tasks are measured on, made once a size and not timed: each piece is there whole or not at all."""
+"""What tasks are measured on, made once a size and not timed: each piece is there whole or not at all.
+
+Our parts are imported where they are used: the process of a rival must not hold them.
+"""
 
 from __future__ import annotations
 
 import shutil
 from collections.abc import Callable
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import scipy.sparse as sp
 
-from aisle.bundle.recommender import Recommender
-from aisle.bundle.store import save
-from aisle.config import RunConfig
-from aisle.data.dataset import Dataset
-from aisle.features.pairs import decayed_presence, everyone
 from aisle.files import atomic, atomic_dir
 from aisle.jobs.bench.speed import rivals
 from aisle.jobs.bench.speed.retailer import write_products, write_sales
 from aisle.jobs.bench.speed.task import Place
-from aisle.jobs.cache import Ingested, ingest
-from aisle.models import create
-from aisle.types import Sparse
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from aisle.data.dataset import Dataset
+    from aisle.jobs.cache import Ingested
 
 SALES, PRODUCTS = "transactions.csv", "products.csv"
 NEW_SHARE = 100
@@ -50,7 +50,7 @@ def new(place: Place) -> None:
 def kept(place: Place) -> None:
     """``kept/``: what a first command on ``shop/`` keeps."""
     with atomic_dir(place.path("kept")) as folder:
-        ingest(place.path("shop"), RunConfig(), folder=folder)
+        read(place.path("shop"), folder)
 
 
 def grown(place: Place) -> None:
@@ -58,12 +58,14 @@ def grown(place: Place) -> None:
     shutil.rmtree(place.path("grown"), ignore_errors=True)
     source = place.path("grown") / "shop"
     shutil.copytree(place.path("shop"), source)  # a link would change the time of the entry of the other
-    ingest(source, RunConfig(), folder=place.path("grown") / "kept")
+    read(source, place.path("grown") / "kept")
     (place.path("grown") / "done").touch()
 
 
 def matrix(place: Place) -> None:
     """``matrix``: who bought what, (U, I) ones, as others want it."""
+    from aisle.features.pairs import decayed_presence, everyone
+
     bought = decayed_presence(everyone(dataset(place)))
     with atomic(place.path("matrix")) as temporary, temporary.open("wb") as file:
         sp.save_npz(file, sp.csr_matrix(bought), compressed=False)
@@ -71,6 +73,10 @@ def matrix(place: Place) -> None:
 
 def model(place: Place, name: str) -> None:
     """``model NAME/``: a bundle of a model fitted on all lines."""
+    from aisle.bundle.recommender import Recommender
+    from aisle.bundle.store import save
+    from aisle.models import create
+
     data = dataset(place)
     save(Recommender.prepare(create(name, **MODELS[name]).fit(data), data), place.path(f"model {name}"))
 
@@ -122,17 +128,20 @@ def missing(place: Place, pieces: tuple[str, ...]) -> tuple[str, ...]:
     return tuple(found)
 
 
-def read(place: Place) -> Ingested:
-    """The retailer of a place, read before."""
-    return ingest(place.path("shop"), RunConfig(), folder=place.path("kept"))
+def read(source: Path, folder: Path | None = None) -> Ingested:
+    """A source as ``aisle run`` reads it, with a folder that keeps what was read, or without."""
+    from aisle.config import RunConfig
+    from aisle.jobs.cache import ingest
+
+    return ingest(source, RunConfig(), folder=folder)
 
 
 def dataset(place: Place) -> Dataset:
-    """Its Dataset."""
-    return read(place).dataset
+    """The Dataset of the retailer of a place, read before."""
+    return read(place.path("shop"), place.path("kept")).dataset
 
 
-def read_matrix(place: Place) -> Sparse:
-    """(U, I) who bought what."""
-    with Path(place.path("matrix")).open("rb") as file:
+def read_matrix(place: Place) -> Any:
+    """(U, I) who bought what: a ``csr_matrix``, since implicit takes no ``csr_array``."""
+    with place.path("matrix").open("rb") as file:
         return sp.load_npz(file)

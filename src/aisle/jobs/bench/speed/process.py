@@ -24,9 +24,9 @@ def measure(task: str, side: str, place: Place) -> Json:
     return _asked({"do": "measure", "task": task, "side": side, **_where(place)}, place.size.threads)
 
 
-def make(piece: str, place: Place) -> None:
-    """Make a piece; raises ResourceError with the reason where it fails."""
-    _asked({"do": "make", "piece": piece, **_where(place)}, place.size.threads)
+def make(pieces: tuple[str, ...], place: Place) -> None:
+    """Make pieces one after the other; raises ResourceError with the reason where one fails."""
+    _asked({"do": "make", "pieces": pieces, **_where(place)}, place.size.threads)
 
 
 def imported(module: str, package: str) -> Json:

@@ -7,8 +7,6 @@ from typing import Any
 import numpy as np
 from threadpoolctl import threadpool_limits
 
-from aisle.types import Sparse
-
 RIVALS = {"implicit": "implicit", "faiss": "faiss-cpu", "rectools": "rectools"}
 """Module -> what to install."""
 K = 10
@@ -39,7 +37,7 @@ def rectools_model(name: str, settings: dict[str, Any], threads: int) -> Any:
     return kind(implicit_model(name, settings, threads))
 
 
-def rectools_dataset(bought: Sparse) -> Any:
+def rectools_dataset(bought: Any) -> Any:
     """Who bought what, (U, I), as RecTools wants it."""
     import pandas as pd
     from rectools import Columns

@@ -30,7 +30,7 @@ BYTES_A_ROW = 600
 """Disk that all pieces of all sizes take at most, by rows of the largest."""
 
 Measure = Callable[[str, str, Place], Json]
-Make = Callable[[str, Place], None]
+Make = Callable[[tuple[str, ...], Place], None]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -233,9 +233,7 @@ class _Run:
             return None
         place = Place(self.data, one.size)
         try:
-            for piece in missing(place, one.side.pieces):
-                with self.progress.step(f"{one.name}: preparing {piece}"):
-                    self.make(piece, place)
+            self._prepare(one, place)
             with self.progress.step(f"{one.name}, turn {one.turn + 1} of {self.order.turns} {self._place()}"):
                 start = time.monotonic()
                 found = self.measure(one.task.name, one.side.name, place)
@@ -248,6 +246,14 @@ class _Run:
         self.measured += 1
         self.receipts.put(self._key(one), found)
         return found
+
+    def _prepare(self, one: One, place: Place) -> None:
+        """Make the pieces that are missing: of all our sides at once, of a rival its own."""
+        sides = [one.side] if one.side.rival else [side for side in one.task.sides if not side.rival]
+        todo = missing(place, tuple(piece for side in sides for piece in side.pieces))
+        if todo:
+            with self.progress.step(f"{one.task.name}, {one.size.rows:,} rows: preparing {', '.join(todo)}"):
+                self.make(todo, place)
 
     def _place(self) -> str:
         """``(3 of 60, about 9 min left)``: as long as the same took before, or as others did in the mean."""
