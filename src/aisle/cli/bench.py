@@ -89,8 +89,8 @@ def speed(
     only: Annotated[
         str | None, typer.Option(help="Comma-separated: limits, ingest, topk, fit, lists, growth. [all]")
     ] = None,
-    rows: Annotated[int, typer.Option(help="Lines of the largest generated retailer, 50 a customer.")] = 800_000,
-    products: Annotated[int, typer.Option(help="Products of its catalogue.")] = 20_000,
+    rows: Annotated[int, typer.Option(help="Lines of the largest generated retailer, 50 a customer.")] = 400_000,
+    products: Annotated[int, typer.Option(help="Products of its catalogue.")] = 10_000,
     turns: Annotated[int, typer.Option(help="Times that everything is measured; the least counts.")] = 3,
     threads: Annotated[int | None, typer.Option(help="Threads of everybody. [all cores]", min=1)] = None,
     results: Annotated[Path, typer.Option(help="File of the result.")] = Path("benchmarks/results/speed.json"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from inspect import signature
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import numpy as np
 import polars as pl
 import pytest
 
+from aisle.cli.bench import speed as command
 from aisle.errors import ResourceError, UsageError
 from aisle.jobs.bench.cells import read_json
 from aisle.jobs.bench.speed import process
@@ -320,6 +322,13 @@ def test_tasks_that_were_measured_before_stay_in_the_file_with_their_own_origin(
         "aisle bench speed --only limits --rows 8000 --products 200 --turns 2 --threads 1"
     )
     assert len(found["limits"]["load_at_start"]) == 3
+
+
+def test_the_command_asks_for_what_an_order_does() -> None:
+    given = {name: one.default for name, one in signature(command).parameters.items()}
+    order = Order()
+    for name in ("rows", "products", "turns", "results", "cache", "force"):
+        assert given[name] == getattr(order, name)
 
 
 @pytest.mark.parametrize(

@@ -25,7 +25,7 @@ from aisle.progress import Progress
 
 RESULTS = Path("benchmarks/results/speed.json")
 CACHE = Path(".bench/speed")
-ROWS, PRODUCTS, TURNS = 800_000, 20_000, 3
+ROWS, PRODUCTS, TURNS = 400_000, 10_000, 3
 BYTES_A_ROW = 600
 """Disk that all pieces of all sizes take at most, by rows of the largest."""
 
