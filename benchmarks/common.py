@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import gc
 import json
 import os
-import resource
 import sys
 import time
 from pathlib import Path
 from typing import Any
 
 from aisle.jobs.bench.machine import commit, machine
+from aisle.jobs.bench.speed.cost import fresh_peak, own_cpu_seconds, peak_mb
 
 __all__ = [
     "RESULTS",
@@ -51,30 +50,6 @@ def measure(command: list[str], env: dict[str, str] | None = None) -> dict[str, 
         "wall_seconds": round(time.monotonic() - start, 1),
         "peak_mb": round(usage.ru_maxrss / scale),
     }
-
-
-def own_cpu_seconds() -> float:
-    """CPU seconds of this process so far."""
-    usage = resource.getrusage(resource.RUSAGE_SELF)
-    return usage.ru_utime + usage.ru_stime
-
-
-def peak_mb() -> float:
-    """Most memory this process has held so far, or since ``fresh_peak``, in MB."""
-    status = Path("/proc/self/status")  # getrusage would also count what the parent held when it forked
-    if status.exists():
-        lines = status.read_text(encoding="utf-8").splitlines()
-        return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM")) / 1024
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (1024 if sys.platform != "darwin" else 1024 * 1024)
-
-
-def fresh_peak() -> float:
-    """Forget the peak so far (under Linux); the MB held now, from which a new peak grows."""
-    gc.collect()
-    forget = Path("/proc/self/clear_refs")
-    if forget.exists():
-        forget.write_text("5", encoding="utf-8")
-    return peak_mb()
 
 
 def record(name: str, figures: dict[str, Any], command: str) -> None:

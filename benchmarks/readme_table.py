@@ -26,7 +26,7 @@ HEAD = (
 
 
 def results(folder: Path = RESULTS) -> str:
-    """The text between the markers: the main job on every source that was measured, and the speed of the doctor."""
+    """The text between the markers: the main job on every source that was measured, and the cost of the doctor."""
     parts = []
     jobs = {path.stem.removeprefix("main_job_"): _read(path) for path in sorted(folder.glob("main_job_*.json"))}
     done = {name: job for name, job in jobs.items() if not job.get("exit_code") and "verdict" in job}
@@ -122,7 +122,8 @@ def _speed(job: dict[str, Any]) -> str:
     return (
         f"The doctor reads, checks and cleans {job['rows']:,} rows ({job['file_mb']} MB) in {doctor['cpu_s']:.0f} "
         f"CPU seconds with {doctor['peak_mb'] / 1024:.1f} GB at the peak, {job['cpu_ratio']:.1f} times a bare Polars "
-        f"read, join and group-by ({bare['cpu_s']:.0f} s); `python -m benchmarks.check_speed`, commit {job['commit']}."
+        f"read, join and group-by ({bare['cpu_s']:.0f} s), at commit {job['commit']}. `aisle bench speed` measures "
+        "that and more anew: [speed](docs/speed.md)."
     )
 
 

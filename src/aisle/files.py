@@ -56,6 +56,14 @@ def atomic_dir(path: Path) -> Iterator[Path]:
         shutil.rmtree(temporary, ignore_errors=True)
 
 
+def remove(folder: Path) -> None:
+    """Delete a folder; nobody finds it half deleted under its name."""
+    gone = folder.with_name(f".{folder.name}.gone")
+    shutil.rmtree(gone, ignore_errors=True)
+    os.replace(folder, gone)
+    shutil.rmtree(gone, ignore_errors=True)
+
+
 def sync(path: Path) -> None:
     """Force a file or folder to disk."""
     handle = os.open(path, os.O_RDONLY)
@@ -149,7 +157,7 @@ class Receipts:
             stored = json.loads(path.read_text(encoding="utf-8"))
             value: dict[str, Any] = stored["value"]
             whole = stored["hash"] == fingerprint([key, value])
-        except (FileNotFoundError, ValueError, KeyError, TypeError):
+        except (FileNotFoundError, NotADirectoryError, ValueError, KeyError, TypeError):
             return None
         return value if whole else None
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
-from datetime import UTC, date, datetime
+import subprocess
+import sys
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +14,7 @@ import pytest
 
 from aisle.config import RunConfig
 from aisle.data.dataset import Dataset
+from aisle.errors import UsageError
 from aisle.jobs import cache as room
 from aisle.jobs.bench.mark import content
 from aisle.jobs.cache import Ingested, ingest, place_of
@@ -32,9 +35,9 @@ def reads(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
     found: list[Path] = []
     clean = clean_source
 
-    def counted(source: Any, *rest: Any) -> Any:
+    def counted(source: Any, *rest: Any, **named: Any) -> Any:
         found.append(source)
-        return clean(source, *rest)
+        return clean(source, *rest, **named)
 
     monkeypatch.setattr(room, "clean_source", counted)
     return found
@@ -146,23 +149,72 @@ def test_an_entry_that_is_torn_or_altered_is_read_again(
     assert len(reads) == 3
 
 
-def test_dates_that_lay_in_the_future_are_judged_anew_on_another_day(
-    tmp_path: Path, reads: list[Path], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    source = tmp_path / "sales.csv"
+def test_an_entry_holds_for_its_day(tmp_path: Path, reads: list[Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    source, day = tmp_path / "sales.csv", date(2031, 3, 4)
     rows = ["customer_id,product_id,timestamp,quantity"]
     rows += [f"c{i % 7},p{i % 5},2024-01-{i % 28 + 1:02d},1" for i in range(200)]
-    source.write_text("\n".join(rows))
-    ingest(source, RunConfig(), folder=tmp_path / "kept")
-    monkeypatch.setattr(room, "_today", lambda: "2031-01-01")
-    ingest(source, RunConfig(), folder=tmp_path / "kept")
-    assert len(reads) == 1, "nothing depends on the day"
+    source.write_text("\n".join([*rows, "c1,p1,2031-03-06 08:00,1"]))
+    for today, rejected, read in ((day, 1, 1), (day, 1, 1), (day + timedelta(days=1), 0, 2)):
+        monkeypatch.setattr(room, "_today", lambda today=today: today)
+        found = ingest(source, RunConfig(), folder=tmp_path / "kept")
+        assert found.report.total("rejected") == rejected, "the day after tomorrow is the future"
+        assert len(reads) == read
+
+
+def test_joined_files_count_where_the_source_is_one_file(tmp_path: Path, reads: list[Path]) -> None:
+    folder = tmp_path / "shop"
+    folder.mkdir()
+    lines = ["order_id,product_id,quantity", *(f"o{i % 40},p{i % 5},1" for i in range(200))]
+    (folder / "lines.csv").write_text("\n".join(lines))
+    data = {
+        "transactions": {
+            "files": ["lines.csv"],
+            "columns": {"customer_id": "who", "product_id": "product_id", "timestamp": "day", "quantity": "quantity"},
+            "joins": [{"files": ["orders.csv"], "on": ["order_id"], "take": ["who", "day"]}],
+        }
+    }
+    ends = []
+    for month in ("01", "06"):
+        orders = ["order_id,who,day", *(f"o{i},c{i % 9},2024-{month}-{i % 28 + 1:02d}" for i in range(40))]
+        (folder / "orders.csv").write_text("\n".join(orders))
+        found = ingest(folder / "lines.csv", RunConfig(data=data), folder=tmp_path / "kept")
+        ends.append(found.dataset.moment(found.dataset.end)[:7])
+    assert ends == ["2024-01", "2024-06"]
+
+
+def test_a_folder_that_cannot_be_written_keeps_nothing(shop: Path, tmp_path: Path, reads: list[Path]) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(UsageError, match="is a file; give a folder, or off"):
+        ingest(shop, RunConfig(), folder=tmp_path / "file")
+    found = ingest(shop, RunConfig(), folder=tmp_path / "file" / "below")
+    assert same(found, ingest(shop, RunConfig()))
+    assert len(reads) == 2
+
+
+def test_a_full_disk_is_no_reason_to_stop(
+    shop: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def full(*_: Any, **__: Any) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(room, "save_dataset", full)
+    monkeypatch.setattr("aisle.data.doctor.pieces.write_parquet", full)
+    found = ingest(shop, RunConfig(), folder=tmp_path / "kept")
+    assert "No space left" in caplog.text
     monkeypatch.undo()
-    source.write_text("\n".join([*rows, f"c1,p1,{date.today().year + 3}-01-01,1"]))
-    assert ingest(source, RunConfig(), folder=tmp_path / "kept").report.total("rejected") == 1
-    monkeypatch.setattr(room, "_today", lambda: "2031-01-01")
-    told = room._load(next((tmp_path / "kept").glob("*/*/")))
-    assert told is None
+    assert same(found, ingest(shop, RunConfig(), folder=tmp_path / "kept"))
+
+
+def test_two_commands_may_share_a_folder(shop: Path, tmp_path: Path) -> None:
+    code = (
+        "import sys; from pathlib import Path\n"
+        "from aisle.jobs.cache import ingest; from aisle.config import RunConfig\n"
+        "for at in sys.argv[3:]: ingest(Path(sys.argv[1]), RunConfig(at=at), folder=Path(sys.argv[2]))"
+    )
+    days = ["2024-11-01", "2024-12-01", "2024-11-01", "2024-12-01"]
+    command = [sys.executable, "-c", code, str(shop), str(tmp_path / "kept")]
+    running = [subprocess.Popen([*command, *order], stderr=subprocess.PIPE) for order in (days, days[::-1])]
+    assert [(one.communicate()[1], one.returncode) for one in running] == [(b"", 0), (b"", 0)]
 
 
 def test_a_file_that_changes_while_it_is_read_is_not_kept(
@@ -170,15 +222,15 @@ def test_a_file_that_changes_while_it_is_read_is_not_kept(
 ) -> None:
     clean = clean_source
 
-    def disturbed(*given: Any) -> Any:
-        found = clean(*given)
+    def disturbed(*given: Any, **named: Any) -> Any:
+        found = clean(*given, **named)
         with (shop / "transactions-1.csv").open("a") as file:
             file.write("\n")
         return found
 
     monkeypatch.setattr(room, "clean_source", disturbed)
     ingest(shop, RunConfig(), folder=tmp_path / "kept")
-    assert not list((tmp_path / "kept").glob("*/*/"))
+    assert [entry.name for entry in (tmp_path / "kept").glob("*/*/")] == [room.LINES]
 
 
 def test_off_is_no_folder(tmp_path: Path) -> None:
@@ -189,4 +241,4 @@ def test_off_is_no_folder(tmp_path: Path) -> None:
 
 
 def test_today_is_a_day_of_utc() -> None:
-    assert room._today() == datetime.now(UTC).date().isoformat()
+    assert room._today() == datetime.now(UTC).date()

@@ -35,6 +35,8 @@ CacheOption = Annotated[
     str | None,
     typer.Option("--cache", envvar="AISLE_CACHE", help="Folder that keeps what was read for the next command, or off."),
 ]
+STOPPED = 130
+"""Exit code of a command that Ctrl-C has stopped."""
 QuietOption = Annotated[bool, typer.Option("--quiet", help="No progress on stderr.")]
 
 
@@ -281,7 +283,8 @@ def main() -> None:
     # Idle OpenMP threads would otherwise burn a whole core each while they wait: ten times the CPU on a busy machine.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     try:
-        app(standalone_mode=False)
+        if app(standalone_mode=False) == STOPPED:  # newer Typer gives the code of Ctrl-C back and raises nothing
+            raise KeyboardInterrupt
     except AisleError as error:
         typer.echo(f"error: {error}", err=True)
         sys.exit(error.exit_code)
@@ -289,7 +292,7 @@ def main() -> None:
         sys.exit(stop.exit_code)
     except KeyboardInterrupt:
         typer.echo("stopped; run the same command again to go on from here", err=True)
-        sys.exit(130)
+        sys.exit(STOPPED)
     except Exception as error:
         _fail(error)
 
@@ -302,7 +305,7 @@ def _fail(error: Exception) -> None:
         sys.exit(getattr(error, "exit_code", 2))
     if type(error).__name__ == "Abort":
         typer.echo("stopped; run the same command again to go on from here", err=True)
-        sys.exit(130)
+        sys.exit(STOPPED)
     if os.environ.get("AISLE_TRACEBACK"):
         raise error
     if isinstance(error, MemoryError):

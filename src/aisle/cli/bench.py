@@ -1,7 +1,8 @@
-"""``aisle bench``: the published splits, for whoever changes the models."""
+"""``aisle bench``: accuracy on published splits, and speed beside rivals and limits, for whoever changes the code."""
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
@@ -16,12 +17,12 @@ if TYPE_CHECKING:
     from aisle.evaluate.tune import Budget
     from aisle.jobs.bench.run import Order
 
-bench = typer.Typer(no_args_is_help=True, help="Measure the models on published splits.")
+bench = typer.Typer(no_args_is_help=True, help="Measure accuracy and speed.")
 
 
 @bench.callback()
 def _bench() -> None:
-    """Measure the models on published splits."""
+    """Measure accuracy and speed."""
 
 
 @bench.command()
@@ -81,6 +82,68 @@ def accuracy(
         typer.echo(f"tables written to {page}")
     if failed:
         raise ResourceError(f"{failed} cells could not be measured or compared; the others are written")
+
+
+@bench.command()
+def speed(
+    only: Annotated[
+        str | None, typer.Option(help="Comma-separated: limits, ingest, topk, fit, lists, growth. [all]")
+    ] = None,
+    rows: Annotated[int, typer.Option(help="Lines of the largest generated retailer, 50 a customer.")] = 400_000,
+    products: Annotated[int, typer.Option(help="Products of its catalogue.")] = 10_000,
+    turns: Annotated[int, typer.Option(help="Times that everything is measured; the least counts.")] = 3,
+    threads: Annotated[int | None, typer.Option(help="Threads of everybody. [all cores]", min=1)] = None,
+    results: Annotated[Path, typer.Option(help="File of the result.")] = Path("benchmarks/results/speed.json"),
+    cache: Annotated[
+        Path, typer.Option(help="Local folder of finished measurements, and of the data while it runs.")
+    ] = Path(".bench/speed"),
+    force: Annotated[bool, typer.Option("--force", help="Measure again what is there.")] = False,
+    table: Annotated[bool, typer.Option("--table", help="Only write the tables and the picture anew.")] = False,
+    page: Annotated[Path, typer.Option(help="The page that holds the tables.")] = Path("docs/speed.md"),
+    quiet: Annotated[bool, typer.Option("--quiet", help="No progress on stderr.")] = False,
+) -> None:
+    """Measure speed, memory and growth on generated data, every figure beside a rival or a limit in the same run.
+
+    Each measurement is a process of its own, all sides in turn. implicit, faiss and RecTools are measured where they
+    are installed, and named as absent where not. A stopped run goes on where it was, on the same machine and commit.
+
+    Examples:
+
+      aisle bench speed
+
+      aisle bench speed --only ingest,topk --rows 10000000
+
+      aisle bench speed --only growth --rows 100000000 --products 100000 --turns 1
+
+      aisle bench speed --table
+    """
+    from aisle.jobs.bench.speed.page import write_page
+    from aisle.jobs.bench.speed.run import Order, bench_speed
+
+    failed: dict[str, str] = {}
+    if not table:
+        order = Order(
+            only=_names(only),
+            rows=rows,
+            products=products,
+            turns=turns,
+            threads=threads or os.cpu_count() or 1,
+            results=results,
+            cache=cache,
+            force=force,
+        )
+        done = bench_speed(order, progress(quiet))
+        failed = done.failed
+        typer.echo(f"{', '.join(done.tasks)} written to {results}: {done.measured} measured now, {done.kept} before")
+        for name, why in done.absent.items():
+            typer.echo(f"{name} is absent: {why}")
+        for name, why in failed.items():
+            typer.echo(f"{name} failed: {why}", err=True)
+    if table or page.exists():
+        write_page(page, results)
+        typer.echo(f"tables written to {page}")
+    if failed:
+        raise ResourceError(f"{len(failed)} measurements failed; the others are written")
 
 
 def _budget(trials: int | None, cpu_seconds: float | None, customers: int | None) -> Budget:

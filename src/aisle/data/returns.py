@@ -74,14 +74,14 @@ def net(lines: pl.DataFrame, clock: str) -> Netted:
 
 
 def _near_returns(lines: pl.DataFrame) -> tuple[pl.DataFrame, Ints]:
-    """Lines that share customer and product, or order and product, with a return: (these lines, where they stand).
+    """Returns, and lines that share customer and product, or order and product, with one: (these, where they stand).
 
     Returns are few; what follows costs as much as they are.
     """
     columns = [name for name in ("customer_id", "order_id", "product_id") if name in lines.columns]
     numbers = [pl.col(c).to_physical() if lines.schema[c] == pl.Categorical else pl.col(c) for c in columns]
     back = lines.filter(pl.col("quantity") < 0).select(numbers)
-    near = np.zeros(lines.height, dtype=bool)
+    near = (lines["quantity"] < 0).to_numpy().copy()
     for who in columns[:-1]:
         pair = [who, "product_id"]
         met = lines.lazy().select(numbers).with_row_index("row").join(back.lazy().select(pair), on=pair, how="semi")

@@ -1,19 +1,23 @@
 """A source as a Dataset, kept by the content of its files: a second look at the same data costs a second.
 
 One entry a source: ``CACHE/<source>/<key>/`` holds the Dataset, the rejects and the report. The key is made of the
-files' content, the settings that change how they are read, and the code that reads them; a new one takes the place of
-the old. ``lines/`` beside it keeps the typed lines of each file, so that a source with a new file reads that one alone,
-and a receipt keeps hashes by size and times of a file, so that large ones are read for their hash once. It is personal
-data like the source: delete it whenever you like.
+files' content, the settings that change how they are read, the code that reads them, and the day: what lies in the
+future, and so how dates are read, may be another thing tomorrow. A new entry takes the place of the old. ``lines/``
+beside it keeps the typed lines of each file, so that a source with a new file, or a new day, reads little anew, and a
+receipt keeps hashes by size and times of a file, so that large ones are read for their hash once. It is personal data
+like the source: delete it whenever you like.
 """
 
 from __future__ import annotations
 
 import hashlib
-import shutil
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from functools import cache
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -22,27 +26,31 @@ import polars as pl
 import aisle.data
 from aisle.config import RunConfig
 from aisle.data.dataset import Dataset
-from aisle.data.doctor.pieces import Pieces
+from aisle.data.doctor.pieces import Pieces, state
 from aisle.data.read import list_files
 from aisle.data.schema import CleanTables, DataReport, FileCount, Finding
 from aisle.data.stored import open_dataset, save_dataset
-from aisle.errors import BundleError
-from aisle.files import Receipts, atomic_dir, fingerprint, read_parquet, sha256, write_parquet
+from aisle.errors import BundleError, UsageError
+from aisle.files import Receipts, atomic_dir, fingerprint, read_parquet, remove, sha256, write_parquet
 from aisle.jobs.check import data_summary
 from aisle.jobs.ingest import build_dataset, clean_source, existing, read_ids
 from aisle.progress import Progress, Tick
 from aisle.version import VERSION
 
+try:
+    import fcntl
+except ImportError:  # Windows has no such locks: there, two commands had better not share a folder
+    fcntl = None  # type: ignore[assignment]
+
 LINES = "lines"
 """Folder of typed lines, one a file."""
+log = logging.getLogger(__name__)
 SEEN, REPORT = "seen", "report"
 """Keys of receipts: hashes of files, and what the doctor said."""
 DATASET = "dataset/dataset.json"
 """The file of a stored Dataset that has no checksum of its own."""
 OFF = "off"
 """Given in place of a folder: nothing is kept."""
-TIMELESS = ("iso", "sequence")
-"""Orders of dates that nothing had to be known of today for."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,26 +75,44 @@ def ingest(
 ) -> Ingested:
     """Read, clean and build a source, or take what ``folder`` keeps of the very same data.
 
-    Databases are always asked anew. Raises DataError for data that cannot be trusted, UsageError for a wrong path.
+    Databases are always asked anew, and a folder that cannot be written to keeps nothing. Raises DataError for data
+    that cannot be trusted, UsageError for a wrong path.
     """
-    progress = progress or Progress()
+    progress, today = progress or Progress(), _today()
+    if folder is not None and folder.exists() and not folder.is_dir():
+        raise UsageError(f"--cache {folder} is a file; give a folder, or off")
     if folder is None or "://" in str(source):
-        return Ingested.of(clean_source(source, config, progress), config)
+        return Ingested.of(clean_source(source, config, progress, today=today), config)
     path = existing(source)
     mine = folder / fingerprint(str(path.resolve()))
-    with progress.step("Comparing files with those known") as tick:
-        marks = _marks(path, mine, tick)
-        entry = mine / _key(path, marks, config)
-        found = _load(entry)
-    if found is None:
+    with _alone(mine) as writable, progress.step("Comparing files with those known") as tick:
+        marks = _marks(path, mine, config, tick)
         lines = Pieces(mine / LINES, marks, _code())
-        found = Ingested.of(clean_source(source, config, progress, lines), config)
-        if marks == _marks(path, mine, tick):  # no file has changed while it was read
-            _keep(found, entry)
-            lines.forget_others()
-        else:
-            shutil.rmtree(mine / LINES)
+        entry = mine / _key(path, marks, config, today)
+        found = _load(entry)
+        if found is None:
+            kept = lines if writable else None
+            found = Ingested.of(clean_source(source, config, progress, kept, today), config)
+            if writable and lines.untouched():
+                _keep(found, entry)
+                lines.forget_others()
     return found
+
+
+@contextmanager
+def _alone(folder: Path) -> Iterator[bool]:
+    """One command at a time works on what is kept of a source; False where the folder cannot be written to."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        file = (folder / ".lock").open("w")
+    except OSError as error:
+        log.warning("nothing is kept of what is read: %s", error)
+        yield False
+        return
+    with file:
+        if fcntl is not None:
+            fcntl.flock(file, fcntl.LOCK_EX)
+        yield True
 
 
 def place_of(text: str | None, default: Path | None = None) -> Path | None:
@@ -96,66 +122,81 @@ def place_of(text: str | None, default: Path | None = None) -> Path | None:
     return None if text == OFF else Path(text)
 
 
-def _marks(path: Path, mine: Path, tick: Tick) -> dict[Path, str]:
+def _marks(path: Path, mine: Path, config: RunConfig, tick: Tick) -> dict[Path, str]:
     """SHA-256 of each file; one that no write has touched since its hash was taken is not read again."""
     receipts = Receipts(mine)
     seen, found, marks = receipts.get(SEEN) or {}, {}, {}
     files = list_files(path)
+    if path.is_file() and "joins" in str(config.data):
+        files += [file for file in list_files(path.parent) if file not in files]
     total, done = sum(file.stat().st_size for file in files), 0
     for file in files:
-        state = file.stat()
-        # the time of the last change of a file's entry (ctime) moves even where its own time is set back by hand
-        name = fingerprint([str(file.resolve()), state.st_size, state.st_mtime_ns, state.st_ctime_ns, state.st_ino])
+        name = fingerprint([str(file.resolve()), *state(file)])
         found[name] = marks[file] = seen.get(name) or sha256(file)
-        done += state.st_size
+        done += file.stat().st_size
         tick(done, total)
     if found != seen:
-        receipts.put(SEEN, found)
+        with _forgiving():
+            receipts.put(SEEN, found)
     return marks
 
 
-def _key(path: Path, marks: dict[Path, str], config: RunConfig) -> str:
-    """What the outcome follows from: files, settings and code."""
+def _key(path: Path, marks: dict[Path, str], config: RunConfig, today: date) -> str:
+    """What the outcome follows from: files, settings, code, and the day, which tells what lies in the future."""
     root = path if path.is_dir() else path.parent
     return fingerprint(
         {
-            "code": [VERSION, _code()],
+            "code": _code(),
             "files": [(file.relative_to(root).as_posix(), mark) for file, mark in marks.items()],
             "single": path.is_file(),
             "settings": [config.date_order, config.at, config.data],
             "no_profile": read_ids(Path(config.no_profile)).to_list() if config.no_profile else None,
+            "today": today.isoformat(),
         }
     )
 
 
 @cache
 def _code() -> str:
-    """A hash of the code that reads and cleans."""
-    digest = hashlib.sha256()
-    for file in sorted(Path(aisle.data.__path__[0]).rglob("*.py")):
+    """A hash of the code that reads and cleans, ours and others'."""
+    digest = hashlib.sha256(VERSION.encode())
+    for package in ("polars", "pyarrow", "numpy", "fastexcel"):
+        digest.update(f"{package} {version(package)};".encode())
+    data = Path(aisle.data.__path__[0])
+    others = [
+        data.parent / name for name in ("types.py", "files.py", "jobs/ingest.py", "jobs/check.py", "jobs/cache.py")
+    ]
+    for file in (*sorted(data.rglob("*.py")), *others):
         digest.update(file.read_bytes())
     return digest.hexdigest()[:16]
 
 
+@contextmanager
+def _forgiving() -> Iterator[None]:
+    """What cannot be kept is told, and no reason to stop."""
+    try:
+        yield
+    except OSError as error:
+        log.warning("not kept for the next command: %s", error)
+
+
 def _keep(found: Ingested, entry: Path) -> None:
     """Write an entry in place of all others of its source."""
-    with atomic_dir(entry) as folder:
-        save_dataset(found.dataset, folder / "dataset", packed=True)
-        write_parquet(folder / "rejects.parquet", found.rejects)
-        told = {"data": found.data, "report": asdict(found.report), "day": _today()}
-        Receipts(folder).put(REPORT, told | {"dataset": sha256(folder / DATASET)})
-    for other in entry.parent.iterdir():
-        if other.is_dir() and other not in (entry, entry.parent / LINES):
-            shutil.rmtree(other)
+    with _forgiving():
+        with atomic_dir(entry) as folder:
+            save_dataset(found.dataset, folder / "dataset", packed=True)
+            write_parquet(folder / "rejects.parquet", found.rejects)
+            told = {"data": found.data, "report": asdict(found.report), "dataset": sha256(folder / DATASET)}
+            Receipts(folder).put(REPORT, told)
+        for other in entry.parent.iterdir():
+            if other.is_dir() and other not in (entry, entry.parent / LINES):
+                remove(other)
 
 
 def _load(entry: Path) -> Ingested | None:
-    """What an entry holds; None where it is not there, not whole, or was read with another day for today."""
+    """What an entry holds; None where it is not there or not whole."""
     told = Receipts(entry).get(REPORT)
     if told is None:
-        return None
-    report = report_of(told["report"])
-    if told["day"] != _today() and not _timeless(report):
         return None
     try:
         if sha256(entry / DATASET) != told["dataset"]:
@@ -163,7 +204,7 @@ def _load(entry: Path) -> Ingested | None:
         data, rejects = open_dataset(entry / "dataset"), read_parquet(entry / "rejects.parquet")
     except (BundleError, FileNotFoundError):
         return None
-    return Ingested(data, told["data"], report, rejects)
+    return Ingested(data, told["data"], report_of(told["report"]), rejects)
 
 
 def report_of(found: dict[str, Any]) -> DataReport:
@@ -172,11 +213,5 @@ def report_of(found: dict[str, Any]) -> DataReport:
     return DataReport(**{**found, "files": files, "findings": tuple(Finding(**one) for one in found["findings"])})
 
 
-def _timeless(report: DataReport) -> bool:
-    """Whether the doctor would judge every date alike on another day."""
-    future = any(finding.code == "DATE_FUTURE" for finding in report.findings)
-    return report.date_order in TIMELESS and not future
-
-
-def _today() -> str:
-    return datetime.now(UTC).date().isoformat()
+def _today() -> date:
+    return datetime.now(UTC).date()

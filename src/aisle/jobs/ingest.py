@@ -6,7 +6,7 @@ import csv
 import re
 from collections.abc import Sequence
 from dataclasses import replace
-from datetime import datetime
+from datetime import date, datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -32,7 +32,13 @@ SMALL = 500_000
 HEADERS = {"id", "customer", "customerid", "product", "productid", "stockcode"}
 
 
-def clean_source(source: str | Path, config: RunConfig, progress: Progress, kept: Pieces | None = None) -> CleanTables:
+def clean_source(
+    source: str | Path,
+    config: RunConfig,
+    progress: Progress,
+    kept: Pieces | None = None,
+    today: date | None = None,
+) -> CleanTables:
     """Read and clean a folder, a file or a database URL; of files whose lines are ``kept``, those are taken.
 
     Raises DataError for data that cannot be trusted, UsageError for a wrong path.
@@ -46,7 +52,7 @@ def clean_source(source: str | Path, config: RunConfig, progress: Progress, kept
     check_room(files.get("transactions", []), config)
     with progress.step("Reading and checking") as tick:
         order, at = config.date_order, config.at_moment
-        return clean(path, mapping, files, date_order=order, at=at, progress=tick, kept=kept)
+        return clean(path, mapping, files, date_order=order, at=at, progress=tick, kept=kept, today=today)
 
 
 def check_room(files: Sequence[Path], config: RunConfig) -> None:

@@ -131,7 +131,7 @@ def seconds(name: str, size: Size) -> float:
 def megabytes(name: str, size: Size) -> float:
     """Most memory in MB that fitting and asking a model takes beside the data, with a margin.
 
-    0 for models that join others: their tables are bounded, and the members, which fit by themselves, are not known yet.
+    0 for models that join others: their tables are bounded, and which members they will hold is not known yet.
     """
     drivers = size.drivers()
     return MARGIN * sum(rate * drivers[driver] for driver, rate in _memory().get(name, {}).items())

@@ -61,6 +61,7 @@ def run(
     engine = open_engine(config)
     work = _work_folder(source, out, config)
     found = ingest(source, config, progress, cache or work / "data")
+    _only_for(found.data, work)
     dataset = found.dataset
     only = only_codes(dataset, Path(config.only_products) if config.only_products else None)
     customers = _customer_codes(dataset, config)
@@ -113,9 +114,9 @@ def _work_folder(source: str | Path, out: Path, config: RunConfig) -> Path:
     if "://" not in str(source):
         path, mine = existing(source).resolve(), out.resolve()
         found = sorted(path.rglob("*")) if path.is_dir() else [path]
-        files = [
-            (str(f), f.stat().st_size, f.stat().st_mtime_ns) for f in found if f.is_file() and mine not in f.parents
-        ]
+        found = [f for f in found if f.is_file() and mine not in f.parents]
+        found = [f for f in found if not any(part.startswith(".") for part in f.relative_to(path).parts)]
+        files = [(str(f), f.stat().st_size, f.stat().st_mtime_ns) for f in found]
     known = {"version": VERSION, "config": config.to_dict(), "ids": ids, "files": files, "source": str(source)}
     key = fingerprint(known)
     work = out / ".work"
@@ -124,6 +125,17 @@ def _work_folder(source: str | Path, out: Path, config: RunConfig) -> Path:
         work.mkdir(parents=True)
         (work / key).touch()
     return work
+
+
+def _only_for(data: dict[str, Any], work: Path) -> None:
+    """Forget cells, model and lists of other data: files may be read otherwise on another day."""
+    mark = work / f"data-{fingerprint(data)}"
+    if not mark.exists():
+        for stale in ("cells", "model", "lists"):
+            shutil.rmtree(work / stale, ignore_errors=True)
+        for other in work.glob("data-*"):
+            other.unlink()
+        mark.touch()
 
 
 def _recommender(

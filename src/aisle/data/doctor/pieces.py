@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import shutil
+import logging
 from collections.abc import Mapping as Marks
 from dataclasses import asdict
 from datetime import datetime
@@ -15,9 +15,10 @@ import polars as pl
 from aisle.data.doctor.ledger import Ledger, Listed, Tally
 from aisle.data.schema import REJECTS, Finding, Mapping
 from aisle.errors import BundleError
-from aisle.files import Receipts, atomic_dir, fingerprint, read_parquet, write_parquet
+from aisle.files import Receipts, atomic_dir, fingerprint, read_parquet, remove, write_parquet
 
 TEXTS = pl.Schema({"_file": pl.Int64, "_line": pl.Int64, "raw": pl.String})
+log = logging.getLogger(__name__)
 LEDGER = "ledger"
 """Key of the receipt."""
 
@@ -28,6 +29,7 @@ class Pieces:
     def __init__(self, folder: Path, marks: Marks[Path, str], code: Any) -> None:
         """``marks`` are hashes of the content of every file of the source, ``code`` stands for whatever reads them."""
         self.folder, self.marks, self.code = folder, marks, code
+        self.states = {path: state(path) for path in marks}
         self.used: set[str] = set()
 
     def get(self, path: Path, mapping: Mapping, now: datetime) -> tuple[pl.DataFrame, Ledger] | None:
@@ -37,7 +39,7 @@ class Pieces:
         if told is None or (told["by_day"] and told["day"] != now.date().isoformat()):
             return None
         try:
-            lines = _with_texts(read_parquet(entry / "lines.parquet"), entry)
+            lines = _with_texts(read_parquet(entry / "lines.parquet"), told["coded"], entry)
             listed, texts = read_parquet(entry / "listed.parquet"), read_parquet(entry / "texts.parquet")
         except (BundleError, FileNotFoundError):
             return None
@@ -45,34 +47,54 @@ class Pieces:
         return lines, _restored(path, told, listed, texts)
 
     def put(self, path: Path, mapping: Mapping, now: datetime, lines: pl.DataFrame, ledger: Ledger) -> None:
-        """Keep the lines of a file."""
+        """Keep the lines of a file, unless it was written to since its mark was taken."""
+        if state(path) != self.states[path]:
+            return
         entry = self.folder / self._key(path, mapping)
+        coded = [name for name in lines.columns if lines.schema[name] == pl.Categorical]
+        try:
+            self._write(entry, lines, coded, ledger, now)
+        except OSError as error:  # a full disk is no reason to stop reading
+            log.warning("lines of %s are not kept: %s", path.name, error)
+        self.used.add(entry.name)
+
+    def _write(self, entry: Path, lines: pl.DataFrame, coded: list[str], ledger: Ledger, now: datetime) -> None:
         with atomic_dir(entry) as folder:
-            for name in (n for n in lines.columns if lines.schema[n] == pl.Categorical):
+            for name in coded:
                 lines = lines.with_columns(_coded(lines[name], folder / f"{name}.parquet"))
             write_parquet(folder / "lines.parquet", lines, quick=True)
             listed = [rows.with_columns(_entry=pl.lit(at)) for at, rows in enumerate(one.rows for one in ledger.listed)]
             write_parquet(folder / "listed.parquet", pl.concat(listed) if listed else pl.DataFrame(schema=REJECTS))
             write_parquet(folder / "texts.parquet", _texts(ledger.texts))
-            Receipts(folder).put(LEDGER, _told(ledger) | {"day": now.date().isoformat()})
-        self.used.add(entry.name)
+            Receipts(folder).put(LEDGER, _told(ledger) | {"coded": coded, "day": now.date().isoformat()})
 
     def put_texts(self, path: Path, mapping: Mapping, texts: dict[int, list[pl.DataFrame]]) -> None:
         """Keep raw texts of a file's tables in place of those kept with its lines."""
-        frame = _texts(texts).unique(["_file", "_line"], maintain_order=True)
-        write_parquet(self.folder / self._key(path, mapping) / "texts.parquet", frame)
+        entry = self.folder / self._key(path, mapping)
+        if entry.exists():
+            write_parquet(entry / "texts.parquet", _texts(texts).unique(["_file", "_line"], maintain_order=True))
+
+    def untouched(self) -> bool:
+        """Whether no file of the source was written to since its mark was taken."""
+        return all(path.exists() and state(path) == before for path, before in self.states.items())
 
     def forget_others(self) -> None:
         """Delete what was not asked for: files that are gone, or are read in another way by now."""
         for entry in self.folder.iterdir() if self.folder.exists() else ():
             if entry.name not in self.used:
-                shutil.rmtree(entry)
+                remove(entry)
 
     def _key(self, path: Path, mapping: Mapping) -> str:
         table = next(t for t in mapping.tables if t.table == "transactions")
         joined = sorted(self.marks.values()) if table.joins else None
         settings = [asdict(table), mapping.numeric_ids, mapping.product_pattern, mapping.cancel_prefix]
-        return fingerprint([self.marks[path], path.name, joined, settings, pl.__version__, self.code])
+        return fingerprint([self.marks[path], path.name, joined, settings, self.code])
+
+
+def state(path: Path) -> tuple[int, ...]:
+    """What changes when a file is written to; the time of its entry (ctime) moves even where its own is set back."""
+    found = path.stat()
+    return found.st_size, found.st_mtime_ns, found.st_ctime_ns, found.st_ino
 
 
 def _told(ledger: Ledger) -> dict[str, Any]:
@@ -100,9 +122,9 @@ def _coded(values: pl.Series, path: Path) -> pl.Series:
     return codes.set(blank, None) if blank.any() else codes
 
 
-def _with_texts(lines: pl.DataFrame, entry: Path) -> pl.DataFrame:
-    """Undo ``_coded``."""
-    for name in (n for n in lines.columns if (entry / f"{n}.parquet").exists()):
+def _with_texts(lines: pl.DataFrame, coded: list[str], entry: Path) -> pl.DataFrame:
+    """Undo ``_coded``; raises FileNotFoundError where a list of texts is missing."""
+    for name in coded:
         texts = read_parquet(entry / f"{name}.parquet")["text"].cast(pl.Categorical)
         lines = lines.with_columns(texts.gather(lines[name]).alias(name))
     return lines

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime, time, timedelta
 from pathlib import Path
 
 import numpy as np
@@ -310,6 +310,7 @@ def clean(
     at: datetime | None = None,
     progress: Progress | None = None,
     kept: Pieces | None = None,
+    today: date | None = None,
 ) -> CleanTables:
     """The clean tables of a source, with every rejected row and its reason.
 
@@ -321,6 +322,7 @@ def clean(
         at: Facts about products and customers that stand on sale lines are taken from before this moment.
         progress: Called with (bytes done, bytes in all).
         kept: Files of transactions whose lines are kept are not read again, and the others' are kept.
+        today: The day (UTC) from which dates lie in the future, by more than the time zones of the world; None = now.
 
     Raises:
         DataError: A file cannot be used as a whole; the text starts with a reason code and says how to go on.
@@ -330,5 +332,6 @@ def clean(
         raise DataError(
             f"{source} has no transactions table; name it transactions.csv or map it in [data.transactions]."
         )
-    now = datetime.now(UTC).replace(tzinfo=None)
+    # the end of the day, so that an answer holds for all of it
+    now = datetime.combine(today or datetime.now(UTC).date(), time()) + timedelta(days=1)
     return Visit(source, mapping, files, date_order, at, progress, now, kept).run()

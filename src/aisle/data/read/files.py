@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import zlib
 from collections.abc import Generator, Sequence
 from contextlib import closing
 from pathlib import Path
@@ -19,8 +20,8 @@ TEXT = (".csv", ".tsv", ".txt", ".dat", ".data", ".item", ".user", ".csv.gz", ".
 SUFFIXES = (*TEXT, ".parquet", ".xlsx", ".xls")
 BLOCK = 250_000
 """Rows of a block."""
-SEEN, UNPACKED, MOST_IN_A_SHEET = 1 << 20, 5, 1_048_576
-"""Bytes at the start that tell how long lines are; by what a packed file grows; rows of a sheet at most."""
+SEEN, UNPACKED, PACKED_ROW = 1 << 20, 5, 20
+"""Bytes at the start that tell how long lines are; by what a packed file grows; bytes of a row in a workbook."""
 
 
 def list_files(source: Path) -> list[Path]:
@@ -96,17 +97,17 @@ def read_blocks(
 
 
 def lines_in(path: Path) -> int:
-    """About how many rows a file has, told by its size and its start; of a workbook, the most it may have."""
+    """About how many rows a file has, told by its size and, of a text, by its start."""
     kind = _kind(path)
     if kind == "parquet":
         return parquet_rows(path)
     if kind == "workbook":
-        return min(MOST_IN_A_SHEET, path.stat().st_size)
+        return path.stat().st_size // PACKED_ROW
     packed = path.suffix.lower() == ".gz"
     try:
         with gzip.open(path) if packed else path.open("rb") as file:
             start = file.read(SEEN)
-    except (OSError, EOFError):  # damaged: whoever reads it says how
+    except (OSError, EOFError, zlib.error):  # damaged: whoever reads it says how
         return 0
     size = path.stat().st_size * (UNPACKED if packed else 1)
     return round(max(size, len(start)) * start.count(b"\n") / max(len(start), 1))
