@@ -32,8 +32,6 @@ Answers: TypeAlias = Generator[tuple[int, Receipt], None, None]
 
 RETRIES = 3
 """A part that took its worker down is given to another one so many times."""
-THREADS = ("OMP_NUM_THREADS", "POLARS_MAX_THREADS")
-"""What the libraries of a worker take their number of threads from."""
 
 
 class Engine(ABC):
@@ -126,7 +124,9 @@ def perform(task: str, part: str, shared: str) -> str:
             "message": str(error),
             "trace": traceback.format_exc(),
         }
-        if isinstance(error, OSError) and not ours:
+        if isinstance(error, MemoryError):
+            told["error"] = "MemoryError"  # that of pyarrow is a class of its own
+        elif isinstance(error, OSError) and error.errno is not None and not ours:
             told |= {"error": "OSError", "errno": error.errno, "message": error.strerror, "filename": error.filename}
         return json.dumps(told, default=str)
 
@@ -134,8 +134,8 @@ def perform(task: str, part: str, shared: str) -> str:
 def receipt_of(answer: str) -> Receipt:
     """The receipt in what ``perform`` answered; raises the error there instead, if there is one.
 
-    Errors of ours, of memory and of files keep their class, all others are a RuntimeError; what the worker was doing
-    stands in the notes of each.
+    Errors of ours, of memory and of files (with a number) keep their class, all others are a RuntimeError; what the
+    worker was doing stands in the notes of each.
     """
     told = json.loads(answer)
     if "error" not in told:

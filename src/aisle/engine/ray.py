@@ -17,7 +17,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from aisle.engine.base import RETRIES, THREADS, Answers, Engine, perform, receipt_of
+from aisle.engine.base import RETRIES, Answers, Engine, perform, receipt_of
+from aisle.engine.process import THREADS
 from aisle.errors import ResourceError, UsageError
 
 OBJECT_STORE_BYTES = 100 << 20
