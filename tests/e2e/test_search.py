@@ -181,6 +181,14 @@ def test_workers_search_as_the_certificate_says_or_not_at_all(model: Path, tmp_p
 
 
 @pytest.mark.usefixtures("small")
+def test_recommend_takes_the_memory_that_its_messages_advise(
+    model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    listed(monkeypatch, model, tmp_path / "lists.parquet", *AUTO, "--memory", "20KB")
+    assert "0 MB are left; give more --memory" in caplog.text
+
+
+@pytest.mark.usefixtures("small")
 @pytest.mark.parametrize("level", ["product", "category_1"])
 def test_workers_build_nothing_where_the_caller_searches_exactly(
     level: str, model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
