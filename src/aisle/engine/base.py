@@ -126,16 +126,18 @@ def perform(task: str, part: str, shared: str) -> str:
         }
         if isinstance(error, MemoryError):
             told["error"] = "MemoryError"  # that of pyarrow is a class of its own
-        elif isinstance(error, OSError) and error.errno is not None and not ours:
-            told |= {"error": "OSError", "errno": error.errno, "message": error.strerror, "filename": error.filename}
+        elif isinstance(error, OSError) and not ours:
+            told["error"] = "OSError"
+            if error.errno is not None:  # libraries raise some with a text alone
+                told |= {"errno": error.errno, "message": error.strerror, "filename": error.filename}
         return json.dumps(told, default=str)
 
 
 def receipt_of(answer: str) -> Receipt:
     """The receipt in what ``perform`` answered; raises the error there instead, if there is one.
 
-    Errors of ours, of memory and of files (with a number) keep their class, all others are a RuntimeError; what the
-    worker was doing stands in the notes of each.
+    Errors of ours, of memory and of files keep their class, all others are a RuntimeError; what the worker was doing
+    stands in the notes of each.
     """
     told = json.loads(answer)
     if "error" not in told:
@@ -146,7 +148,8 @@ def receipt_of(answer: str) -> Receipt:
     if isinstance(ours, type) and issubclass(ours, AisleError):
         error = ours(told["message"])
     elif name == "OSError":
-        error = OSError(told["errno"], told["message"], told["filename"])
+        numbered = "errno" in told
+        error = OSError(told["errno"], told["message"], told["filename"]) if numbered else OSError(told["message"])
     elif name == "MemoryError":
         error = MemoryError(told["message"])
     else:
