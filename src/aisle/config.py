@@ -52,7 +52,7 @@ class RunConfig:
     """Registry names to try; empty = the whole line-up."""
     engine: EngineName = "local"
     workers: int | None = None
-    """Processes that make the lists, or learn together, each with all it needs; None = one, with Ray every core."""
+    """Processes that make the lists, each with the whole bundle; None = one, with Ray every core."""
     address: str | None = None
     """``HOST:PORT`` of a Ray cluster; None = one that lives as long as the run, on this machine."""
     data: dict[str, Any] = field(default_factory=dict)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import json
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +14,15 @@ import pytest
 
 from aisle.bundle import load
 from aisle.cli import main
-from aisle.errors import UsageError
+from aisle.engine import Local
+from aisle.engine.base import Answers
+from aisle.errors import ResourceError, UsageError
+from aisle.jobs import lists
 from aisle.jobs.demo import demo
+from aisle.jobs.lists import Policy, write_lists
 from aisle.kernels import approximate
 from aisle.rank import search
+from aisle.rank.rules import Plan
 
 needs_faiss = pytest.mark.skipif(
     importlib.util.find_spec("faiss") is None, reason="faiss is not installed: pip install 'aisle[ann]'"
@@ -142,6 +148,64 @@ def test_an_index_is_measured_for_each_length_and_repeat_policy(model: Path) -> 
     assert short is again
     assert recommender._search(recommender.rules(), 40) is not short
     assert recommender._search(recommender.rules(repeats="new"), 5) is not short
+
+
+class Elsewhere(Local):
+    """Work that finds nothing of the caller's at hand, on a machine with faiss or without."""
+
+    def __init__(self, faiss: bool) -> None:
+        super().__init__()
+        self.faiss, self.told = faiss, dict[str, Any]()
+
+    def answers(self, task: str, parts: Mapping[int, str], shared: str) -> Answers:
+        self.told = json.loads(shared)
+        lists._opened.clear()
+        with pytest.MonkeyPatch.context() as patch:
+            if not self.faiss:
+                patch.setattr(approximate, "installed", lambda: False)
+            yield from super().answers(task, parts, shared)
+
+
+@needs_faiss
+@pytest.mark.usefixtures("small")
+def test_workers_search_as_the_certificate_says_or_not_at_all(model: Path, tmp_path: Path) -> None:
+    recommender = load(model).searching("auto", least_recall=0.9)
+    given = (recommender, model, recommender.dataset.customers.vocab.ids, Policy(), tmp_path)
+    told = recommender.search_told(recommender.rules(), 10)
+    with pytest.raises(ResourceError, match=r'faiss is not installed.*"approximate".*the same faiss on every machine'):
+        write_lists(*given, engine=Elsewhere(faiss=False))
+    with_faiss = Elsewhere(faiss=True)
+    write_lists(*given, engine=with_faiss)
+    assert told["kind"] == "approximate"
+    assert with_faiss.told["search"] == told
+
+
+@pytest.mark.usefixtures("small")
+def test_recommend_takes_the_memory_that_its_messages_advise(
+    model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    listed(monkeypatch, model, tmp_path / "lists.parquet", *AUTO, "--memory", "20KB")
+    assert "0 MB are left; give more --memory" in caplog.text
+
+
+@pytest.mark.usefixtures("small")
+@pytest.mark.parametrize("level", ["product", "category_1"])
+def test_workers_build_nothing_where_the_caller_searches_exactly(
+    level: str, model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recommender = load(model).searching("auto", least_recall=0.9)
+    if level == "product":
+        monkeypatch.setattr(search, "MANY", 1_000)
+        recommender.search_told(recommender.rules(), 10)
+    monkeypatch.setattr(search, "MANY", 100)  # a worker that was asked would build an index
+    monkeypatch.setattr(approximate, "tuned", lambda *rest, **more: pytest.fail("a worker measured an index"))
+    elsewhere, ids = Elsewhere(faiss=True), recommender.dataset.customers.vocab.ids
+    first, *_ = write_lists(recommender, model, ids, Policy(level=level), tmp_path, engine=elsewhere)
+    assert Plan(**elsewhere.told["plan"]) == Plan()
+    assert elsewhere.told["search"] == {"kind": "exact"}
+    found = first.read_bytes()
+    (again,) = write_lists(load(model), model, ids, Policy(level=level), tmp_path / "exact", engine=Local())
+    assert again.read_bytes() == found
 
 
 @pytest.mark.parametrize(("kind", "least"), [("fast", 0.9), ("auto", 0.0), ("auto", 1.5), ("auto", True)])

@@ -10,6 +10,8 @@ import uuid
 from pathlib import Path
 from typing import Any
 
+import pyarrow
+
 from aisle import errors
 from aisle.files import sha256, write_text
 from aisle.jobs import lists
@@ -40,7 +42,13 @@ def times_unless_unlucky(part: dict[str, Any], shared: dict[str, Any]) -> dict[s
 def raises(part: dict[str, Any], shared: dict[str, Any]) -> dict[str, Any]:
     if part["kind"] == "full":
         raise OSError(28, "No space left on device", "/some/file")
-    kinds: dict[str, type[Exception]] = {"odd": ValueError, "memory": MemoryError, "own": Own}
+    kinds: dict[str, type[Exception]] = {
+        "odd": ValueError,
+        "memory": MemoryError,
+        "own": Own,
+        "unnumbered": OSError,
+        "arrow": pyarrow.ArrowMemoryError,
+    }
     kind = kinds.get(part["kind"]) or getattr(errors, part["kind"])
     raise kind("found 3, allowed is 2; take one away")
 

@@ -71,6 +71,10 @@ def test_other_errors_can_be_told_apart_too(engine: Engine) -> None:
     with pytest.raises(OSError, match="No space left") as full:
         engine.map(tasks.raises, [{"kind": "full"}] * 2)
     assert (full.value.errno, full.value.filename) == (28, "/some/file")
+    with pytest.raises(OSError, match=r"^found 3, allowed is 2"):  # of a library that gives no number
+        engine.map(tasks.raises, [{"kind": "unnumbered"}] * 2)
+    with pytest.raises(MemoryError, match="found 3"):
+        engine.map(tasks.raises, [{"kind": "arrow"}] * 2)
     with pytest.raises(MemoryError) as memory:
         engine.map(tasks.raises, [{"kind": "memory"}] * 2)
     assert not isinstance(memory.value, ResourceError)

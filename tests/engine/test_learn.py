@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -31,6 +32,7 @@ from tests.engine import crash
 from tests.world.hybrid_shops import pairs
 
 SMALL: dict[str, Any] = {"dim": 8, "epochs": 3, "learning_rate": 0.01, "patience": 3}
+LOOPBACK = next(name for _, name in socket.if_nameindex() if name in ("lo", "lo0"))
 BOTH = pytest.mark.parametrize("name", ["hybrid_factorization", "basket_transformer"])
 
 
@@ -99,6 +101,27 @@ def test_workers_without_a_gpu_each_are_refused(monkeypatch: pytest.MonkeyPatch)
 )
 def test_what_exit_codes_say(codes: list[int], said: str | None, tmp_path: Path) -> None:
     assert learn._outcome(tmp_path, codes) == said
+
+
+def test_where_all_are_lost_the_first_ones_log_says_why(tmp_path: Path) -> None:
+    (tmp_path / "worker-0.log").write_text("Traceback\nrefused by the network\n\n")
+    assert learn._outcome(tmp_path, [75, 75]) == "the workers lost sight of each other: refused by the network"
+
+
+def test_workers_run_the_callers_code_and_not_that_of_the_current_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("here", "found"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "here" / "json.py").write_text("raise SystemExit('executed')")
+    (tmp_path / "found" / "of_the_caller.py").touch()
+    code = "import json, os, of_the_caller; print(os.getpgrp() == os.getpid(), os.environ['NCCL_SOCKET_IFNAME'])"
+    monkeypatch.setattr(learn, "COMMAND", code)
+    monkeypatch.syspath_prepend(str(tmp_path / "found"))
+    monkeypatch.chdir(tmp_path / "here")
+    worker = learn._start(tmp_path, 0, 2, "file:///nowhere")
+    worker.communicate(timeout=60)
+    assert (tmp_path / "worker-0.log").read_text().split() == ["True", LOOPBACK]
 
 
 def test_errors_of_workers_are_told_and_not_tried_again(tmp_path: Path) -> None:

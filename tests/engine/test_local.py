@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from aisle.engine import Local
+from aisle.engine.process import THREADS, cores, environment
 from aisle.errors import UsageError
 from aisle.files import Receipts
 from tests.engine import tasks
@@ -91,6 +92,18 @@ def test_workers_share_the_cores_and_see_what_the_caller_sees(monkeypatch: pytes
         assert one["group"] == one["pid"], "Ctrl-C of the terminal must not reach it"
     monkeypatch.setattr(os, "sched_getaffinity", lambda pid: {0})
     assert {f["POLARS_MAX_THREADS"] for f in Local(2).map(tasks.surroundings, [0, 1])} == {"1"}
+
+
+def test_without_affinity_the_machines_cores_are_shared(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delattr(os, "sched_getaffinity")  # as on macOS
+    monkeypatch.setattr(os, "cpu_count", lambda: 8)
+    for name in THREADS:
+        monkeypatch.delenv(name, raising=False)
+    given = environment(3)
+    assert cores() == 8
+    assert {given[name] for name in THREADS} == {"2"}
+    assert given["OMP_WAIT_POLICY"] == "PASSIVE"
+    assert given["PYTHONPATH"].split(os.pathsep) == [part or os.getcwd() for part in sys.path]
 
 
 def test_one_worker_or_one_part_is_this_process(job: Job) -> None:

@@ -108,12 +108,21 @@ def test_models_without_epochs_are_refused_before_any_work(follow: dict[str, Any
 
 @pytest.mark.parametrize(
     ("model", "workers", "said"),
-    [("ease", 2, "ease does not learn in epochs.*models that do: hybrid_factorization"), ("ease", 0, "workers is 0")],
+    [
+        ("ease", 2, "ease does not learn in epochs.*models that do: hybrid_factorization"),
+        ("ease", 0, "workers is 0; give a whole number of at least 1"),
+        ("hybrid_factorization", True, "workers is True"),
+    ],
 )
 def test_workers_are_for_models_with_epochs(model: str, workers: int, said: str, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=said):
-        train(tmp_path / "no such folder", tmp_path / "model", model, config=RunConfig(workers=workers))
+        train(tmp_path / "no such folder", tmp_path / "model", model, follow=Follow(workers=workers))
     assert list(tmp_path.iterdir()) == []
+
+
+def test_workers_that_are_to_make_lists_do_not_learn(shop: Path, tmp_path: Path) -> None:
+    train(shop, tmp_path / "model", "ease", config=RunConfig(workers=4))
+    assert (tmp_path / "model").is_dir()
 
 
 def test_so_many_processes_learn(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ import typer
 
 from aisle.cli.answers import due, explain, recommend, similar, together
 from aisle.cli.bench import bench
-from aisle.cli.options import AddressOption, EngineOption, WorkersOption
+from aisle.cli.options import AddressOption, EngineOption, MemoryOption, WorkersOption
 from aisle.cli.screen import progress, show
 from aisle.errors import AisleError
 from aisle.version import VERSION
@@ -30,7 +30,6 @@ ConfigOption = Annotated[Path | None, typer.Option("--config", help="An aisle.to
 DateOrderOption = Annotated[
     str | None, typer.Option("--date-order", help="dmy, mdy or ymd, where the files cannot prove it.")
 ]
-MemoryOption = Annotated[str | None, typer.Option("--memory", help="Memory budget, for example 16GB. [4GB]")]
 CacheOption = Annotated[
     str | None,
     typer.Option("--cache", envvar="AISLE_CACHE", help="Folder that keeps what was read for the next command, or off."),
@@ -80,6 +79,7 @@ def run(
       aisle run sales.csv --date-order dmy --at 2011-11-09
 
       aisle run exports/ --search auto --least-recall 0.995
+
       aisle run exports/ --workers 4
 
       aisle run /shared/exports --out /shared/results --engine ray --address 10.0.0.1:6379
@@ -202,7 +202,7 @@ def train(
     mlflow: Annotated[
         str | None, typer.Option("--mlflow", metavar="RUN_ID", help="Send the curves to this run of MLflow.")
     ] = None,
-    workers: Annotated[int | None, typer.Option("--workers", help="Processes that learn together. [1]")] = None,
+    workers: Annotated[int, typer.Option("--workers", help="Processes that learn together.")] = 1,
     memory: MemoryOption = None,
     cache: CacheOption = None,
     config: ConfigOption = None,
@@ -232,8 +232,8 @@ def train(
         out,
         model,
         settings=parse_settings(settings or []),
-        follow=Follow(checkpoint=checkpoint, tensorboard=tensorboard, mlflow=mlflow),
-        config=load_config(config, date_order=date_order, memory=memory, workers=workers),
+        follow=Follow(checkpoint=checkpoint, tensorboard=tensorboard, mlflow=mlflow, workers=workers),
+        config=load_config(config, date_order=date_order, memory=memory),
         progress=progress(quiet),
         cache=place_of(cache),
     )

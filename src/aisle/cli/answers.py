@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from aisle.cli.options import AddressOption, EngineOption, WorkersOption
+from aisle.cli.options import AddressOption, EngineOption, MemoryOption, WorkersOption
 from aisle.cli.screen import progress, show_frame
 
 
@@ -43,6 +43,7 @@ def recommend(
     shrinkage: Annotated[float, typer.Option(help="Members that weigh as much as the sister groups, with --by.")] = 5.0,
     search: Annotated[str, typer.Option(help="exact, or auto: an index above 300,000 products.")] = "exact",
     least_recall: Annotated[float, typer.Option(help="Share of the exact lists an index must find.")] = 0.99,
+    memory: MemoryOption = None,
     engine: EngineOption = None,
     workers: WorkersOption = None,
     address: AddressOption = None,
@@ -66,9 +67,10 @@ def recommend(
     from aisle.jobs.recommend import recommend as recommend_job
 
     given: Any = {"k": k, "repeats": repeats, "variants": variants, "search": search, "least_recall": least_recall}
-    rules = load_config(None, **given, engine=engine, workers=workers, address=address)
+    rules = load_config(None, **given, memory=memory, engine=engine, workers=workers, address=address)
     policy: Any = {name: getattr(rules, name) for name in given}
-    wanted = Wanted(customers=customers, level=level, by=by, shrinkage=shrinkage, only_products=only_products, **policy)
+    policy |= {"level": level, "by": by, "shrinkage": shrinkage, "memory_bytes": rules.memory_bytes // 4}
+    wanted = Wanted(customers=customers, only_products=only_products, **policy)
     with open_engine(rules) as opened:
         rows = recommend_job(bundle, out, wanted, progress(quiet), opened)
     typer.echo(f"{rows:,} rows written to {out}")

@@ -1,4 +1,4 @@
-"""Options that several commands have: who does the work."""
+"""Options that several commands have: who does the work, and in how much memory."""
 
 from __future__ import annotations
 
@@ -13,3 +13,4 @@ WorkersOption = Annotated[
 AddressOption = Annotated[
     str | None, typer.Option("--address", help="HOST:PORT of a Ray cluster. [one of its own, on this machine]")
 ]
+MemoryOption = Annotated[str | None, typer.Option("--memory", help="Memory budget, for example 16GB. [4GB]")]

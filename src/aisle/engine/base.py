@@ -32,8 +32,6 @@ Answers: TypeAlias = Generator[tuple[int, Receipt], None, None]
 
 RETRIES = 3
 """A part that took its worker down is given to another one so many times."""
-THREADS = ("OMP_NUM_THREADS", "POLARS_MAX_THREADS")
-"""What the libraries of a worker take their number of threads from."""
 
 
 class Engine(ABC):
@@ -126,8 +124,12 @@ def perform(task: str, part: str, shared: str) -> str:
             "message": str(error),
             "trace": traceback.format_exc(),
         }
-        if isinstance(error, OSError) and not ours:
-            told |= {"error": "OSError", "errno": error.errno, "message": error.strerror, "filename": error.filename}
+        if isinstance(error, MemoryError):
+            told["error"] = "MemoryError"  # that of pyarrow is a class of its own
+        elif isinstance(error, OSError) and not ours:
+            told["error"] = "OSError"
+            if error.errno is not None:  # libraries raise some with a text alone
+                told |= {"errno": error.errno, "message": error.strerror, "filename": error.filename}
         return json.dumps(told, default=str)
 
 
@@ -146,7 +148,8 @@ def receipt_of(answer: str) -> Receipt:
     if isinstance(ours, type) and issubclass(ours, AisleError):
         error = ours(told["message"])
     elif name == "OSError":
-        error = OSError(told["errno"], told["message"], told["filename"])
+        numbered = "errno" in told
+        error = OSError(told["errno"], told["message"], told["filename"]) if numbered else OSError(told["message"])
     elif name == "MemoryError":
         error = MemoryError(told["message"])
     else:

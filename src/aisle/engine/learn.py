@@ -29,6 +29,7 @@ from safetensors.numpy import load_file, save_file
 from aisle import errors
 from aisle.data.dataset import Dataset
 from aisle.data.stored import open_dataset, save_dataset
+from aisle.engine.process import cores, environment
 from aisle.errors import AisleError, ResourceError, UsageError
 from aisle.files import atomic, write_json
 from aisle.models import create, learner
@@ -133,11 +134,6 @@ def fit_together(
     return Shared(costs=costs, lost=lost)
 
 
-def cores() -> int:
-    """CPU cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
 def _check_gpus(model: Model, workers: int) -> None:
     from aisle.models.nn.together import gpus
 
@@ -147,7 +143,11 @@ def _check_gpus(model: Model, workers: int) -> None:
 
 @contextmanager
 def _place(checkpoint: Path | None) -> Iterator[Path]:
-    """A folder for what the workers share, gone in the end; where one was killed, the next run finds and removes it."""
+    """A folder for what the workers share, a copy of the data among it, gone in the end.
+
+    After ``kill -9`` of the caller it stays: in the checkpoint's folder the next run removes it; without a checkpoint
+    it is a ``aisle-learn-…`` among the temporary files, which nobody removes.
+    """
     if checkpoint is None:
         with tempfile.TemporaryDirectory(prefix="aisle-learn-") as folder:
             yield Path(folder)
@@ -163,10 +163,10 @@ def _place(checkpoint: Path | None) -> Iterator[Path]:
 
 def _learn(folder: Path, workers: int, attempt: int, tell: _Teller) -> str | None:
     """Start all workers and wait; None when they have learned, else how one was lost. Raises the errors of the fit."""
-    started = list[subprocess.Popen[bytes]]()
+    started, meeting = list[subprocess.Popen[bytes]](), tempfile.mkdtemp(prefix="aisle-meeting-")
     try:
         for rank in range(workers):
-            started.append(_start(folder, rank, workers, attempt))
+            started.append(_start(folder, rank, workers, f"file://{meeting}/meeting-{attempt}"))
         while all(worker.poll() in (None, 0) for worker in started) and any(w.poll() is None for w in started):
             tell()
             time.sleep(POLL)
@@ -178,6 +178,7 @@ def _learn(folder: Path, workers: int, attempt: int, tell: _Teller) -> str | Non
             worker.kill()
             worker.wait()
             cast(Any, worker.stdin).close()
+        shutil.rmtree(meeting, ignore_errors=True)
     tell()
     return _outcome(folder, [worker.returncode for worker in started])
 
@@ -195,26 +196,29 @@ def _outcome(folder: Path, codes: list[int]) -> str | None:
             log = (folder / f"worker-{rank}.log").read_text(encoding="utf-8", errors="replace")
             raise RuntimeError(f"worker {rank} of {len(codes)} failed:\n{log[-4_000:]}")
     ended = [f"worker {rank} was ended by signal {-code}" for rank, code in enumerate(codes) if code < 0]
-    return ", ".join(ended) or "the workers lost sight of each other"
+    log = folder / "worker-0.log"
+    lines = log.read_text(encoding="utf-8", errors="replace").split("\n") if log.exists() else []
+    said = [line.strip() for line in lines if line.strip()][-1:]
+    return ", ".join(ended) or ": ".join(["the workers lost sight of each other", *said])
 
 
-def _start(folder: Path, rank: int, workers: int, attempt: int) -> subprocess.Popen[bytes]:
-    """One worker; it ends with this process, whose end it sees by the end of its standard input."""
-    threads = json.loads((folder / "job.json").read_text(encoding="utf-8"))["threads"]
-    names = ("OMP_NUM_THREADS", "POLARS_MAX_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
-    own = dict.fromkeys(names, str(threads)) | {"OMP_WAIT_POLICY": "PASSIVE"}
-    path = [str(Path(__file__).parents[2]), os.environ.get("PYTHONPATH", "")]
-    own["PYTHONPATH"] = os.pathsep.join(part for part in path if part)
+def _start(folder: Path, rank: int, workers: int, meeting: str) -> subprocess.Popen[bytes]:
+    """One worker; it ends with this process, whose end it sees by the end of its standard input.
+
+    Ctrl-C reaches this process alone, which ends the workers.
+    """
+    own = environment(workers)
     loopback = [name for _, name in socket.if_nameindex() if name in ("lo", "lo0")]
-    own |= {"GLOO_SOCKET_IFNAME": loopback[0]} if loopback else {}  # nobody outside this machine is let in
-    meeting = f"file://{folder.absolute()}/meeting-{attempt}"
+    for name in ("GLOO_SOCKET_IFNAME", "NCCL_SOCKET_IFNAME") if loopback else ():
+        own[name] = loopback[0]  # nobody outside this machine is let in
     with (folder / f"worker-{rank}.log").open("ab") as log:
         return subprocess.Popen(
-            [sys.executable, "-c", COMMAND, str(rank), str(workers), meeting, str(folder)],
+            [sys.executable, "-P", "-c", COMMAND, str(rank), str(workers), meeting, str(folder)],
             stdin=subprocess.PIPE,
             stdout=log,
             stderr=log,
-            env={**os.environ, **own},
+            env=own,
+            process_group=0,
         )
 
 

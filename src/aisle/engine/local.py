@@ -7,7 +7,6 @@ share the cores evenly. They stand in a process group of their own: Ctrl-C reach
 from __future__ import annotations
 
 import json
-import os
 import signal
 import subprocess
 import sys
@@ -17,7 +16,8 @@ from contextlib import suppress
 from multiprocessing.connection import wait
 from typing import cast
 
-from aisle.engine.base import RETRIES, THREADS, Answers, Engine, found, receipt_of
+from aisle.engine.base import RETRIES, Answers, Engine, found, receipt_of
+from aisle.engine.process import environment
 from aisle.errors import ResourceError, UsageError
 
 
@@ -50,7 +50,7 @@ class _Crew:
         self.size, self.task, self.parts, self.shared = size, task, parts, shared
         self.waiting, self.losses = deque(parts), Counter[int]()
         self.busy: dict[int, _Worker] = {}
-        self.environment = _environment(size)
+        self.environment = environment(size)
 
     def answers(self) -> Answers:
         while self.waiting or self.busy:
@@ -123,13 +123,3 @@ class _Worker:
         with suppress(BrokenPipeError):
             self.orders.close()
         return code
-
-
-def _environment(workers: int) -> dict[str, str]:
-    """The caller's, with its import path and an even share of the cores, or less where the caller has less."""
-    share = max(1, len(os.sched_getaffinity(0)) // workers)
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(path or os.getcwd() for path in sys.path)}
-    for name in THREADS:
-        given = environment.get(name, "")
-        environment[name] = str(min(share, int(given)) if given.isdigit() else share)
-    return environment

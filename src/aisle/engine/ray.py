@@ -17,7 +17,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from aisle.engine.base import RETRIES, THREADS, Answers, Engine, perform, receipt_of
+from aisle.engine.base import RETRIES, Answers, Engine, perform, receipt_of
+from aisle.engine.process import THREADS
 from aisle.errors import ResourceError, UsageError
 
 OBJECT_STORE_BYTES = 100 << 20
@@ -29,6 +30,8 @@ SETTINGS = {
     "RAY_task_oom_retries": str(RETRIES),  # it would try for ever
 }
 """Of Ray, unless the environment says otherwise."""
+OWN = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}
+"""Of Ray for a cluster of one machine: it then listens at the loopback address alone, on Linux too."""
 QUIET = {"logging_level": "CRITICAL", "log_to_driver": False}
 TOKEN_FILE = ".ray/auth_token"
 """Where Ray itself looks for the token, below the home folder."""
@@ -132,7 +135,7 @@ def _imported(own: bool) -> Any:
             os.environ["RAY_AUTH_TOKEN"] = secrets.token_hex(32)
         if own or known:
             os.environ.setdefault("RAY_AUTH_MODE", "token")
-        for name, value in SETTINGS.items():
+        for name, value in (SETTINGS | (OWN if own else {})).items():
             os.environ.setdefault(name, value)
     try:
         import ray

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -12,6 +13,7 @@ import polars as pl
 
 from aisle.bundle import RECOMMENDATIONS, Recommender, load
 from aisle.engine import Engine, Local, Receipt
+from aisle.errors import ResourceError
 from aisle.files import Receipts, fingerprint, read_parquet, sha256, write_parquet
 from aisle.jobs.levels import PRODUCT, Cut, customer_lists
 from aisle.progress import Tick
@@ -79,9 +81,9 @@ def write_lists(
     """Lists of many customers as Parquet parts in ``folder``, at least one; parts that are there and whole stay.
 
     ``recommender`` is what ``bundle`` holds, which workers open for themselves: the lists never come together here.
-    ``tick`` counts customers. Raises UsageError as ``Policy.rules`` does.
+    How they are searched is decided here; ``tick`` counts customers. Raises UsageError as ``Policy.rules`` does,
+    ResourceError for a worker that would search otherwise.
     """
-    policy.rules(recommender)
     bundle, folder = bundle.resolve(), folder.resolve()
     shared = _shared(recommender, bundle, policy, folder)
     ids = ids.cast(pl.String).unique(maintain_order=True).rename("customer_id")
@@ -112,13 +114,17 @@ def _shared(recommender: Recommender, bundle: Path, policy: Policy, folder: Path
     if policy.only is not None:
         only = folder / "only.parquet"
         write_parquet(only, pl.DataFrame({"code": policy.only}))
-    plan = asdict(recommender.plan)
+    rules = policy.rules(recommender)
+    told = recommender.search_told(rules, policy.k) if policy.level == PRODUCT else {"kind": "exact"}
+    exact = told["kind"] == "exact"  # whatever the reason: workers build and measure nothing
+    plan, search = (asdict(Plan()), {"kind": "exact"}) if exact else (asdict(recommender.plan), told)
     files = [bundle / part / "manifest.json" for part in ("products", "customers")] + ([only] if only else [])
     return {
         "bundle": str(bundle),
-        "content": fingerprint([VERSION, recommender.memory_bytes, plan, *map(sha256, files)]),
+        "content": fingerprint([VERSION, recommender.memory_bytes, plan, search, *map(sha256, files)]),
         "memory_bytes": recommender.memory_bytes,
         "plan": plan,
+        "search": search,
         "only": str(only) if only else None,
         "policy": {name: getattr(policy, name) for name in ("k", "level", "repeats", "variants", "list_gone")},
     }
@@ -131,11 +137,22 @@ def make_lists(part: dict[str, Any], shared: dict[str, Any]) -> Receipt:
     policy = Policy(**shared["policy"], only=only)
     ids, path = read_parquet(Path(part["ids"]))["customer_id"], Path(part["lists"])
     rules = policy.rules(opened.recommender)
+    _check_search(opened.recommender, rules, policy.k, shared["search"])
     frame = lists_at(opened.recommender, ids, policy.level, policy.k, rules, opened.tick)
     with TemporaryDirectory(dir=path.parent) as own:  # a worker given up for lost may be at the same part
         write_parquet(Path(own) / path.name, frame)
         os.replace(Path(own) / path.name, path)
     return {"rows": frame.height, "files": {str(path): sha256(path)}}
+
+
+def _check_search(recommender: Recommender, rules: Rules, k: int, meant: dict[str, Any]) -> None:
+    """Raise ResourceError where an index is meant and this worker's is another one, or none."""
+    if meant["kind"] == "exact" or (own := recommender.search_told(rules, k)) == meant:
+        return
+    raise ResourceError(
+        f"a worker would search otherwise than the certificate says: {json.dumps(own)} instead of {json.dumps(meant)}; "
+        "install the same faiss on every machine and take machines with the same kind of CPU, or give --search exact"
+    )
 
 
 @dataclass(frozen=True, eq=False)

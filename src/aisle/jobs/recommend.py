@@ -43,6 +43,8 @@ class Wanted:
     search: Searching = "exact"
     """``auto`` takes an index of at least ``least_recall`` where very many products may be listed."""
     least_recall: float = 0.99
+    memory_bytes: int = 1 << 30
+    """For a block of customers, or an index: a quarter of ``--memory``."""
 
 
 def recommend(
@@ -63,7 +65,7 @@ def recommend(
         raise UsageError(f"--out is {out}; it must end in .parquet or .csv")
     if wanted.by is not None and not (engine is None or (isinstance(engine, Local) and engine.workers == 1)):
         raise UsageError(f"lists by {wanted.by} are added up in one process; leave out --by, or --engine and --workers")
-    recommender = load(bundle)
+    recommender = load(bundle).limited(wanted.memory_bytes)
     vocab = recommender.dataset.customers.vocab
     ids = vocab.ids if wanted.customers is None else read_ids(wanted.customers)
     only = only_codes(recommender.dataset, wanted.only_products)

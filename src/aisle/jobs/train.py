@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class Follow:
-    """How a training in epochs is kept and followed."""
+    """How a training in epochs is done, kept and followed."""
 
     checkpoint: Path | None = None
     """Folder of the state after each epoch."""
@@ -33,6 +33,13 @@ class Follow:
     """Folder of its curves."""
     mlflow: str | None = None
     """Id of the run its curves belong to."""
+    workers: int = 1
+    """Processes that learn together."""
+
+    def __post_init__(self) -> None:
+        workers: Any = self.workers
+        if not isinstance(workers, int) or isinstance(workers, bool) or workers < 1:
+            raise UsageError(f"workers is {workers!r}; give a whole number of at least 1")
 
     def watches(self) -> list[Watch]:
         """One for each place that wants the curves; raises UsageError for a package that is not installed."""
@@ -55,14 +62,13 @@ def train(
     progress: Progress | None = None,
     cache: Path | None = None,
 ) -> Recommender:
-    """Fit one model, by ``config.workers`` processes, and write the bundle to ``out``.
+    """Fit one model, by ``follow.workers`` processes, and write the bundle to ``out``.
 
-    Raises UsageError for its name, its settings, ``follow`` or the workers, before any work.
+    Raises UsageError for its name, its settings or ``follow``, before any work.
     """
     config, progress, follow = config or RunConfig(), progress or Progress(), follow or Follow()
     fresh = create(model, **(settings or {}))
-    workers = config.workers or 1
-    if follow != Follow() or workers > 1:
+    if follow != Follow():
         learner(fresh)
     watches = follow.watches()
     dataset = ingest(source, config, progress, cache).dataset
@@ -70,7 +76,7 @@ def train(
     with progress.step(f"Fitting {model}") as tick:
         if isinstance(fresh, LearnsInEpochs):
             watches.append(ticking(tick, int(fresh.params().get("epochs", 0))))
-        fit(fresh, dataset, checkpoint=follow.checkpoint, watches=watches, workers=workers)
+        fit(fresh, dataset, checkpoint=follow.checkpoint, watches=watches, workers=follow.workers)
         recommender = Recommender.prepare(fresh, dataset, seed=config.seed)
         save(recommender, out)
     return recommender
