@@ -196,8 +196,8 @@ def _outcome(folder: Path, codes: list[int]) -> str | None:
             log = (folder / f"worker-{rank}.log").read_text(encoding="utf-8", errors="replace")
             raise RuntimeError(f"worker {rank} of {len(codes)} failed:\n{log[-4_000:]}")
     ended = [f"worker {rank} was ended by signal {-code}" for rank, code in enumerate(codes) if code < 0]
-    log = folder / "worker-0.log"
-    lines = log.read_text(encoding="utf-8", errors="replace").split("\n") if log.exists() else []
+    first = folder / "worker-0.log"
+    lines = first.read_text(encoding="utf-8", errors="replace").split("\n") if first.exists() else []
     said = [line.strip() for line in lines if line.strip()][-1:]
     return ", ".join(ended) or ": ".join(["the workers lost sight of each other", *said])
 
