@@ -5,14 +5,17 @@
 
 from __future__ import annotations
 
+import shutil
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import polars as pl
 
+from aisle.data.dataset import Dataset
 from aisle.errors import BundleError
 from aisle.evaluate.meter import Meter
 from aisle.files import Receipts, fingerprint, read_parquet, write_parquet
@@ -23,8 +26,14 @@ from aisle.jobs.bench.search import with_joined
 from aisle.jobs.bench.split import Settings, Split
 from aisle.kernels.device import device_kind
 from aisle.models import create, model_class
-from aisle.models.base import LearnsInEpochs
+from aisle.models.base import LearnsInEpochs, Model
 from aisle.types import Doubles
+
+if TYPE_CHECKING:
+    from aisle.models.nn.train import Epoch
+
+SPENT = "spent"
+"""Key of the receipt of CPU seconds, in the folder of a training."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,12 +68,34 @@ class Fits:
         kept = _columns(values) if known is not None else None
         if known is not None and kept is not None:
             return Fit(kept, known["seconds"], known["peak_mb"], known["origin"])
+        training = self.folder / f"{fingerprint(key)}.training"
+        if self.fresh:
+            shutil.rmtree(training, ignore_errors=True)
         with Meter() as meter:
-            columns = answers(create(model, **settings).fit(split.data), split, metrics)
-        fit = Fit(columns, meter.seconds, meter.peak_mb, origin())
+            fitted, before = learned(create(model, **settings), split.data, training)
+            columns = answers(fitted, split, metrics)
+        fit = Fit(columns, before + meter.seconds, meter.peak_mb, origin())
         write_parquet(values, pl.DataFrame(columns))
         receipts.put(key, {"seconds": fit.seconds, "peak_mb": fit.peak_mb, "origin": fit.origin})
+        shutil.rmtree(training, ignore_errors=True)
         return fit
+
+
+def learned(model: Model, data: Dataset, training: Path) -> tuple[Model, float]:
+    """A model fitted in place, and the CPU seconds that stopped fits had spent on it.
+
+    One that learns in epochs is kept in ``training`` after each, so that hours are not lost where a cell is stopped.
+    """
+    if not issubclass(type(model), LearnsInEpochs):
+        return model.fit(data), 0.0
+    receipts = Receipts(training)
+    before, begun = float((receipts.get(SPENT) or {}).get("cpu", 0.0)), time.process_time()
+
+    def watch(epoch: Epoch) -> None:
+        receipts.put(SPENT, {"cpu": before + time.process_time() - begun, "epoch": epoch.number})
+
+    cast(LearnsInEpochs, model).fit(data, checkpoint=training, watch=watch)
+    return model, before
 
 
 def device(model: str, settings: Settings) -> str:
