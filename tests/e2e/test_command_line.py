@@ -81,7 +81,7 @@ def test_the_bundle_answers_with_the_same_lists(result: Path, tmp_path: Path) ->
 
 def test_no_file_of_a_run_can_execute(result: Path) -> None:
     kinds = {path.suffix for path in result.rglob("*") if path.is_file()}
-    assert kinds <= {".parquet", ".csv", ".json", ".html", ".svg", ".safetensors", ".png"}
+    assert kinds <= {".parquet", ".csv", ".json", ".html", ".svg", ".safetensors", ".png", ".lock"}
 
 
 def test_an_altered_bundle_is_refused(result: Path, tmp_path: Path) -> None:

@@ -104,7 +104,7 @@ def _alone(folder: Path) -> Iterator[bool]:
     """One command at a time works on what is kept of a source; False where the folder cannot be written to."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        file = (folder / ".lock").open("w")
+        file = (folder / "alone.lock").open("w")
     except OSError as error:
         log.warning("nothing is kept of what is read: %s", error)
         yield False
