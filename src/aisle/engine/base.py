@@ -124,7 +124,7 @@ def perform(task: str, part: str, shared: str) -> str:
             "message": str(error),
             "trace": traceback.format_exc(),
         }
-        if isinstance(error, MemoryError):
+        if isinstance(error, MemoryError) and not ours:
             told["error"] = "MemoryError"  # that of pyarrow is a class of its own
         elif isinstance(error, OSError) and not ours:
             told["error"] = "OSError"
