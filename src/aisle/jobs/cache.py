@@ -127,7 +127,7 @@ def _marks(path: Path, mine: Path, config: RunConfig, tick: Tick) -> dict[Path, 
     receipts = Receipts(mine)
     seen, found, marks = receipts.get(SEEN) or {}, {}, {}
     files = list_files(path)
-    if path.is_file() and "joins" in str(config.data):
+    if path.is_file() and any("joins" in table for table in config.data.values() if isinstance(table, dict)):
         files += [file for file in list_files(path.parent) if file not in files]
     total, done = sum(file.stat().st_size for file in files), 0
     for file in files:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from aisle.errors import UsageError
 from aisle.files import write_text
 from aisle.jobs.bench.cells import ATTEMPTS, VERSUS, Cell, Json, cells_of, read_json
+from aisle.jobs.bench.markers import between, page_text
 from aisle.jobs.bench.protocols import PROTOCOLS, protocol
 from aisle.jobs.bench.recipes import PUBLISHED, parse
 from aisle.jobs.bench.spent import left_out, searched
@@ -31,21 +31,13 @@ class Verdict:
 
 def write_page(page: Path, results: Path) -> None:
     """Renew the tables between the markers of a page."""
-    try:
-        text = page.read_text(encoding="utf-8")
-    except OSError as error:
-        raise UsageError(
-            f"{page} cannot be read: {error.strerror}; run this in the checkout, or give --page"
-        ) from error
+    text = page_text(page)
     write_text(page, renewed(text, results))
 
 
 def renewed(text: str, results: Path) -> str:
     """The page with fresh tables between its markers; raises UsageError without them."""
-    if START not in text or STOP not in text:
-        raise UsageError(f"the page has no {START} … {STOP}; the tables go between the two")
-    before, rest = text.split(START)
-    return f"{before}{START}\n{tables(results)}\n{STOP}{rest.split(STOP)[1]}"
+    return between(text, START, STOP, tables(results))
 
 
 def tables(results: Path) -> str:

@@ -8,6 +8,7 @@ from pathlib import Path
 from aisle.errors import UsageError
 from aisle.files import write_text
 from aisle.jobs.bench.cells import read_json
+from aisle.jobs.bench.markers import between, page_text
 from aisle.jobs.bench.speed.growth import FLAT
 from aisle.jobs.bench.speed.picture import picture
 from aisle.jobs.bench.speed.task import TASKS, Json, task
@@ -26,12 +27,7 @@ GOALS = {"wall_seconds": ("wall seconds", "{:,.2f} s"), "peak_mb": ("peak memory
 
 def write_page(page: Path, results: Path) -> None:
     """Renew the tables between the markers of a page and the picture beside it."""
-    try:
-        text = page.read_text(encoding="utf-8")
-    except OSError as error:
-        raise UsageError(
-            f"{page} cannot be read: {error.strerror}; run this in the checkout, or give --page"
-        ) from error
+    text = page_text(page)
     if not results.exists():
         raise UsageError(f"there is no {results}; measure first: aisle bench speed, or give --results")
     found = read_json(results)
@@ -43,10 +39,7 @@ def write_page(page: Path, results: Path) -> None:
 
 def renewed(text: str, found: Json) -> str:
     """The page with fresh tables between its markers; raises UsageError without them."""
-    if START not in text or STOP not in text:
-        raise UsageError(f"the page has no {START} … {STOP}; the tables go between the two")
-    before, rest = text.split(START)
-    return f"{before}{START}\n{tables(found)}\n{STOP}{rest.split(STOP)[1]}"
+    return between(text, START, STOP, tables(found))
 
 
 def tables(found: Json) -> str:
