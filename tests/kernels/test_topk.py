@@ -1,5 +1,8 @@
 """Top-k against a plain sort, with ties, blanks and odd sizes."""
 
+from collections.abc import Callable
+from typing import Any
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -23,6 +26,33 @@ def test_top_k_is_a_stable_sort_by_score_then_tie_rank(seed: int, rows: int, col
         assert codes[row, : len(expected)].tolist() == expected
         assert (codes[row, len(expected) :] == NOTHING).all()
         assert values[row, : len(expected)].tolist() == [scores[row, i] for i in expected]
+
+
+KINDS: dict[str, Callable[[np.random.Generator, tuple[int, int]], Any]] = {
+    "normal": lambda rng, shape: rng.standard_normal(shape),
+    "few finite": lambda rng, shape: np.where(rng.random(shape) < 0.01, rng.random(shape), -np.inf),
+    "nothing finite": lambda rng, shape: np.full(shape, -np.inf),
+    "mostly equal": lambda rng, shape: np.where(rng.random(shape) < 0.003, rng.random(shape), 0.0),
+    "all equal": lambda rng, shape: np.where(rng.random(shape) < 0.5, 0.0, -0.0),
+    "small integers": lambda rng, shape: rng.integers(-2, 3, shape),
+    "nan and infinity": lambda rng, shape: rng.choice([np.nan, np.inf, -np.inf, 0.0, 1.0], shape),
+}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize(("columns", "k"), [(80, 9), (81, 10), (1_000, 1), (1_003, 10), (3_001, 200), (3_001, 2_000)])
+def test_a_threshold_changes_nothing(kind: str, columns: int, k: int) -> None:
+    rng = np.random.default_rng(columns + k)
+    scores = KINDS[kind](rng, (9, columns)).astype(np.float32)
+    tie_rank = rng.permutation(columns).astype(np.int32)
+    codes, values = top_k(scores, k, tie_rank)
+    clean = np.where(np.isnan(scores), -np.inf, scores)
+    for row in range(9):
+        expected = np.lexsort((tie_rank, -clean[row]))[:k]
+        expected = expected[clean[row, expected] > -np.inf]
+        assert codes[row, : len(expected)].tolist() == expected.tolist()
+        assert (codes[row, len(expected) :] == NOTHING).all()
+        assert values[row, : len(expected)].tolist() == clean[row, expected].tolist()
 
 
 def test_nan_is_never_listed() -> None:

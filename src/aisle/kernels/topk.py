@@ -1,7 +1,8 @@
 """Exact top-k and exact ranks of a block of scores, with one rule for ties.
 
 Each score and its tie rank are packed into one int64 key, so that every key is unique: the answer cannot depend on
-block size, thread count or the order of partial sorts.
+block size, thread count or the order of partial sorts. Keys are made of few cells: the largest scores of groups of
+columns give a threshold that all of the best reach.
 """
 
 from __future__ import annotations
@@ -16,6 +17,10 @@ NOTHING = -1
 """Fills the places of a list for which no product could be scored."""
 CELLS = 1_000_000
 """Scores worked on at once; their keys and places take some 30 bytes each."""
+GROUP, LEAST_GROUP = 64, 4
+"""Most columns whose largest score alone is compared first; where fewer than the least fit, whole rows are sorted."""
+CROWD = 16
+"""A row where more than so many times the places asked for reach the threshold holds many equal scores."""
 
 
 def top_k(scores: Floats, k: int, tie_rank: Codes) -> tuple[Codes, Floats]:
@@ -67,6 +72,74 @@ def _better(keys: Ints, asked: Ints) -> Ints:
 
 def _top_k(scores: Floats, width: int, tie_rank: Codes) -> tuple[Codes, Floats]:
     """The best ``width`` columns of each row, ``width`` at most the number of columns."""
+    group = min(GROUP, scores.shape[1] // max(2 * width, 1))
+    if group < LEAST_GROUP:
+        return _sorted_whole(scores, width, tie_rank)
+    scores = scores.astype(np.float32, copy=False)
+    low = _threshold(scores, width, group)
+    if np.isnan(low).any():
+        scores = np.nan_to_num(scores, nan=-np.inf, posinf=np.inf, neginf=-np.inf)
+        low = _threshold(scores, width, group)
+    row, code = _contenders(scores, low, width, tie_rank)
+    keys = sort_keys(scores[row, code], tie_rank[code], len(tie_rank))
+    order = np.lexsort((-keys, row))
+    row, code = row[order], code[order]
+    place = np.arange(len(row)) - np.searchsorted(row, row)
+    first = place < width
+    codes = np.full((len(scores), width), NOTHING, dtype=np.int32)
+    values = np.full(codes.shape, -np.inf, dtype=np.float32)
+    codes[row[first], place[first]] = code[first]
+    values[row[first], place[first]] = scores[row[first], code[first]]
+    return codes, values
+
+
+def _threshold(scores: Floats, width: int, group: int) -> Floats:
+    """(B,) a score that at least ``width`` cells of each row reach, or the least finite number; NaN if a cell is.
+
+    The ``width``-th largest of the maxima of as many groups of columns: one pass over the scores, no sort of them.
+    """
+    groups = scores.shape[1] // group
+    most = scores[:, : groups * group].reshape(len(scores), group, groups).max(axis=1)
+    if groups * group < scores.shape[1]:
+        most = np.column_stack([most, scores[:, groups * group :].max(axis=1)])
+    low = np.partition(most, most.shape[1] - width, axis=1)[:, most.shape[1] - width]
+    blank = np.isnan(most).any(axis=1)
+    return np.where(blank, np.float32(np.nan), np.maximum(low, np.finfo(np.float32).min))
+
+
+def _contenders(scores: Floats, low: Floats, width: int, tie_rank: Codes) -> tuple[Ints, Ints]:
+    """(M,) rows and (M,) columns of cells that may be among the best: those above ``low`` (B,), and as many at it as
+    there is room for.
+    """
+    reached = scores >= low[:, None]
+    crowded = np.flatnonzero(np.array([np.count_nonzero(line) for line in reached]) > CROWD * width)
+    reached[crowded] = False
+    row, code = np.divmod(np.flatnonzero(reached), scores.shape[1])
+    if not len(crowded):
+        return row, code
+    by_rank = np.empty(len(tie_rank), dtype=np.int64)
+    by_rank[tie_rank] = np.arange(len(tie_rank))
+    rows, codes = [row], [code]
+    for at in crowded.tolist():
+        found = np.flatnonzero(scores[at] > low[at])
+        if len(found) < width:  # the rest are equals, of which tie ranks choose
+            found = np.concatenate([found, _equals(scores[at], low[at], width - len(found), by_rank)])
+        rows.append(np.full(len(found), at))
+        codes.append(found)
+    return np.concatenate(rows), np.concatenate(codes)
+
+
+def _equals(scores: Floats, value: Floats, number: int, by_rank: Ints) -> Ints:
+    """The first columns of the order ``by_rank`` (I,) whose score (I,) is a value, at most a number of them."""
+    near = by_rank[: CROWD * number]
+    found: Ints = near[scores[near] == value]
+    if len(found) < number:
+        found = by_rank[scores[by_rank] == value]
+    return found[:number]
+
+
+def _sorted_whole(scores: Floats, width: int, tie_rank: Codes) -> tuple[Codes, Floats]:
+    """As ``_top_k``, by the keys of all cells: for lists that are long beside the catalogue."""
     n_rows, n_columns = scores.shape
     keys = _keys(scores, tie_rank)
     if width < n_columns:
