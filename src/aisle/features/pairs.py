@@ -21,7 +21,7 @@ from aisle.types import Bools, Codes, Doubles, Floats, Ints, Sparse
 BLOCK_CELLS = 4_000_000
 """Dense cells worked on at once; about 100 MB with the sort keys of ``top_k``."""
 Weigh: TypeAlias = Callable[[Floats, Codes, Codes], Floats]
-"""(block, rows, columns) -> the block as it is to be compared; see ``strongest``."""
+"""(values, rows, columns), (M,) each -> what is compared in the place of the values; see ``strongest``."""
 
 
 def everyone(data: Dataset) -> Batch:
@@ -136,10 +136,10 @@ def linked(
     """
     source, target = (sizes**power for power in powers)
 
-    def shares(block: Floats, rows: Codes, columns: Codes) -> Floats:
-        bottom = source[rows, None] * target[columns] + shrink
-        found = np.zeros(block.shape, dtype=np.float32)
-        return np.divide(block, bottom, out=found, where=bottom > 0, casting="unsafe")
+    def shares(values: Floats, rows: Codes, columns: Codes) -> Floats:
+        bottom = source[rows] * target[columns] + shrink
+        found = np.zeros(len(values), dtype=np.float32)
+        return np.divide(values, bottom, out=found, where=bottom > 0, casting="unsafe")
 
     return strongest(x, x, k, shares, through)
 
@@ -147,10 +147,9 @@ def linked(
 def strongest(left: Sparse, right: Sparse, k: int, weigh: Weigh | None = None, through: Sparse | None = None) -> Sparse:
     """(I, I) the k largest positive cells of each row of ``leftᵀ M right``, where left and right are (N, I).
 
-    M is ``through`` (N, N), or the identity. ``weigh`` turns a dense block of that product (R, C), whose rows and
-    columns stand for the products ``rows`` (R,) and ``columns`` (C,), into what is compared and kept. The diagonal is
-    left out, ties go to the smaller code. Works on blocks of rows: memory O(block x I + k x I), or that of the densest
-    row of ``leftᵀ M``.
+    M is ``through`` (N, N), or the identity. ``weigh`` turns cells of that product that are not 0, whose rows and columns
+    stand for the products ``rows`` and ``columns``, into what is compared and kept. The diagonal is left out, ties go
+    to the smaller code. Works on blocks of rows: memory O(block x I + k x I), or that of the densest row of ``leftᵀ M``.
     """
     shape, sources, targets = (left.shape[1], right.shape[1]), bought_products(left), bought_products(right)
     across, right = left.T.tocsr()[sources], right[:, targets]
@@ -160,15 +159,27 @@ def strongest(left: Sparse, right: Sparse, k: int, weigh: Weigh | None = None, t
     rows, cols, values = [sources[:0]], [sources[:0]], [np.zeros(0, dtype=np.float32)]
     for start, stop in blocks_of_work(work, BLOCK_CELLS):
         part, from_ = across[start:stop], sources[start:stop]
-        block = ((part if through is None else part @ through) @ right).toarray()
-        block = block if weigh is None else weigh(block, from_, targets)
-        block[(block <= 0) | (from_[:, None] == targets)] = -np.inf
-        near, found = top_k(block, k, np.arange(len(targets), dtype=np.int32))
+        product = (part if through is None else part @ through) @ right
+        near, found = _strongest_of_rows(product, from_, targets, k, weigh)
         row, place = np.nonzero(near >= 0)
         rows.append(from_[row])
         cols.append(targets[near[row, place]])
         values.append(found[row, place])
     return sparse_sum(np.concatenate(rows), np.concatenate(cols), np.concatenate(values), shape)
+
+
+def _strongest_of_rows(
+    product: Sparse, sources: Codes, targets: Codes, k: int, weigh: Weigh | None
+) -> tuple[Codes, Floats]:
+    """(R, k) columns of a product (R, C), strongest first, -1 where there are fewer, and what they are worth."""
+    row = np.repeat(np.arange(len(sources)), np.diff(product.indptr))
+    worth, from_, to = product.data, sources[row], targets[product.indices]
+    if weigh is not None:
+        worth = weigh(worth, from_, to)
+    good = (worth > 0) & (from_ != to)
+    block = np.full(product.shape, -np.inf, dtype=np.float32)
+    block.reshape(-1)[row[good] * product.shape[1] + product.indices[good]] = worth[good]
+    return top_k(block, k, np.arange(len(targets), dtype=np.int32))
 
 
 def bought_products(x: Sparse) -> Codes:

@@ -19,8 +19,10 @@ CELLS = 1_000_000
 """Scores worked on at once; their keys and places take some 30 bytes each."""
 GROUP, LEAST_GROUP = 64, 4
 """Most columns whose largest score alone is compared first; where fewer than the least fit, whole rows are sorted."""
-CROWD = 16
+CROWD, LEAST_CROWD = 4, 256
 """A row where more than so many times the places asked for reach the threshold holds many equal scores."""
+NO_KEY = np.iinfo(np.int64).min
+"""Below all keys."""
 
 
 def top_k(scores: Floats, k: int, tie_rank: Codes) -> tuple[Codes, Floats]:
@@ -80,16 +82,12 @@ def _top_k(scores: Floats, width: int, tie_rank: Codes) -> tuple[Codes, Floats]:
     if np.isnan(low).any():
         scores = np.nan_to_num(scores, nan=-np.inf, posinf=np.inf, neginf=-np.inf)
         low = _threshold(scores, width, group)
-    row, code = _contenders(scores, low, width, tie_rank)
-    keys = sort_keys(scores[row, code], tie_rank[code], len(tie_rank))
-    order = np.lexsort((-keys, row))
-    row, code = row[order], code[order]
-    place = np.arange(len(row)) - np.searchsorted(row, row)
-    first = place < width
-    codes = np.full((len(scores), width), NOTHING, dtype=np.int32)
-    values = np.full(codes.shape, -np.inf, dtype=np.float32)
-    codes[row[first], place[first]] = code[first]
-    values[row[first], place[first]] = scores[row[first], code[first]]
+    columns, keys = _contenders(scores, low, width, tie_rank)
+    best = np.argsort(keys, axis=1)[:, ::-1][:, :width]
+    codes = np.take_along_axis(columns, best, axis=1)
+    values = np.take_along_axis(scores, codes, axis=1)
+    nothing = np.take_along_axis(keys, best, axis=1) == NO_KEY
+    codes[nothing], values[nothing] = NOTHING, -np.inf
     return codes, values
 
 
@@ -107,35 +105,43 @@ def _threshold(scores: Floats, width: int, group: int) -> Floats:
     return np.where(blank, np.float32(np.nan), np.maximum(low, np.finfo(np.float32).min))
 
 
-def _contenders(scores: Floats, low: Floats, width: int, tie_rank: Codes) -> tuple[Ints, Ints]:
-    """(M,) rows and (M,) columns of cells that may be among the best: those above ``low`` (B,), and as many at it as
-    there is room for.
+def _contenders(scores: Floats, low: Floats, width: int, tie_rank: Codes) -> tuple[Codes, Ints]:
+    """(B, M) columns, and their keys, of cells that may be among the best: those above ``low`` (B,), and as many at it
+    as there is room for. Rows with fewer end in ``NO_KEY``.
     """
     reached = scores >= low[:, None]
-    crowded = np.flatnonzero(np.array([np.count_nonzero(line) for line in reached]) > CROWD * width)
-    reached[crowded] = False
-    row, code = np.divmod(np.flatnonzero(reached), scores.shape[1])
-    if not len(crowded):
-        return row, code
-    by_rank = np.empty(len(tie_rank), dtype=np.int64)
-    by_rank[tie_rank] = np.arange(len(tie_rank))
-    rows, codes = [row], [code]
-    for at in crowded.tolist():
-        found = np.flatnonzero(scores[at] > low[at])
-        if len(found) < width:  # the rest are equals, of which tie ranks choose
-            found = np.concatenate([found, _equals(scores[at], low[at], width - len(found), by_rank)])
-        rows.append(np.full(len(found), at))
-        codes.append(found)
-    return np.concatenate(rows), np.concatenate(codes)
+    count = np.array([np.count_nonzero(line) for line in reached])
+    crowded = np.flatnonzero(count > max(CROWD * width, LEAST_CROWD))
+    reached[crowded], count[crowded] = False, 0
+    flat, start = np.flatnonzero(reached), np.cumsum(count) - count
+    row, code = np.divmod(flat, scores.shape[1])
+    place = np.arange(len(flat)) - start[row]
+    columns = np.zeros((len(scores), max(width, int(count.max(initial=0)))), dtype=np.int32)
+    keys = np.full(columns.shape, NO_KEY)
+    columns[row, place] = code
+    keys[row, place] = sort_keys(scores[row, code], tie_rank[code], len(tie_rank))
+    if len(crowded):
+        by_rank = np.empty(len(tie_rank), dtype=np.int64)
+        by_rank[tie_rank] = np.arange(len(tie_rank))
+        for at in crowded.tolist():
+            few, ordered = _of_a_crowd(scores[at], low[at], width, (tie_rank, by_rank))
+            columns[at, : len(few)], keys[at, : len(few)] = few, ordered
+    return columns, keys
 
 
-def _equals(scores: Floats, value: Floats, number: int, by_rank: Ints) -> Ints:
-    """The first columns of the order ``by_rank`` (I,) whose score (I,) is a value, at most a number of them."""
-    near = by_rank[: CROWD * number]
-    found: Ints = near[scores[near] == value]
-    if len(found) < number:
-        found = by_rank[scores[by_rank] == value]
-    return found[:number]
+def _of_a_crowd(scores: Floats, low: Floats, width: int, order: tuple[Codes, Ints]) -> tuple[Ints, Ints]:
+    """The best ``width`` columns of one row (I,), at most, and their keys; ``order``: tie ranks, and columns by them."""
+    tie_rank, by_rank = order
+    code: Ints = np.flatnonzero(scores > low)
+    if len(code) < width:  # the rest are equals, of which tie ranks choose
+        near = by_rank[: CROWD * width]
+        equals: Ints = near[scores[near] == low]
+        if len(equals) < width - len(code):
+            equals = by_rank[scores[by_rank] == low]
+        code = np.concatenate([code, equals[: width - len(code)]])
+    keys = sort_keys(scores[code], tie_rank[code], len(tie_rank))
+    best = np.argsort(keys)[::-1][:width]
+    return code[best], keys[best]
 
 
 def _sorted_whole(scores: Floats, width: int, tie_rank: Codes) -> tuple[Codes, Floats]:
