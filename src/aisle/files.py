@@ -111,12 +111,17 @@ def join_parquet(path: Path, parts: Sequence[Path]) -> int:
     return rows
 
 
-def read_parquet(path: Path) -> pl.DataFrame:
-    """Read Parquet of ours, checksums verified; raises BundleError naming the file when it is torn or altered."""
+def read_parquet(path: Path, columns: Sequence[str] | None = None) -> pl.DataFrame:
+    """Read Parquet of ours, or some columns of it, checksums verified.
+
+    Raises BundleError naming the file when it is torn or altered.
+    """
     try:
-        table = pq.ParquetFile(path, page_checksum_verification=True).read()
+        file = pq.ParquetFile(path, page_checksum_verification=True)
+        table = file.read(None if columns is None else list(columns))
         table.validate(full=True)  # page headers have no checksum
-        whole = (table.schema.metadata or {}).get(SHAPE) == _shape(table.schema, table.num_rows)
+        schema = file.schema_arrow
+        whole = (schema.metadata or {}).get(SHAPE) == _shape(schema, file.metadata.num_rows)
     except (OSError, ValueError, MemoryError, pa.ArrowException) as error:
         raise BundleError(f"{path} cannot be read: {error}; restore it or write it again") from error
     if not whole:

@@ -95,9 +95,9 @@ def _pack(folder: Path, columns: dict[str, np.ndarray]) -> None:
 
 def _open(folder: Path, names: tuple[str, ...]) -> dict[str, Any]:
     """Columns of a folder, mapped, or of a packed file; what is written to them stays in this process."""
-    if not folder.exists():
-        frame = read_parquet(folder.with_suffix(".parquet"))
-        return {name: frame[name].to_numpy(writable=True) for name in names}
+    if not folder.exists():  # a column after the other: all at once would stand here twice
+        packed = folder.with_suffix(".parquet")
+        return {name: read_parquet(packed, [name])[name].to_numpy(writable=True) for name in names}
     return {name: _mapped(folder / f"{name}.npy") for name in names}
 
 
