@@ -14,6 +14,7 @@ import numpy.typing as npt
 import pytest
 from safetensors.numpy import load, save
 
+import aisle.data.dataset
 from aisle.data.dataset import Dataset
 from aisle.data.entities import Entities
 from aisle.data.events import Batch
@@ -125,6 +126,14 @@ def test_fit_returns_the_model_and_leaves_the_settings(name: str) -> None:
 @every_model
 def test_two_fits_are_equal_to_the_byte(name: str) -> None:
     same_state(fitted(name), create(name).fit(world()))
+
+
+@every_model
+def test_customers_may_be_gone_through_in_any_blocks(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(aisle.data.dataset, "BATCH_LINES", 37)
+    other = world()
+    assert len(list(other.batches())) > 9
+    same_state(create(name).fit(other), fitted(name))
 
 
 @every_model

@@ -6,18 +6,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from itertools import pairwise
 
 import numpy as np
 import polars as pl
 
 from aisle.data.build import Assortment, build_entities, build_events
 from aisle.data.entities import ALWAYS, Entities
-from aisle.data.events import Batch, Events, first_of_basket, sparse_sum
+from aisle.data.events import Batch, Events, first_of_basket, sparse_sum, stacked
 from aisle.data.schema import CleanTables
 from aisle.data.vocab import Vocab
 from aisle.types import DAY, NEVER, Bools, Clock, Codes, Floats, Ints, Sparse, Times
+
+BATCH_LINES = 2_000_000
+"""What a pass over all customers works on at once: some 200 MB."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -101,13 +106,15 @@ class Dataset:
     @cached_property
     def counts(self) -> Sparse:
         """(U, I) number of baskets of the customer that hold the product."""
-        return self.batch(np.arange(self.shape[0], dtype=np.int32)).history
+        return stacked([batch.history for batch in self.batches()])
 
     @cached_property
     def popularity(self) -> Floats:
         """(I,) number of baskets that hold the product, anonymous ones included."""
-        first = first_of_basket(self.purchases, self.purchases.customer)
-        return np.bincount(self.purchases.product[first], minlength=self.shape[1]).astype(np.float32)
+        nobody = self.purchases.take(slice(0, int(self.indptr[0])))
+        first = first_of_basket(nobody, nobody.customer)
+        number = np.bincount(nobody.product[first], minlength=self.shape[1])
+        return (number + np.bincount(self.counts.indices, self.counts.data, self.shape[1])).astype(np.float32)
 
     @cached_property
     def tie_rank(self) -> Codes:
@@ -133,6 +140,13 @@ class Dataset:
         if self.as_of >= self.end:
             known |= (self.first_sale == NEVER) & (start < self.as_of)
         return known
+
+    def batches(self) -> Iterator[Batch]:
+        """All customers in their order, in batches of neighbours with about ``BATCH_LINES`` purchases; at least one."""
+        edges = np.arange(1, int(self.indptr[-1] - self.indptr[0]) // BATCH_LINES + 1) * BATCH_LINES
+        starts = np.unique(np.searchsorted(self.indptr[:-1] - self.indptr[0], edges))
+        for start, stop in pairwise([0, *starts[(starts > 0) & (starts < self.shape[0])].tolist(), self.shape[0]]):
+            yield self.batch(np.arange(start, stop, dtype=np.int32))
 
     def batch(self, customers: Codes) -> Batch:
         """The inputs of a score for these customers (B,), -1 giving a blank one, as of ``as_of``."""

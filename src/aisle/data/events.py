@@ -97,7 +97,11 @@ class Batch:
 def first_of_basket(lines: Events, row: Ints | Codes) -> Bools:
     """(E,) True for the first line of each (row, basket, product), so that split lines of one basket count once."""
     columns = (row, lines.basket, lines.product)
-    order = order_by(*columns)
+    keys = _packed(columns)
+    ordered = len(keys) == 1 and bool((keys[0][1:] >= keys[0][:-1]).all())
+    if ordered:  # as a rule: only baskets of two moments may lie otherwise
+        return np.append(True, keys[0][1:] != keys[0][:-1])[: len(row)]
+    order = _order_of(keys)
     first = np.zeros(len(order), dtype=bool)
     first[order] = new_in(order, *columns)
     return first
@@ -108,8 +112,17 @@ def order_by(*columns: Ints | Codes) -> Ints:
 
     Columns are packed into as few int64 keys as hold them, which takes a fraction of the time of a sort by each.
     """
+    return _order_of(_packed(columns))
+
+
+def _order_of(keys: list[Ints]) -> Ints:
+    return np.argsort(keys[0], kind="stable") if len(keys) == 1 else np.lexsort(keys)
+
+
+def _packed(columns: tuple[Ints | Codes, ...]) -> list[Ints]:
+    """Keys (E,) that together sort like the columns (E,), the least important first."""
     if not len(columns[0]):
-        return np.zeros(0, dtype=np.int64)
+        return [np.zeros(0, dtype=np.int64)]
     keys: list[Ints] = []
     width, room = 1, 0
     for column in reversed(columns):
@@ -121,7 +134,7 @@ def order_by(*columns: Ints | Codes) -> Ints:
         else:  # a span beyond int64 must not be shifted, but can be sorted as it is
             keys.append(column.astype(np.int64) - (low if span < 1 << 62 else 0))
             width, room = span, (1 << 62) // span
-    return np.argsort(keys[0], kind="stable") if len(keys) == 1 else np.lexsort(keys)
+    return keys
 
 
 def new_in(order: Ints, *columns: Ints | Codes) -> Bools:
@@ -155,3 +168,8 @@ def sparse_sum(rows: Ints | Codes, cols: Codes, values: Doubles | Floats, shape:
     head = order[start]
     indptr = np.concatenate(([0], np.cumsum(np.bincount(rows[head], minlength=shape[0]))))
     return sp.csr_array((sums.astype(np.float32), cols[head].astype(np.int32), indptr.astype(np.int32)), shape=shape)
+
+
+def stacked(blocks: list[Sparse]) -> Sparse:
+    """Blocks of rows, one or more, as one CSR array."""
+    return blocks[0] if len(blocks) == 1 else sp.csr_array(sp.vstack(blocks, format="csr"))

@@ -14,7 +14,7 @@ import numpy as np
 import scipy.sparse as sp
 
 from aisle.data.dataset import Dataset
-from aisle.data.events import Batch, first_of_basket, sparse_sum
+from aisle.data.events import Batch, first_of_basket, order_by, sparse_sum, stacked
 from aisle.kernels.topk import top_k
 from aisle.types import Bools, Codes, Doubles, Floats, Ints, Sparse
 
@@ -27,6 +27,11 @@ Weigh: TypeAlias = Callable[[Floats, Codes, Codes], Floats]
 def everyone(data: Dataset) -> Batch:
     """The batch of all U customers of a dataset, as of its moment."""
     return data.batch(np.arange(data.shape[0], dtype=np.int32))
+
+
+def of_everyone(data: Dataset, rows: Callable[[Batch], Sparse]) -> Sparse:
+    """(U, C) what ``rows`` makes of a batch, (B, C), for all customers, a batch of ``Dataset.batches`` at a time."""
+    return stacked([rows(batch) for batch in data.batches()])
 
 
 def decay(age_days: Doubles, half_life_days: float | None) -> Doubles:
@@ -53,7 +58,7 @@ def decayed_counts(batch: Batch, half_life_days: float | None = None, place_deca
 
 def decayed_presence(batch: Batch, half_life_days: float | None = None, place_decay: float | None = None) -> Sparse:
     """(B, I) decay of the latest purchase of the product: 1 where it was ever bought if there is no decay."""
-    order = np.lexsort((batch.lines.time, batch.lines.product, batch.row))
+    order = order_by(batch.row, batch.lines.product)  # stable: of one product the oldest line comes first
     row, product = batch.row[order], batch.lines.product[order]
     latest = np.ones(len(order), dtype=bool)
     latest[:-1] = (row[1:] != row[:-1]) | (product[1:] != product[:-1])
@@ -147,9 +152,10 @@ def linked(
 def strongest(left: Sparse, right: Sparse, k: int, weigh: Weigh | None = None, through: Sparse | None = None) -> Sparse:
     """(I, I) the k largest positive cells of each row of ``leftᵀ M right``, where left and right are (N, I).
 
-    M is ``through`` (N, N), or the identity. ``weigh`` turns cells of that product that are not 0, whose rows and columns
-    stand for the products ``rows`` and ``columns``, into what is compared and kept. The diagonal is left out, ties go
-    to the smaller code. Works on blocks of rows: memory O(block x I + k x I), or that of the densest row of ``leftᵀ M``.
+    M is ``through`` (N, N), or the identity. ``weigh`` turns the cells of that product that are not 0, whose rows and
+    columns stand for the products ``rows`` and ``columns``, into what is compared and kept. The diagonal is left out,
+    ties go to the smaller code. Works on blocks of rows: memory O(block x I + k x I), or that of the densest row of
+    ``leftᵀ M``.
     """
     shape, sources, targets = (left.shape[1], right.shape[1]), bought_products(left), bought_products(right)
     across, right = left.T.tocsr()[sources], right[:, targets]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 
 import numpy as np
 
@@ -32,6 +32,11 @@ class Repeats:
 
     def __len__(self) -> int:
         return len(self.row)
+
+
+def joined(blocks: list[Repeats]) -> Repeats:
+    """The pairs of several batches, whose rows are counted anew in each."""
+    return Repeats(*(np.concatenate([getattr(block, one.name) for block in blocks]) for one in fields(Repeats)))
 
 
 def repeats(batch: Batch, category: Codes | None = None) -> Repeats:

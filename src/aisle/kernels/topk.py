@@ -130,7 +130,7 @@ def _contenders(scores: Floats, low: Floats, width: int, tie_rank: Codes) -> tup
 
 
 def _of_a_crowd(scores: Floats, low: Floats, width: int, order: tuple[Codes, Ints]) -> tuple[Ints, Ints]:
-    """The best ``width`` columns of one row (I,), at most, and their keys; ``order``: tie ranks, and columns by them."""
+    """The best ``width`` columns of one row (I,), at most, and their keys; ``order``: tie ranks, columns by them."""
     tie_rank, by_rank = order
     code: Ints = np.flatnonzero(scores > low)
     if len(code) < width:  # the rest are equals, of which tie ranks choose

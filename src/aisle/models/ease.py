@@ -21,7 +21,7 @@ from scipy.linalg import lapack
 from aisle.data.dataset import Dataset
 from aisle.data.events import Batch
 from aisle.errors import ResourceError, UsageError
-from aisle.features.pairs import bought_products, cooccurrence, decayed_presence, everyone
+from aisle.features.pairs import bought_products, cooccurrence, decayed_presence, of_everyone
 from aisle.models.base import Model, check_own, with_own
 from aisle.types import Codes, Doubles, Floats
 
@@ -59,7 +59,7 @@ class EASE(Model):
 
     def fit(self, data: Dataset) -> Self:
         """Solve for the weights; raises ResourceError above ``MAX_PRODUCTS`` bought products."""
-        x = decayed_presence(everyone(data), self.half_life_days)
+        x = of_everyone(data, lambda batch: decayed_presence(batch, self.half_life_days))
         codes = bought_products(x)
         if len(codes) > MAX_PRODUCTS:
             need = len(codes) ** 2 * 12 / 1e9

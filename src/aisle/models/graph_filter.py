@@ -26,7 +26,7 @@ from scipy.sparse.linalg import LinearOperator, eigsh, svds
 from aisle.data.dataset import Dataset
 from aisle.data.events import Batch
 from aisle.errors import UsageError
-from aisle.features.pairs import BLOCK_CELLS, bought_products, decayed_presence, everyone, scaled
+from aisle.features.pairs import BLOCK_CELLS, bought_products, decayed_presence, of_everyone, scaled
 from aisle.models.base import Model, check_own, with_own
 from aisle.types import Codes, Doubles, Floats, Sparse
 
@@ -93,7 +93,7 @@ class GraphFilter(Model):
 
     def fit(self, data: Dataset) -> Self:
         """Normalise the graph and find its low frequencies."""
-        x = decayed_presence(everyone(data))
+        x = of_everyone(data, decayed_presence)
         self.codes_ = bought_products(x)
         x = x[np.diff(x.indptr) > 0][:, self.codes_]
         narrow: Doubles = 1 / np.sqrt(np.bincount(x.indices, minlength=x.shape[1]))

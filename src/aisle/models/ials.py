@@ -28,7 +28,7 @@ import numpy as np
 from aisle.data.dataset import Dataset
 from aisle.data.events import Batch
 from aisle.errors import UsageError
-from aisle.features.pairs import BLOCK_CELLS, bought_products, decayed_counts, decayed_presence, everyone, scaled
+from aisle.features.pairs import BLOCK_CELLS, bought_products, decayed_counts, decayed_presence, of_everyone, scaled
 from aisle.models.base import Dots, Model, check_own, with_own
 from aisle.types import Codes, Doubles, Floats, Sparse
 
@@ -103,7 +103,7 @@ class IALS(Model):
 
     def learn(self, data: Dataset) -> Iterator[Self]:
         """The model itself after each sweep; ``fit`` takes all of them."""
-        x = decayed_presence(everyone(data), self.half_life_days)
+        x = of_everyone(data, lambda batch: decayed_presence(batch, self.half_life_days))
         codes = bought_products(x)
         x = x[np.diff(x.indptr) > 0][:, codes]
         across = x.T.tocsr()

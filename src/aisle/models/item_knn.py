@@ -27,7 +27,7 @@ from aisle.features.pairs import (
     cosine_neighbours,
     decayed_counts,
     decayed_presence,
-    everyone,
+    of_everyone,
 )
 from aisle.models.base import Model, without_empty
 from aisle.types import Floats, Sparse
@@ -88,7 +88,7 @@ class ItemKNN(Model):
 
     def fit(self, data: Dataset) -> Self:
         """Find the neighbours of every product."""
-        x = decayed_presence(everyone(data)) if self.within == "customer" else basket_contents(data)
+        x = of_everyone(data, decayed_presence) if self.within == "customer" else basket_contents(data)
         self.similar_ = cosine_neighbours(x, self.neighbours, self.shrink, (self.source_power, self.target_power))
         return self
 

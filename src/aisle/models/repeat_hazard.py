@@ -28,8 +28,8 @@ from threadpoolctl import threadpool_limits
 from aisle.data.dataset import Dataset
 from aisle.data.events import Batch
 from aisle.errors import UsageError
-from aisle.features.pairs import basket_places, decayed_counts, everyone, holds
-from aisle.features.repeats import Repeats, repeats
+from aisle.features.pairs import basket_places, decayed_counts, holds
+from aisle.features.repeats import Repeats, joined, repeats
 from aisle.models.base import Model, without_empty
 from aisle.models.nn.windows import Question, gap_ticks, questions, sales_before
 from aisle.types import UNKNOWN, Bools, Codes, Doubles, Floats, Ints, Sparse, Times
@@ -173,7 +173,7 @@ class RepeatHazard(Model):
 
     def _look(self, data: Dataset) -> None:
         """What is known of the products at the moment of ``data``."""
-        own, size = repeats(everyone(data)), data.shape[1]
+        own, size = joined([repeats(batch) for batch in data.batches()]), data.shape[1]
         again = own.times > 1
         buyers, loyal = np.bincount(own.product, minlength=size), np.bincount(own.product[again], minlength=size)
         usual = (loyal.sum() + 1) / (buyers.sum() + 2)
@@ -181,7 +181,7 @@ class RepeatHazard(Model):
         self.product_gap_ = _usual_gaps(own, size)
         tree = data.products.tree
         self.category_ = tree[-1].codes if tree else np.full(size, UNKNOWN, dtype=np.int32)
-        kin = repeats(everyone(data), self.category_)
+        kin = joined([repeats(batch, self.category_) for batch in data.batches()])
         self.category_gap_ = _usual_gaps(kin, int(self.category_.max(initial=-1)) + 1)
         self.last_sale_ = np.full(size, -(2**62), dtype=np.int64)
         np.maximum.at(self.last_sale_, data.purchases.product, data.purchases.time)

@@ -22,7 +22,7 @@ import numpy as np
 from aisle.data.dataset import Dataset
 from aisle.data.events import Batch
 from aisle.errors import UsageError
-from aisle.features.pairs import decayed_presence, everyone, scaled, strongest
+from aisle.features.pairs import decayed_presence, of_everyone, scaled, strongest
 from aisle.models.base import Model, check_own, with_own
 from aisle.types import Doubles, Floats, Sparse
 
@@ -62,7 +62,7 @@ class RP3beta(Model):
 
     def fit(self, data: Dataset) -> Self:
         """Walk from every product once."""
-        self.walk_ = two_steps(decayed_presence(everyone(data)), self.alpha, self.beta, self.neighbours)
+        self.walk_ = two_steps(of_everyone(data, decayed_presence), self.alpha, self.beta, self.neighbours)
         return self
 
     def score(self, batch: Batch) -> Floats:

@@ -23,9 +23,9 @@ import numpy as np
 import scipy.sparse as sp
 
 from aisle.data.dataset import Dataset
-from aisle.data.events import Batch, sparse_sum
+from aisle.data.events import Batch, sparse_sum, stacked
 from aisle.errors import UsageError
-from aisle.features.pairs import add_sparse, basket_places, decayed_counts, decayed_presence, everyone, linked
+from aisle.features.pairs import add_sparse, basket_places, decayed_counts, decayed_presence, linked
 from aisle.models.base import Model, without_empty
 from aisle.types import Doubles, Floats, Ints, Sparse
 
@@ -87,7 +87,8 @@ class SequenceKNN(Model):
 
     def fit(self, data: Dataset) -> Self:
         """Count what follows what."""
-        contents, owner = latest_baskets(everyone(data), self.latest)
+        blocks = [latest_baskets(batch, self.latest) for batch in data.batches()]
+        contents, owner = stacked([block for block, _ in blocks]), np.concatenate([whose for _, whose in blocks])
         near = self._pairs_of_baskets(owner)
         sizes = np.bincount(contents.indices, minlength=data.shape[1]).astype(np.float64)
         powers = (self.source_power, self.target_power)
@@ -122,7 +123,9 @@ class SequenceKNN(Model):
 
 
 def latest_baskets(batch: Batch, latest: int) -> tuple[Sparse, Ints]:
-    """(N, I) 1 where a basket holds the product, for the latest baskets of every row, in order; and the row of each."""
+    """(N, I) 1 where a basket holds the product, for the latest baskets of every row, in order; and the customer
+    of each.
+    """
     place, number = basket_places(batch)
     kept = place >= number[batch.row] - latest
     held = np.minimum(number, latest)
@@ -131,4 +134,4 @@ def latest_baskets(batch: Batch, latest: int) -> tuple[Sparse, Ints]:
     basket = start[row] + place[kept] - (number - held)[row]
     total = int(held.sum())
     contents = sparse_sum(basket, batch.lines.product[kept], np.ones(len(basket)), (total, batch.n_products))
-    return contents.sign(), np.repeat(np.arange(len(batch)), held)
+    return contents.sign(), np.repeat(batch.customers, held)

@@ -22,7 +22,7 @@ import scipy.sparse as sp
 from aisle.data.dataset import Dataset
 from aisle.data.events import Batch, sparse_sum
 from aisle.errors import UsageError
-from aisle.features.pairs import BLOCK_CELLS, cosine_neighbours, decayed_presence, everyone
+from aisle.features.pairs import BLOCK_CELLS, cosine_neighbours, decayed_presence, of_everyone
 from aisle.models.base import Model, check_own, with_own
 from aisle.types import Bools, Doubles, Floats, Ints, Sparse
 
@@ -68,7 +68,7 @@ class SLIM(Model):
 
     def fit(self, data: Dataset) -> Self:
         """Solve for the weights of every product that was bought."""
-        x = decayed_presence(everyone(data), self.half_life_days)
+        x = of_everyone(data, lambda batch: decayed_presence(batch, self.half_life_days))
         near = cosine_neighbours(x, self.neighbours)
         columns, number = x.astype(np.float64).tocsc(), np.diff(near.indptr)
         targets, size = np.flatnonzero(number), int(number.max(initial=0))

@@ -30,7 +30,7 @@ import scipy.sparse as sp
 from aisle.data.dataset import Dataset
 from aisle.data.events import Batch, first_of_basket, sparse_sum
 from aisle.errors import UsageError
-from aisle.features.pairs import BLOCK_CELLS, basket_places, everyone
+from aisle.features.pairs import BLOCK_CELLS, basket_places, of_everyone
 from aisle.kernels.topk import top_k
 from aisle.models.base import Model, without_empty
 from aisle.types import DAY, Doubles, Floats, Ints, Sparse
@@ -91,8 +91,7 @@ class TIFUKNN(Model):
 
     def fit(self, data: Dataset) -> Self:
         """Keep the vectors of all customers with purchases."""
-        batch = everyone(data)
-        self.vectors_ = self._vectors(batch)[~batch.empty]
+        self.vectors_ = of_everyone(data, self._vectors)[np.diff(data.indptr) > 0]
         self.popular_ = (data.popularity / (data.popularity.max(initial=0.0) + 1)).astype(np.float32)
         return self
 

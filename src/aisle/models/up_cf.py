@@ -24,7 +24,7 @@ import scipy.sparse as sp
 from aisle.data.dataset import Dataset
 from aisle.data.events import Batch, first_of_basket, sparse_sum
 from aisle.errors import UsageError
-from aisle.features.pairs import BLOCK_CELLS, basket_places, everyone
+from aisle.features.pairs import BLOCK_CELLS, basket_places, of_everyone
 from aisle.kernels.topk import top_k
 from aisle.models.base import Model, without_empty
 from aisle.types import Doubles, Floats, Ints, Sparse
@@ -67,9 +67,9 @@ class UPCF(Model):
 
     def fit(self, data: Dataset) -> Self:
         """Keep what every customer bought, ever and of late."""
-        batch = everyone(data)
-        self.sets_ = batch.history.sign()[~batch.empty]
-        self.recent_ = recent_shares(batch, self.recency)[~batch.empty]
+        some = np.diff(data.indptr) > 0
+        self.sets_ = data.counts.sign()[some]
+        self.recent_ = of_everyone(data, lambda batch: recent_shares(batch, self.recency))[some]
         return self
 
     def score(self, batch: Batch) -> Floats:

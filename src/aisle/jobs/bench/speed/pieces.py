@@ -64,9 +64,9 @@ def grown(place: Place) -> None:
 
 def matrix(place: Place) -> None:
     """``matrix``: who bought what, (U, I) ones, as others want it."""
-    from aisle.features.pairs import decayed_presence, everyone
+    from aisle.features.pairs import decayed_presence, of_everyone
 
-    bought = decayed_presence(everyone(dataset(place)))
+    bought = of_everyone(dataset(place), decayed_presence)
     with atomic(place.path("matrix")) as temporary, temporary.open("wb") as file:
         sp.save_npz(file, sp.csr_matrix(bought), compressed=False)
 
