@@ -113,7 +113,8 @@ def test_the_certificate_keeps_its_contract(assessed: Assessment) -> None:
     protocol = found["protocol"]
     assert protocol["horizon_days"] == 20
     assert protocol["windows"] == 3 == len(protocol["rolling_windows"])
-    assert protocol["customers_scored"] == len(assessed.exam.warm.customers)
+    assert protocol["customers_scored"] == len(assessed.exam.warm.customers) == protocol["customers_in_window"]
+    assert protocol["cold_customers"] == protocol["cold_customers_in_window"]
     assert (protocol["k"], protocol["seed"]) == (5, 0)
     assert protocol["settings_tried"] == 8 == sum(protocol["settings_by_model"].values())
     assert protocol["cut"] == protocol["last_window"]["cut"]

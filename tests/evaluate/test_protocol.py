@@ -125,6 +125,17 @@ def test_random_lists_score_their_floor() -> None:
         assert np.mean([run.whole[name] for run in runs]) == pytest.approx(floor[name], rel=0.05), name
 
 
+def test_of_many_customers_a_sample_is_asked() -> None:
+    shop = random_shop(2)
+    window = Window(shop.end - 30 * DAY, shop.end)
+    everybody, some = Exam.of(shop, window), Exam.of(shop, window, limit=3, seed=1)
+    for all_, few in ((everybody.warm, some.warm), (everybody.cold, some.cold)):
+        assert len(few.customers) == min(3, len(all_.customers))
+        assert np.isin(few.customers, all_.customers).all()
+        assert (np.diff(few.customers) > 0).all()
+    assert some.truth.warm.sum() == len(everybody.warm.customers) > 3
+
+
 def test_segments_cover_the_customers_asked() -> None:
     shop = random_shop(2)
     exam = Exam.of(shop, Window(shop.end - 30 * DAY, shop.end), limit=60)

@@ -17,6 +17,8 @@ from aisle.evaluate.verdict import Verdict, decide
 from aisle.models import create, model_class
 from aisle.types import Doubles
 
+ASKED_LAST = 100_000
+"""Customers asked in the last window, at most: more would cost hours and tell little, intervals are narrow by then."""
 TUNE_UNITS, LAST_UNITS = 100, 30
 """Progress units a model takes in tuning and on the last window."""
 
@@ -97,7 +99,7 @@ def assess(
     selection = tune(
         names, dataset, windows, budget=budget or Budget(), seed=seed, progress=tick and tick[0], store=store
     )
-    exam = Exam.of(dataset, last)
+    exam = Exam.of(dataset, last, limit=ASKED_LAST, seed=seed)
     scores, costs, training, failed = _last_window(selection, exam, k, tick and tick[1])
     verdict, below = decide(selection, scores, seed), chain(exam, k)
     newcomers = decide_newcomers(verdict.ship, scores, below, seed)

@@ -119,6 +119,7 @@ def _protocol(found: Assessment) -> Json:
         "horizon_days": found.horizon,
         "windows": len(selection.windows),
         "customers_scored": len(exam.warm.customers),
+        "customers_in_window": int(exam.truth.warm.sum()),
         "k": found.k,
         "seed": found.seed,
         "settings_tried": sum(tried.values()),
@@ -135,6 +136,7 @@ def _protocol(found: Assessment) -> Json:
         "last_window": _window(found, exam.truth.window),
         "candidates": int(exam.truth.known.sum()),
         "cold_customers": len(exam.cold.customers),
+        "cold_customers_in_window": int(exam.truth.cold.sum()),
         "cold_products": _cold_products(exam),
         "bootstrap_draws": DRAWS,
     }

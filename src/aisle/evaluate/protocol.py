@@ -129,12 +129,10 @@ class Exam:
         seed: int = 0,
         block_bytes: int = BLOCK_BYTES,
     ) -> Exam:
-        """Prepare a window; of more than ``limit`` warm customers a random sample is asked."""
+        """Prepare a window; of more than ``limit`` warm (cold) customers a random sample is asked."""
         past, facts = dataset.before(window.cut), truth(dataset, window)
-        warm = np.flatnonzero(facts.warm).astype(np.int32)
-        if limit is not None and len(warm) > limit:
-            warm = np.sort(np.random.default_rng(seed).choice(warm, limit, replace=False))
-        cold = np.flatnonzero(facts.cold).astype(np.int32)
+        rng = np.random.default_rng(seed)
+        warm, cold = (_sample(np.flatnonzero(some).astype(np.int32), limit, rng) for some in (facts.warm, facts.cold))
         rows = int(np.clip(block_bytes // (BYTES_PER_SCORE * max(dataset.shape[1], 1)), 16, 4096))
         return cls(past, facts, _population(past, facts, warm), _population(past, facts, cold), rows)
 
@@ -184,7 +182,8 @@ def make_lists(model: Model, exam: Exam, batches: tuple[Batch, ...], k: int) -> 
     """(N, k) best candidates of each customer; places that the model leaves empty are filled by popularity."""
     lists = [np.zeros((0, k), dtype=np.int32)]
     for batch in batches:
-        scores = np.where(exam.truth.known, model.score(batch), np.float32(-np.inf))
+        scores = model.score(batch)
+        scores[:, ~exam.truth.known] = -np.inf
         lists.append(top_k(scores, k, exam.past.tie_rank)[0])
     return fill(np.concatenate(lists), exam.truth.known, exam.past.tie_rank)
 
@@ -256,6 +255,12 @@ def mean(values: Doubles) -> float:
     """Mean of the values that are there; NaN where none is."""
     there = values[~np.isnan(values)]
     return float(there.mean()) if len(there) else float("nan")
+
+
+def _sample(customers: Codes, limit: int | None, rng: np.random.Generator) -> Codes:
+    if limit is None or len(customers) <= limit:
+        return customers
+    return np.sort(rng.choice(customers, limit, replace=False))
 
 
 def _population(past: Dataset, facts: Truth, customers: Codes) -> Population:

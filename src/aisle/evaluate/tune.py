@@ -67,7 +67,7 @@ class Budget:
     cpu_seconds: float = 60.0
     """No further settings are tried once this is spent; the defaults are always scored on all windows."""
     customers: int = 10_000
-    """Customers asked in a tuning window; of more a random sample. The last window always asks everybody."""
+    """Customers asked in a tuning window; of more a random sample."""
 
     def __post_init__(self) -> None:
         if self.settings < 1 or self.cpu_seconds <= 0 or self.customers < 1:

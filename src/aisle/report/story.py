@@ -182,4 +182,6 @@ def how_measured(certificate: Mapping[str, Any]) -> str:
     ahead = f"{number(days)} {unit}{'' if days == 1 else 's'}" if days is not None else "time"
     when = f" after {day(cut)}" if cut is not None and unit == "day" else ""
     who = f"{number(scored)} customers" if scored is not None else "customers"
+    if scored is not None and protocol.get("customers_in_window", scored) > scored:
+        who = f"{number(scored)} of {number(protocol['customers_in_window'])} customers, drawn at random,"
     return f"Every model had to foretell what {who} bought in the {ahead}{when}, knowing only what came before."
