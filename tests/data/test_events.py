@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import fields, replace
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from aisle.data.events import order_by, sorted_set, sparse_sum, unique_pairs
+from aisle.data.events import Events, Picked, order_by, sorted_set, sparse_sum, unique_pairs
 from aisle.types import NEVER
 
 many = settings(max_examples=60, deadline=None)
@@ -40,3 +42,18 @@ def test_pairs_and_sums_against_dictionaries(seed: int, size: int) -> None:
     first, second = unique_pairs(rows, cols)
     assert list(zip(first.tolist(), second.tolist(), strict=True)) == sorted(expected)
     assert sorted_set(rows).tolist() == sorted(set(rows.tolist()))
+
+
+def test_picked_lines_are_those_of_a_copy() -> None:
+    rng = np.random.default_rng(4)
+    columns = {f.name: rng.integers(0, 9, 50) for f in fields(Events)}
+    events = Events(**{**columns, "void_at": rng.choice([3, 7, NEVER], 50)})
+    seen = rng.random(50) < 0.7
+    picked, copied = Picked(events, seen, 5), events.take(seen)
+    copied = replace(copied, void_at=np.where(copied.void_at >= 5, NEVER, copied.void_at))
+    assert len(picked) == len(copied) < 50
+    assert picked.nbytes < copied.nbytes / 10
+    for rows in (slice(None), slice(3, 9), np.array([4, 1, 1]), picked.customer > 4):
+        for name in columns:
+            np.testing.assert_array_equal(getattr(picked, name)[rows], getattr(copied, name)[rows])
+            np.testing.assert_array_equal(getattr(picked.take(rows), name), getattr(copied.take(rows), name))

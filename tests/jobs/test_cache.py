@@ -9,6 +9,7 @@ from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import polars as pl
 import pytest
 
@@ -74,6 +75,19 @@ def test_the_second_look_reads_nothing_and_sees_the_same(shop: Path, tmp_path: P
     assert same(plain, first)
     assert same(first, second)
     assert len(second.dataset.all_events) > 500
+
+
+def test_many_lines_are_mapped_not_read(
+    shop: Path, tmp_path: Path, reads: list[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plain = ingest(shop, RunConfig())
+    monkeypatch.setattr(room, "MAPPED", 100)
+    first, second = (ingest(shop, RunConfig(), folder=tmp_path / "kept") for _ in range(2))
+    assert len(reads) == 2
+    for found in (first, second):
+        assert isinstance(found.dataset.all_events.time.base, np.memmap)
+        assert same(found, plain)
+    assert not isinstance(plain.dataset.all_events.time.base, np.memmap)
 
 
 def test_what_is_read_back_can_be_written_to(shop: Path, tmp_path: Path) -> None:

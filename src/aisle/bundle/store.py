@@ -132,7 +132,7 @@ def _save_customers(dataset: Dataset, folder: Path) -> None:
     customers, described = entities_frame(dataset.customers)
     write_parquet(folder / "customers.parquet", customers)
     write_json(folder / "customers.json", described)
-    lines = dataset.purchases.take(dataset.purchases.customer >= 0)
+    lines = dataset.purchases.take(slice(int(dataset.indptr[0]), None))  # anonymous ones come first
     part_of = np.array([zlib.crc32(str(i).encode()) % PARTS for i in dataset.customers.vocab.ids], dtype=np.int32)
     for part in range(PARTS):
         mine = part_of[lines.customer] == part if len(lines) else np.zeros(0, dtype=bool)

@@ -16,7 +16,7 @@ import polars as pl
 
 from aisle.data.build import Assortment, build_entities, build_events
 from aisle.data.entities import ALWAYS, Entities
-from aisle.data.events import Batch, Events, first_of_basket, sparse_sum, stacked
+from aisle.data.events import Batch, Events, Picked, first_of_basket, sparse_sum, stacked
 from aisle.data.schema import CleanTables
 from aisle.data.vocab import Vocab
 from aisle.types import DAY, NEVER, Bools, Clock, Codes, Floats, Ints, Sparse, Times
@@ -185,9 +185,10 @@ class Dataset:
 
 def _visible(events: Events, seen: Bools, as_of: int) -> Events:
     """The lines that are seen, without a trace of returns to come; the same arrays where nothing is left out."""
-    found = events if seen.all() else events.take(seen)
-    later = (found.void_at >= as_of) & (found.void_at != NEVER)
-    return replace(found, void_at=np.where(later, NEVER, found.void_at)) if later.any() else found
+    if not seen.all():
+        return Picked(events, seen, as_of)
+    later = (events.void_at >= as_of) & (events.void_at != NEVER)
+    return replace(events, void_at=np.where(later, NEVER, events.void_at)) if later.any() else events
 
 
 def _vocab(lines: pl.DataFrame, column: str) -> Vocab:

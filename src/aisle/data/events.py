@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass, fields
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 import scipy.sparse as sp
 
 from aisle.data.entities import Features
-from aisle.types import DAY, Bools, Clock, Codes, Doubles, Floats, Ints, Sparse, Times
+from aisle.types import DAY, NEVER, Bools, Clock, Codes, Doubles, Floats, Ints, Sparse, Times
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,6 +43,50 @@ class Events:
     def take(self, rows: Bools | Ints | slice) -> Events:
         """The lines that a mask, an index or a slice picks."""
         return Events(*(getattr(self, f.name)[rows] for f in fields(self)))
+
+
+def _looked_up(name: str) -> Any:
+    """A column of ``Picked``."""
+    return property(lambda self: self.column(name))
+
+
+class Picked(Events):
+    """Some lines of others, each column looked up whenever it is asked for: only the places of the lines are held.
+
+    Of a hundred million lines that are seen at several moments, copies would be most of the memory of a run.
+    """
+
+    customer: Codes = _looked_up("customer")
+    product: Codes = _looked_up("product")
+    time: Times = _looked_up("time")
+    quantity: Floats = _looked_up("quantity")
+    amount: Floats = _looked_up("amount")
+    basket: Codes = _looked_up("basket")
+    store: Codes = _looked_up("store")
+    channel: Codes = _looked_up("channel")
+    void_at: Times = _looked_up("void_at")
+
+    def __init__(self, lines: Events, seen: Bools, as_of: int) -> None:
+        """The ``lines`` that are ``seen`` (E,); what returns undo from ``as_of`` on is not undone yet."""
+        self._lines, self._as_of = lines, as_of
+        self._rows = np.flatnonzero(seen).astype(np.int32 if len(seen) <= np.iinfo(np.int32).max else np.int64)
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def column(self, name: str, rows: Bools | Ints | slice = slice(None)) -> np.ndarray:
+        """A column, or some of it."""
+        found = getattr(self._lines, name)[self._rows[rows]]
+        return np.where(found >= self._as_of, NEVER, found) if name == "void_at" else found
+
+    @property
+    def nbytes(self) -> int:
+        """Memory of the places, in bytes."""
+        return self._rows.nbytes
+
+    def take(self, rows: Bools | Ints | slice) -> Events:
+        """The lines that a mask, an index or a slice picks, copied."""
+        return Events(*(self.column(f.name, rows) for f in fields(self)))
 
 
 @dataclass(frozen=True, eq=False)

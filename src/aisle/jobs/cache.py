@@ -49,6 +49,8 @@ SEEN, REPORT = "seen", "report"
 """Keys of receipts: hashes of files, and what the doctor said."""
 DATASET = "dataset/dataset.json"
 """The file of a stored Dataset that has no checksum of its own."""
+MAPPED = 20_000_000
+"""Lines from which a Dataset is kept as plain arrays that are mapped, not read: larger on the disk, at once there."""
 OFF = "off"
 """Given in place of a folder: nothing is kept."""
 
@@ -96,6 +98,8 @@ def ingest(
             if writable and lines.untouched():
                 _keep(found, entry)
                 lines.forget_others()
+                if len(found.dataset.all_events) >= MAPPED:  # what is mapped takes no memory that others need
+                    found = _load(entry) or found
     return found
 
 
@@ -184,7 +188,7 @@ def _keep(found: Ingested, entry: Path) -> None:
     """Write an entry in place of all others of its source."""
     with _forgiving():
         with atomic_dir(entry) as folder:
-            save_dataset(found.dataset, folder / "dataset", packed=True)
+            save_dataset(found.dataset, folder / "dataset", packed=len(found.dataset.all_events) < MAPPED)
             write_parquet(folder / "rejects.parquet", found.rejects)
             told = {"data": found.data, "report": asdict(found.report), "dataset": sha256(folder / DATASET)}
             Receipts(folder).put(REPORT, told)
