@@ -162,22 +162,18 @@ def strongest(left: Sparse, right: Sparse, k: int, weigh: Weigh | None = None, t
     work = np.full(len(sources), max(len(targets), 1), dtype=np.float64)
     if through is not None:  # few products of many baskets: leftᵀ M is what fills the memory
         work = np.maximum(work, across.sign() @ np.diff(through.indptr).astype(np.float64))
-    rows, cols, values = [sources[:0]], [sources[:0]], [np.zeros(0, dtype=np.float32)]
+    blocks = []
     for start, stop in blocks_of_work(work, BLOCK_CELLS):
-        part, from_ = across[start:stop], sources[start:stop]
+        part = across[start:stop]
         product = (part if through is None else part @ through) @ right
-        near, found = _strongest_of_rows(product, from_, targets, k, weigh)
-        row, place = np.nonzero(near >= 0)
-        rows.append(from_[row])
-        cols.append(targets[near[row, place]])
-        values.append(found[row, place])
-    return sparse_sum(np.concatenate(rows), np.concatenate(cols), np.concatenate(values), shape)
+        blocks.append(_strongest_of_rows(product, sources[start:stop], targets, k, weigh))
+    found = stacked(blocks) if blocks else sp.csr_array((0, shape[1]), dtype=np.float32)
+    ends = np.searchsorted(sources, np.arange(shape[0] + 1))  # products that were not bought have rows of nothing
+    return sp.csr_array((found.data, targets[found.indices], found.indptr[ends]), shape=shape)
 
 
-def _strongest_of_rows(
-    product: Sparse, sources: Codes, targets: Codes, k: int, weigh: Weigh | None
-) -> tuple[Codes, Floats]:
-    """(R, k) columns of a product (R, C), strongest first, -1 where there are fewer, and what they are worth."""
+def _strongest_of_rows(product: Sparse, sources: Codes, targets: Codes, k: int, weigh: Weigh | None) -> Sparse:
+    """(R, C) the k cells of each row of a product (R, C) that are worth most, as what they are worth."""
     row = np.repeat(np.arange(len(sources)), np.diff(product.indptr))
     worth, from_, to = product.data, sources[row], targets[product.indices]
     if weigh is not None:
@@ -185,7 +181,13 @@ def _strongest_of_rows(
     good = (worth > 0) & (from_ != to)
     block = np.full(product.shape, -np.inf, dtype=np.float32)
     block.reshape(-1)[row[good] * product.shape[1] + product.indices[good]] = worth[good]
-    return top_k(block, k, np.arange(len(targets), dtype=np.int32))
+    near, found = top_k(block, k, np.arange(len(targets), dtype=np.int32))
+    near[near < 0] = len(targets)
+    order = np.argsort(near, axis=1)
+    near, found = np.take_along_axis(near, order, axis=1), np.take_along_axis(found, order, axis=1)
+    some = near < len(targets)
+    indptr = np.concatenate(([0], np.cumsum(some.sum(axis=1)))).astype(np.int32)
+    return sp.csr_array((found[some], near[some], indptr), shape=product.shape)
 
 
 def bought_products(x: Sparse) -> Codes:
