@@ -45,13 +45,23 @@ class Random(Model):
         self.check_fitted()
         seed = mix(np.array([self.seed & 0xFFFFFFFFFFFFFFFF], dtype=np.uint64))
         customers = mix(seed ^ (batch.customers.astype(np.int64) + 1).astype(np.uint64))
-        words = customers[:, None] ^ mix(np.arange(batch.n_products, dtype=np.uint64))
-        return (mix(words) >> np.uint64(40)).astype(np.float32) * np.float32(2**-24)
+        products = mix(np.arange(batch.n_products, dtype=np.uint64))
+        scores = np.empty(batch.shape, dtype=np.float32)
+        for row, customer in enumerate(customers):  # a row at a time stays in the cache
+            words = mix(customer ^ products)
+            words >>= np.uint64(40)
+            scores[row] = words
+        scores *= np.float32(2**-24)
+        return scores
 
 
 def mix(words: Words) -> Words:
     """Each word (any shape) turned into an unrelated one; a bijection on 64 bits."""
     z = words + STEP
-    z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return z ^ (z >> np.uint64(31))
+    shifted = z >> np.uint64(30)
+    z ^= shifted
+    z *= np.uint64(0xBF58476D1CE4E5B9)
+    z ^= np.right_shift(z, np.uint64(27), out=shifted)
+    z *= np.uint64(0x94D049BB133111EB)
+    z ^= np.right_shift(z, np.uint64(31), out=shifted)
+    return z
