@@ -6,10 +6,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -147,6 +148,10 @@ class Dataset:
         starts = np.unique(np.searchsorted(self.indptr[:-1] - self.indptr[0], edges))
         for start, stop in pairwise([0, *starts[(starts > 0) & (starts < self.shape[0])].tolist(), self.shape[0]]):
             yield self.batch(np.arange(start, stop, dtype=np.int32))
+
+    def ask(self, what: Callable[[Batch], Any]) -> Any:
+        """(U, …) what a function says of a batch, an array (B, …), for all customers, a batch at a time."""
+        return np.concatenate([what(batch) for batch in self.batches()])
 
     def batch(self, customers: Codes) -> Batch:
         """The inputs of a score for these customers (B,), -1 giving a blank one, as of ``as_of``."""

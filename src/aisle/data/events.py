@@ -211,6 +211,7 @@ def sparse_sum(rows: Ints | Codes, cols: Codes, values: Doubles | Floats, shape:
     start = np.flatnonzero(new_in(order, rows, cols))
     sums = np.add.reduceat(values[order].astype(np.float64), start) if len(start) else np.zeros(0)
     head = order[start]
+    del order, start  # as long as the lines
     indptr = np.concatenate(([0], np.cumsum(np.bincount(rows[head], minlength=shape[0]))))
     return sp.csr_array((sums.astype(np.float32), cols[head].astype(np.int32), indptr.astype(np.int32)), shape=shape)
 

@@ -74,7 +74,7 @@ class Segments:
     @classmethod
     def fit(cls, data: Dataset, count: int = 5, seed: int = 0) -> Segments | None:
         """Segments of the customers with purchases at ``data.as_of``; None where there are too few of them."""
-        values = rfmv(data.batch(np.arange(data.shape[0], dtype=np.int32)))
+        values: Floats = data.ask(rfmv)
         values = values[~np.isnan(values[:, 0])]
         logs = np.log1p(np.maximum(values, 0)).astype(np.float64)
         if len(logs) < MIN_CUSTOMERS or len(np.unique(logs, axis=0)) < count:

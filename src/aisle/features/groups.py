@@ -4,6 +4,8 @@ RFMV segment, so that popularity (and later features) can be told apart by group
 
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 
 from aisle.data.dataset import Dataset
@@ -39,13 +41,12 @@ def resolve(by: str, data: Dataset) -> str:
 
 def every(data: Dataset) -> tuple[str, ...]:
     """Tree levels, store, channel and attributes; of those that part the customers alike only the first."""
-    everyone = data.batch(np.arange(data.shape[0], dtype=np.int32))
     names: list[str] = []
     parts: list[Codes] = []
     for name in groupings(data):
         if name in ("segment", ALL):
             continue
-        codes = customer_groups(name, everyone, None)
+        codes = data.ask(partial(customer_groups, name, segments=None))
         if not any(_alike(codes, other) for other in parts):
             names.append(name)
             parts.append(codes)
@@ -63,8 +64,7 @@ def line_groups(by: str, data: Dataset, segments: Segments | None) -> Codes:
         return lines.store
     if by == "channel":
         return lines.channel
-    everyone = data.batch(np.arange(data.shape[0], dtype=np.int32))
-    group = customer_groups(by, everyone, segments)
+    group = data.ask(partial(customer_groups, by, segments=segments))
     out = np.full(len(lines), UNKNOWN, dtype=np.int32)
     named = lines.customer >= 0
     out[named] = group[lines.customer[named]]

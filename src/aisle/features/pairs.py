@@ -68,9 +68,10 @@ def decayed_presence(batch: Batch, half_life_days: float | None = None, place_de
 
 def basket_contents(data: Dataset) -> Sparse:
     """(N, I) 1 where a basket holds the product: every basket of the data, those of customers unknown among them."""
-    lines = data.purchases
-    baskets, row = np.unique(lines.basket, return_inverse=True)
-    return sparse_sum(row, lines.product, np.ones(len(row)), (len(baskets), data.shape[1])).sign()
+    basket, product = data.purchases.basket, data.purchases.product
+    there = np.bincount(basket) > 0
+    row = (np.cumsum(there, dtype=np.int32) - 1)[basket]
+    return sparse_sum(row, product, np.ones(len(row)), (int(there.sum()), data.shape[1])).sign()
 
 
 def basket_places(batch: Batch) -> tuple[Ints, Ints]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-import numpy as np
 import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -82,13 +81,12 @@ def escape_formulas(frame: pl.DataFrame) -> pl.DataFrame:
 def customers_frame(recommender: Recommender, lists: list[Path]) -> pl.DataFrame:
     """``customers.parquet``: RFMV values, segment and the source of each customer's list."""
     dataset = recommender.dataset
-    everyone = dataset.batch(np.arange(dataset.shape[0], dtype=np.int32))
-    values = rfmv(everyone)
+    values = dataset.ask(rfmv)
     segments = recommender.fallback.segments
-    names = pl.Series("segment", [None] * len(everyone), dtype=pl.String)
+    names = pl.Series("segment", [None] * len(values), dtype=pl.String)
     if segments is not None:
-        codes = segments.predict(everyone)
-        names = pl.Series("segment", [segments.names[c] if c >= 0 else None for c in codes.tolist()], dtype=pl.String)
+        codes = pl.Series("segment", dataset.ask(segments.predict))
+        names = pl.Series("segment", segments.names).gather(codes.set(codes < 0, None))
     frame = pl.DataFrame(
         {"customer_id": dataset.customers.vocab.ids}
         | {name: pl.Series(values[:, i]).fill_nan(None) for i, name in enumerate(RFMV)}

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 import polars as pl
 
@@ -14,6 +16,8 @@ from aisle.types import DAY
 SHARES = (0.95, 0.75, 0.5, 0.25)
 """Sample customers stand at these quantiles of the number of baskets."""
 HISTORY_ROWS = 12
+BLOCK_LINES = 5_000_000
+"""Lines that are counted at a time."""
 
 
 def sales_by_period(dataset: Dataset) -> pl.DataFrame:
@@ -22,20 +26,22 @@ def sales_by_period(dataset: Dataset) -> pl.DataFrame:
         return pl.DataFrame(
             schema={"period": pl.Date, "lines": pl.UInt32, "amount": pl.Float64, "customers": pl.UInt32}
         )
-    lines = dataset.lines
-    span = (int(lines.time.max()) - int(lines.time.min())) / DAY if len(lines) else 0
-    frame = pl.DataFrame({"time": lines.time, "amount": lines.amount, "customer": lines.customer})
+    lines, time, customer = dataset.lines, dataset.lines.time, dataset.lines.customer
+    span = (int(time.max()) - int(time.min())) / DAY if len(lines) else 0
     every = "1w" if span <= 2 * 365 else "1mo"
-    return (
-        frame.with_columns(period=pl.col("time").cast(pl.Datetime("us")).dt.truncate(every).dt.date())
-        .group_by("period")
-        .agg(
-            lines=pl.len(),
-            amount=pl.col("amount").cast(pl.Float64).fill_nan(0.0).sum(),
-            customers=pl.col("customer").filter(pl.col("customer") >= 0).n_unique(),
+    edges = np.searchsorted(customer, customer[BLOCK_LINES::BLOCK_LINES])  # a customer's lines stay together
+    blocks = []
+    for start, stop in pairwise([0, *np.unique(edges[edges > 0]).tolist(), len(lines)]):
+        part = lines.take(slice(start, stop))
+        frame = pl.DataFrame({"time": part.time, "amount": part.amount, "customer": part.customer})
+        blocks.append(
+            frame.group_by(period=pl.col("time").cast(pl.Datetime("us")).dt.truncate(every).dt.date()).agg(
+                lines=pl.len(),
+                amount=pl.col("amount").cast(pl.Float64).fill_nan(0.0).sum(),
+                customers=pl.col("customer").filter(pl.col("customer") >= 0).n_unique(),
+            )
         )
-        .sort("period")
-    )
+    return pl.concat(blocks).group_by("period").sum().sort("period")
 
 
 def sample_customers(recommender: Recommender, k: int, rules: Rules) -> list[SampleCustomer]:

@@ -60,8 +60,8 @@ class Fallback:
         everybody = np.bincount(sales.product, weights=weight, minlength=data.shape[1]).astype(np.float64)
         segments = Segments.fit(data, seed=seed)
         groupings = []
-        everyone = data.batch(np.arange(data.shape[0], dtype=np.int32))
-        for source, column, names, codes in _columns(everyone.features, segments, everyone):
+        own = None if segments is None else data.ask(segments.predict)
+        for source, column, names, codes in _columns(data.customers.features, segments, own):
             if 0 < len(names) * data.shape[1] <= MAX_CELLS:
                 tastes = _tastes(sales, weight, codes, len(names), everybody)
                 groupings.append(Grouping(source, column, names, tastes))
@@ -69,7 +69,8 @@ class Fallback:
 
     def choose(self, batch: Batch, plain: Bools) -> Choice:
         """The nearest grouping with evidence for each row; ``plain`` (B,) rows get what sells everywhere."""
-        columns = {(s, c): codes for s, c, _, codes in _columns(batch.features, self.segments, batch)}
+        own = None if self.segments is None else self.segments.predict(batch)
+        columns = {(s, c): codes for s, c, _, codes in _columns(batch.features, self.segments, own)}
         which = np.full(len(batch), UNKNOWN, dtype=np.int32)
         group = np.full(len(batch), UNKNOWN, dtype=np.int32)
         for index, grouping in enumerate(self.groupings):
@@ -137,12 +138,12 @@ class Choice:
 
 
 def _columns(
-    features: Features, segments: Segments | None, batch: Batch
+    features: Features, segments: Segments | None, own: Codes | None
 ) -> list[tuple[str, str, tuple[str, ...], Codes]]:
-    """(source, column, group names, codes) of every grouping, nearest first."""
+    """(source, column, group names, codes (B,)) of every grouping, nearest first; ``own`` (B,) are the segments."""
     found: list[tuple[str, str, tuple[str, ...], Codes]] = []
-    if segments is not None:
-        found.append(("segment", "segment", segments.names, segments.predict(batch)))
+    if segments is not None and own is not None:
+        found.append(("segment", "segment", segments.names, own))
     for level in reversed(features.tree):
         names = tuple(leaf(name) for name in level.vocab.ids.to_list())
         found.append(("group", level.name, names, level.codes))

@@ -16,7 +16,7 @@ from aisle.data.dataset import Dataset
 from aisle.data.entities import Features, Level
 from aisle.data.events import Events, first_of_basket, sparse_sum
 from aisle.data.tags import tagged
-from aisle.features.pairs import cosine_neighbours, decay, everyone
+from aisle.features.pairs import cosine_neighbours, decay
 from aisle.features.ranking.rhythm import rhythms
 from aisle.types import CSR_PARTS, DAY, NEVER, Clock, Codes, Doubles, Floats, Ints, Sparse, Times
 
@@ -156,14 +156,14 @@ def sales_facts(data: Dataset, lines: Events) -> dict[str, Floats]:
 
 def repeat_facts(data: Dataset) -> dict[str, Floats]:
     """Share of customers who bought it, repeat rate (rebuyers + 1) / (buyers + 10), baskets a buyer, usual gap."""
-    batch, size = everyone(data), data.shape[1]
-    own = rhythms(batch, batch.lines.product, size)
-    product, count = own.key % size, own.columns["count"]
+    size, people = data.shape[1], max(int((np.diff(data.indptr) > 0).sum()), 1)
+    own = [rhythms(batch, batch.lines.product, size) for batch in data.batches()]
+    product = np.concatenate([part.key % size for part in own])
+    count, gap = (np.concatenate([part.columns[name] for part in own]) for name in ("count", "gap"))
     buyers = np.bincount(product, minlength=size)
     again = np.bincount(product[count > 1], minlength=size)
-    people = max(int((~batch.empty).sum()), 1)
     gaps = np.bincount(product, weights=count - 1, minlength=size)
-    logs = np.bincount(product, weights=np.nan_to_num(own.columns["gap"]) * (count - 1), minlength=size)
+    logs = np.bincount(product, weights=np.nan_to_num(gap) * (count - 1), minlength=size)
     usual = logs.sum() / max(gaps.sum(), 1.0)
     found = {
         "buyers": buyers / people,
