@@ -23,7 +23,7 @@ from safetensors.numpy import load_file, save_file
 from aisle.bundle.recommender import Recommender
 from aisle.data.build import Assortment
 from aisle.data.dataset import Dataset
-from aisle.data.events import Events, order_by
+from aisle.data.events import Events
 from aisle.data.tables import entities_frame, entities_of
 from aisle.data.vocab import Vocab
 from aisle.errors import BundleError, UsageError
@@ -32,6 +32,7 @@ from aisle.files import atomic_dir, read_parquet, sha256, write_json, write_parq
 from aisle.models import create
 from aisle.models.base import Model
 from aisle.rank.fallback import Fallback
+from aisle.types import NEVER, UNKNOWN
 
 FORMAT = 1
 """Bundle format; a reader refuses a newer one."""
@@ -132,12 +133,31 @@ def _save_customers(dataset: Dataset, folder: Path) -> None:
     customers, described = entities_frame(dataset.customers)
     write_parquet(folder / "customers.parquet", customers)
     write_json(folder / "customers.json", described)
-    lines = dataset.purchases.take(slice(int(dataset.indptr[0]), None))  # anonymous ones come first
-    part_of = np.array([zlib.crc32(str(i).encode()) % PARTS for i in dataset.customers.vocab.ids], dtype=np.int32)
+    part_of = np.array([zlib.crc32(str(i).encode()) % PARTS for i in dataset.customers.vocab.ids], dtype=np.int8)
+    whose = np.append(part_of, np.int8(UNKNOWN))[dataset.purchases.customer]  # the last one answers anonymous lines
     for part in range(PARTS):
-        mine = part_of[lines.customer] == part if len(lines) else np.zeros(0, dtype=bool)
-        frame = pl.DataFrame({name: getattr(lines, name)[mine] for name in HISTORY})
+        lines = dataset.purchases.take(np.flatnonzero(whose == part))
+        frame = pl.DataFrame({name: getattr(lines, name) for name in HISTORY})
         write_parquet(folder / f"part-{part:03d}.parquet", frame)
+
+
+def _load_history(parts: list[Path], n_customers: int) -> Events:
+    """The lines of all parts, each of which holds whole customers in order: nothing needs to be sorted."""
+    number = np.zeros(n_customers, dtype=np.int64)
+    for part in parts:
+        number += np.bincount(read_parquet(part, ["customer"])["customer"], minlength=n_customers)
+    start = np.cumsum(number) - number
+    columns: dict[str, np.ndarray] = {}
+    for part in parts:
+        frame = read_parquet(part, HISTORY)
+        customer = frame["customer"].to_numpy()
+        first = np.flatnonzero(np.append(True, customer[1:] != customer[:-1])[: len(customer)])
+        size = np.diff(first, append=len(customer))
+        place = np.arange(len(customer)) + np.repeat(start[customer[first]] - first, size)
+        for name in HISTORY:
+            values = frame[name].to_numpy()
+            columns.setdefault(name, np.empty(int(number.sum()), dtype=values.dtype))[place] = values
+    return Events(**columns, void_at=np.full(int(number.sum()), NEVER))
 
 
 def _load_dataset(folder: Path, meta: dict[str, Any], rank: dict[str, Any]) -> Dataset:
@@ -146,11 +166,7 @@ def _load_dataset(folder: Path, meta: dict[str, Any], rank: dict[str, Any]) -> D
     customers = entities_of(read_parquet(folder / "customers" / "customers.parquet"), described)
     stores = Vocab(read_parquet(folder / "products" / "stores.parquet")["store_id"])
     channels = Vocab(read_parquet(folder / "products" / "channels.parquet")["channel"])
-    history = pl.concat([read_parquet(p) for p in sorted((folder / "customers").glob("part-*.parquet"))])
-    arrays = {name: history[name].to_numpy() for name in HISTORY}
-    order = order_by(arrays["customer"], arrays["time"], arrays["basket"], arrays["product"])
-    never = np.full(len(order), np.iinfo(np.int64).max)
-    events = Events(**{name: values[order] for name, values in arrays.items()}, void_at=never)
+    events = _load_history(sorted((folder / "customers").glob("part-*.parquet")), len(customers))
     assortment = None
     if "assortment.store" in rank:
         parts = (rank.pop(f"assortment.{n}") for n in ("store", "product", "start", "stop"))
