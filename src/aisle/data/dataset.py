@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from itertools import pairwise
+from itertools import chain, pairwise
 from typing import Any
 
 import numpy as np
@@ -113,9 +113,10 @@ class Dataset:
     def popularity(self) -> Floats:
         """(I,) number of baskets that hold the product, anonymous ones included."""
         nobody = self.purchases.take(slice(0, int(self.indptr[0])))
-        first = first_of_basket(nobody, nobody.customer)
-        number = np.bincount(nobody.product[first], minlength=self.shape[1])
-        return (number + np.bincount(self.counts.indices, self.counts.data, self.shape[1])).astype(np.float32)
+        number = np.zeros(self.shape[1], dtype=np.int64)
+        for lines in chain([nobody], (batch.lines for batch in self.batches())):
+            number += np.bincount(lines.product[first_of_basket(lines, lines.customer)], minlength=self.shape[1])
+        return number.astype(np.float32)
 
     @cached_property
     def tie_rank(self) -> Codes:

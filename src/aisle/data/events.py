@@ -143,9 +143,8 @@ def first_of_basket(lines: Events, row: Ints | Codes) -> Bools:
     """(E,) True for the first line of each (row, basket, product), so that split lines of one basket count once."""
     columns = (row, lines.basket, lines.product)
     keys = _packed(columns)
-    ordered = len(keys) == 1 and bool((keys[0][1:] >= keys[0][:-1]).all())
-    if ordered:  # as a rule: only baskets of two moments may lie otherwise
-        return np.append(True, keys[0][1:] != keys[0][:-1])[: len(row)]
+    if _rising(keys):  # as a rule: only baskets of two moments may lie otherwise
+        return _changes(keys[0])
     order = _order_of(keys)
     first = np.zeros(len(order), dtype=bool)
     first[order] = new_in(order, *columns)
@@ -162,6 +161,15 @@ def order_by(*columns: Ints | Codes) -> Ints:
 
 def _order_of(keys: list[Ints]) -> Ints:
     return np.argsort(keys[0], kind="stable") if len(keys) == 1 else np.lexsort(keys)
+
+
+def _rising(keys: list[Ints]) -> bool:
+    return len(keys) == 1 and bool((keys[0][1:] >= keys[0][:-1]).all())
+
+
+def _changes(key: Ints) -> Bools:
+    """(E,) True where a key (E,) is not that before it."""
+    return np.append(True, key[1:] != key[:-1])[: len(key)]
 
 
 def _packed(columns: tuple[Ints | Codes, ...]) -> list[Ints]:
@@ -207,11 +215,14 @@ def unique_pairs(first: Ints | Codes, second: Ints | Codes) -> tuple[Ints, Ints]
 
 def sparse_sum(rows: Ints | Codes, cols: Codes, values: Doubles | Floats, shape: tuple[int, int]) -> Sparse:
     """(shape) float32 CSR of the sums of values that share a cell, columns sorted; sums run in float64."""
-    order = order_by(rows, cols)
-    start = np.flatnonzero(new_in(order, rows, cols))
-    sums = np.add.reduceat(values[order].astype(np.float64), start) if len(start) else np.zeros(0)
-    head = order[start]
-    del order, start  # as long as the lines
+    keys = _packed((rows, cols))
+    if _rising(keys):
+        head = start = np.flatnonzero(_changes(keys[0]))
+    else:
+        order = _order_of(keys)
+        start = np.flatnonzero(new_in(order, rows, cols))
+        head, values = order[start], values[order]
+    sums = np.add.reduceat(values.astype(np.float64), start) if len(start) else np.zeros(0)
     indptr = np.concatenate(([0], np.cumsum(np.bincount(rows[head], minlength=shape[0]))))
     return sp.csr_array((sums.astype(np.float32), cols[head].astype(np.int32), indptr.astype(np.int32)), shape=shape)
 

@@ -269,7 +269,7 @@ def _population(past: Dataset, facts: Truth, customers: Codes) -> Population:
         customers=customers,
         bought=facts.bought[customers],
         revenue=facts.revenue[customers],
-        before=past.counts[customers],
+        before=past.batch(customers).history,
         known=facts.known,
         fresh=facts.known & (past.first_sale >= recently),
     )

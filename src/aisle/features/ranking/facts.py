@@ -14,9 +14,9 @@ import scipy.sparse as sp
 
 from aisle.data.dataset import Dataset
 from aisle.data.entities import Features, Level
-from aisle.data.events import Events, first_of_basket, sparse_sum
+from aisle.data.events import Events, Picked, first_of_basket, sparse_sum
 from aisle.data.tags import tagged
-from aisle.features.pairs import cosine_neighbours, decay
+from aisle.features.pairs import basket_contents, cosine_neighbours, decay
 from aisle.features.ranking.rhythm import rhythms
 from aisle.types import CSR_PARTS, DAY, NEVER, Clock, Codes, Doubles, Floats, Ints, Sparse, Times
 
@@ -63,7 +63,7 @@ class Facts:
     def at(cls, data: Dataset) -> Facts:
         """Facts at ``data.as_of``."""
         lines, size = data.purchases, data.shape[1]
-        lines = lines.take(first_of_basket(lines, lines.customer))
+        lines = Picked(lines, first_of_basket(lines, lines.customer), data.as_of)
         first, last = np.full(size, NEVER), np.full(size, -NEVER)
         np.minimum.at(first, lines.product, lines.time)
         np.maximum.at(last, lines.product, lines.time)
@@ -74,7 +74,7 @@ class Facts:
         columns = sales_facts(data, lines) | repeat_facts(data) | price_facts(data, leaf)
         for name, codes in levels.items():
             columns[f"{name}_share"] = within(codes, data.popularity)
-        return cls(columns, first, last, levels, _company(lines, size), _kin(data), group_counts(data, lines))
+        return cls(columns, first, last, levels, _company(data), _kin(data), group_counts(data, lines))
 
     def state(self) -> tuple[dict[str, Array], dict[str, list[str]]]:
         """Flat arrays, their names beginning with ``facts:``, and the names by kind, in order."""
@@ -235,7 +235,7 @@ def group_levels(features: Features) -> dict[str, Level]:
 
 def group_counts(data: Dataset, lines: Events) -> dict[str, Sparse]:
     """For every grouping of customers, and for stores and channels, a (G, I) count of baskets with the product."""
-    named = lines.take(lines.customer >= 0)
+    named = Picked(lines, lines.customer >= 0, data.as_of)
     found = {}
     for key, level in group_levels(data.customers.features).items():
         found[key] = _counts(level.codes[named.customer], named.product, len(level.vocab), data.shape[1])
@@ -256,9 +256,8 @@ def _mean(product: Codes, values: Doubles, size: int) -> Doubles:
     return np.where(number > 0, total / np.maximum(number, 1), np.inf)
 
 
-def _company(lines: Events, size: int) -> Sparse:
-    shape = (int(lines.basket.max(initial=-1)) + 1, size)
-    return cosine_neighbours(sparse_sum(lines.basket, lines.product, np.ones(len(lines)), shape), COMPANY, SHRINK)
+def _company(data: Dataset) -> Sparse:
+    return cosine_neighbours(basket_contents(data), COMPANY, SHRINK)
 
 
 def _kin(data: Dataset) -> Sparse:
