@@ -34,6 +34,8 @@ SHOPS = (
     *((10_000, 500), (40_000, 500), (40_000, 3_000), (200_000, 1_000), (200_000, 4_000), (100_000, 8_000)),
     (1_000_000, 2_000),
     (300_000, 30_000),
+    (3_000_000, 2_000),
+    (6_000_000, 2_000),
 )
 """Purchases and products; a model may have been measured on the first of them alone."""
 ASKED = 1_000
@@ -57,8 +59,10 @@ LEAST = 0.05
 FILE = Path(aisle.jobs.__file__).with_name("costs.json")
 
 
-MEMORY = ("start", "lines", "products", "product_pairs")
+MEMORY = ("start", "lines", "batch", "products", "product_pairs")
 """What memory may rise with."""
+SECONDS = ("start", "lines", "products", "scores", "customer_pairs", "product_pairs", "products_cubed")
+"""What seconds may rise with."""
 
 
 def measure(name: str, place: int, *, brief: bool = False) -> tuple[float, float]:
@@ -92,7 +96,7 @@ def job(name: str, place: int, *, brief: bool) -> tuple[float, float]:
 
 def fitted(name: str, sizes: list[Size], seconds: list[float]) -> dict[str, float]:
     """Driver -> CPU seconds a unit, those of 0 left out."""
-    able = [d for d in sizes[0].drivers() if name in ONLY.get(d, {name}) and name not in NEVER.get(d, ())]
+    able = [d for d in SECONDS if name in ONLY.get(d, {name}) and name not in NEVER.get(d, ())]
     if model_class(name).joins:
         able = [driver for driver in able if driver in JOINED]
     return _rates([{driver: size.drivers()[driver] for driver in able} for size in sizes], seconds, 1e-3)

@@ -52,7 +52,8 @@ class RunConfig:
     """Registry names to try; empty = the whole line-up."""
     engine: EngineName = "local"
     workers: int | None = None
-    """Processes that make the lists, each with the whole bundle; None = one, with Ray every core."""
+    """Processes that examine models, one at a time each, and make the lists; each holds the data, or the bundle. None =
+    one, with Ray every core."""
     address: str | None = None
     """``HOST:PORT`` of a Ray cluster; None = one that lives as long as the run, on this machine."""
     data: dict[str, Any] = field(default_factory=dict)
@@ -93,6 +94,11 @@ class RunConfig:
             raise UsageError(f"least_recall is {share!r}; give a number above 0 and up to 1, such as 0.99")
         if self.address is not None and self.engine != "ray":
             raise UsageError(f"address is {self.address!r} and engine {self.engine!r}; an address needs engine 'ray'")
+
+    @property
+    def several(self) -> bool:
+        """Whether several workers share the work."""
+        return self.engine == "ray" or (self.workers or 1) > 1
 
     @property
     def memory_bytes(self) -> int:

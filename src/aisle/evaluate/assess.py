@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 from aisle.data.dataset import Dataset
-from aisle.errors import AisleError, UsageError
+from aisle.data.split import Window
+from aisle.errors import UsageError
 from aisle.evaluate.horizon import choose_horizon, choose_windows
-from aisle.evaluate.meter import Meter
+from aisle.evaluate.last import Asked, Cost, Shelf, ask_last
 from aisle.evaluate.newcomers import Newcomers, chain, decide_newcomers
-from aisle.evaluate.protocol import Exam, Scores, evaluate
-from aisle.evaluate.tune import Budget, Selection, Settings, Store, Tick, tune
+from aisle.evaluate.protocol import Exam, Scores
+from aisle.evaluate.tune import Budget, MemoryStore, Selection, Settings, Store, Tick, ready, tune
 from aisle.evaluate.verdict import Verdict, decide
-from aisle.models import create, model_class
+from aisle.files import Receipts
+from aisle.models import model_class
 from aisle.types import Doubles
 
 ASKED_LAST = 100_000
@@ -23,13 +27,67 @@ TUNE_UNITS, LAST_UNITS = 100, 30
 """Progress units a model takes in tuning and on the last window."""
 
 
-@dataclass(frozen=True, eq=False)
-class Cost:
-    """What fitting and scoring on the last window took."""
+@dataclass(frozen=True)
+class Kept:
+    """What an examination of one dataset has finished, so that a stopped one goes on, and workers may do it ahead."""
 
-    seconds: float
-    """CPU seconds."""
-    peak_mb: float
+    cells: Store
+    """Of the tuning windows."""
+    answers: Shelf | None = None
+    """Of the last window."""
+
+    @classmethod
+    def at(cls, folder: Path) -> Kept:
+        """In a folder that belongs to this dataset."""
+        return cls(Receipts(folder), Shelf(folder / "last"))
+
+
+@dataclass(frozen=True, eq=False)
+class Ground:
+    """A dataset and the windows that all models are examined on; whoever examines some of them makes the same."""
+
+    dataset: Dataset
+    k: int
+    seed: int
+    budget: Budget
+    horizon: int
+    """Days; baskets under a sequence clock."""
+    reason: str
+    """Why so many."""
+    windows: tuple[Window, ...]
+    """For tuning."""
+    last: Window
+
+    @classmethod
+    def of(cls, dataset: Dataset, *, k: int, horizon: int | None, budget: Budget, seed: int) -> Ground:
+        """``horizon`` is chosen from the data where None. Raises UsageError for a k below 1."""
+        if k < 1:
+            raise UsageError(f"k is {k}; a list holds at least 1 product")
+        days, reason = choose_horizon(dataset) if horizon is None else (horizon, f"{horizon}, as asked for")
+        return cls(dataset, k, seed, budget, days, reason, *choose_windows(dataset, days))
+
+    @cached_property
+    def exams(self) -> list[Exam]:
+        """Of the tuning windows."""
+        return ready(self.dataset, self.windows, self.budget, self.seed)
+
+    @cached_property
+    def final(self) -> Exam:
+        """Of the last window."""
+        return Exam.of(self.dataset, self.last, limit=ASKED_LAST, seed=self.seed)
+
+    def choose(self, names: Sequence[str], store: Store | None = None, progress: Tick | None = None) -> Selection:
+        """The models with the settings that the tuning windows speak for."""
+        return tune(
+            names,
+            self.dataset,
+            self.windows,
+            budget=self.budget,
+            seed=self.seed,
+            progress=progress,
+            store=store,
+            exams=self.exams,
+        )
 
 
 @dataclass(frozen=True, eq=False)
@@ -80,57 +138,57 @@ def assess(
     horizon: int | None = None,
     budget: Budget | None = None,
     seed: int = 0,
-    store: Store | None = None,
+    kept: Kept | None = None,
     progress: Tick | None = None,
 ) -> Assessment:
     """Examine the models on ``dataset`` as of its moment and decide which one ships.
 
     ``horizon`` in days (baskets under a sequence clock) is chosen from the data where None. A model that cannot be
-    fitted is set aside with its reason. Raises UsageError where ``names`` holds no simple model or an unknown name.
+    fitted is set aside with its reason. What is kept is not done again. Raises UsageError where ``names`` holds no
+    simple model or an unknown name.
     """
-    if k < 1:
-        raise UsageError(f"k is {k}; a list holds at least 1 product")
     if not any(model_class(name).simple for name in names):
         raise UsageError(f"no simple model among {', '.join(names) or 'none'}; add popularity or personal_frequency")
     names = list(dict.fromkeys(names))
-    days, reason = choose_horizon(dataset) if horizon is None else (horizon, f"{horizon}, as asked for")
-    windows, last = choose_windows(dataset, days)
-    tick = _scaled(progress, len(names))
-    selection = tune(
-        names, dataset, windows, budget=budget or Budget(), seed=seed, progress=tick and tick[0], store=store
-    )
-    exam = Exam.of(dataset, last, limit=ASKED_LAST, seed=seed)
-    scores, costs, training, failed = _last_window(selection, exam, k, tick and tick[1])
-    verdict, below = decide(selection, scores, seed), chain(exam, k)
-    newcomers = decide_newcomers(verdict.ship, scores, below, seed)
+    ground = Ground.of(dataset, k=k, horizon=horizon, budget=budget or Budget(), seed=seed)
+    tick, kept = _scaled(progress, len(names)), kept or Kept(MemoryStore())
+    selection = ground.choose(names, kept.cells, tick and tick[0])
+    asked, failed = _last_window(selection, ground, kept.answers, tick and tick[1])
+    scores = {name: one.scores for name, one in asked.items()}
+    verdict, below = decide(selection, scores, seed), chain(ground.final, k)
     return Assessment(
-        dataset, exam, days, reason, k, seed, selection, scores, costs, training, failed, verdict, below, newcomers
+        dataset,
+        ground.final,
+        ground.horizon,
+        ground.reason,
+        k,
+        seed,
+        selection,
+        scores,
+        costs={name: one.cost for name, one in asked.items()},
+        training={name: one.training for name, one in asked.items() if one.training},
+        failed=failed,
+        verdict=verdict,
+        chain=below,
+        newcomers=decide_newcomers(verdict.ship, scores, below, seed),
     )
 
 
 def _last_window(
-    selection: Selection, exam: Exam, k: int, progress: Tick | None
-) -> tuple[dict[str, Scores], dict[str, Cost], dict[str, dict[str, Any]], dict[str, str]]:
-    """Every model with its chosen settings, fitted at the last cut and scored once."""
-    scores: dict[str, Scores] = {}
-    costs: dict[str, Cost] = {}
-    training: dict[str, dict[str, Any]] = {}
+    selection: Selection, ground: Ground, shelf: Shelf | None, progress: Tick | None
+) -> tuple[dict[str, Asked], dict[str, str]]:
+    """Every model with its chosen settings, asked once, and why some could not be."""
+    asked: dict[str, Asked] = {}
     failed = dict(selection.failed)
-    asked = len(exam.warm.customers) > 0
-    exam = exam if asked else replace(exam, cold=exam.warm)  # nobody to ask: nothing to fit either
     for done, (name, trial) in enumerate(selection.best.items()):
-        try:
-            with Meter() as meter:
-                model = create(name, **trial.settings)
-                scores[name] = evaluate(model.fit(exam.past) if asked else model, exam, k)
-            costs[name] = Cost(meter.seconds, meter.peak_mb)
-            if left := getattr(model, "training_", None):
-                training[name] = left
-        except (AisleError, MemoryError) as error:  # one model must not stop the others; bugs still do
-            failed[name] = str(error) or type(error).__name__
+        found = ask_last(name, trial.settings, ground.final, ground.k, shelf)
+        if isinstance(found, Asked):
+            asked[name] = found
+        else:
+            failed[name] = str(found) or type(found).__name__
         if progress is not None:
             progress(done + 1, len(selection.best))
-    return scores, costs, training, failed
+    return asked, failed
 
 
 def _scaled(progress: Tick | None, models: int) -> tuple[Tick, Tick] | None:

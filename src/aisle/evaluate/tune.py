@@ -150,12 +150,13 @@ def tune(
     seed: int = 0,
     progress: Tick | None = None,
     store: Store | None = None,
+    exams: Sequence[Exam] | None = None,
 ) -> Selection:
-    """Score every model on every tuning window, within the budget.
+    """Score every model on every tuning window, within the budget; ``exams`` are those of ``ready``, if made before.
 
     The store must belong to this dataset: keys name model, settings, window, sample and seed, not the data.
     """
-    exams = [Exam.of(dataset, window, limit=budget.customers, seed=seed) for window in windows]
+    exams = ready(dataset, windows, budget, seed) if exams is None else exams
     cells = _Cells(exams, budget, seed, MemoryStore() if store is None else store)
     trials: list[Trial] = []
     days = round((windows[-1].end - windows[-1].cut) / dataset.unit) if windows else None
@@ -165,6 +166,11 @@ def tune(
         trials += climb(name, partial(_trial, name, cells), budget, seed=seed, given=given, report=tell)
         _report(progress, len(names), done + 1)
     return Selection(tuple(trials), tuple(windows), budget)
+
+
+def ready(dataset: Dataset, windows: Sequence[Window], budget: Budget, seed: int) -> list[Exam]:
+    """The exams of the tuning windows."""
+    return [Exam.of(dataset, window, limit=budget.customers, seed=seed) for window in windows]
 
 
 def given_to(name: str, found: Selection, days: int | None) -> Settings:
@@ -248,7 +254,7 @@ def proposals(name: str, seed: int = 0, given: Settings | None = None) -> Genera
 class _Cells:
     """Fits and scores one cell, or takes it from the store."""
 
-    exams: list[Exam]
+    exams: Sequence[Exam]
     budget: Budget
     seed: int
     store: Store

@@ -9,10 +9,12 @@ from typing import Any
 from aisle.config import RunConfig
 from aisle.data.dataset import Dataset
 from aisle.data.schema import DataReport
-from aisle.evaluate.assess import assess
+from aisle.engine import Engine
+from aisle.evaluate.assess import Kept, assess
 from aisle.evaluate.certificate import certify
-from aisle.evaluate.tune import BUDGETS, Store
+from aisle.evaluate.tune import BUDGETS
 from aisle.files import write_json
+from aisle.jobs.ahead import examine_ahead
 from aisle.jobs.cache import ingest
 from aisle.jobs.line_up import line_up
 from aisle.models import MODELS
@@ -34,12 +36,20 @@ def assess_dataset(
     dataset: Dataset,
     config: RunConfig,
     *,
-    store: Store | None = None,
+    kept: Path | None = None,
+    engine: Engine | None = None,
     progress: Progress | None = None,
     report: DataReport | None = None,
 ) -> Assessment:
-    """Examine the line-up as of ``dataset.as_of``; raises UsageError for unknown models."""
+    """Examine the line-up as of ``dataset.as_of``; raises UsageError for unknown models.
+
+    ``kept`` is a folder of this dataset alone: what an earlier call has finished is not done again. ``engine`` does
+    most of the work, where there is one with several workers.
+    """
     tried = line_up(dataset, config)
+    if kept is not None and engine is not None and config.several:
+        with (progress or Progress()).step(f"Fitting {len(tried.names)} models by several workers") as tick:
+            examine_ahead(dataset, tried.names, config, kept, engine, tick)
     with (progress or Progress()).step(f"Examining {len(tried.names)} models") as tick:
         found = assess(
             dataset,
@@ -48,7 +58,7 @@ def assess_dataset(
             horizon=config.horizon,
             budget=BUDGETS[config.budget],
             seed=config.seed,
-            store=store,
+            kept=Kept.at(kept) if kept else None,
             progress=tick,
         )
     certificate = certify(found, report).to_json()

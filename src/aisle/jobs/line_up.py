@@ -19,7 +19,7 @@ from importlib.resources import files
 import numpy as np
 
 from aisle.config import BudgetName, RunConfig
-from aisle.data.dataset import Dataset
+from aisle.data.dataset import BATCH_LINES, Dataset
 from aisle.errors import ResourceError
 from aisle.evaluate.tune import BUDGETS, REFERENCE
 from aisle.models import MODELS, model_class
@@ -66,10 +66,13 @@ class Size:
         return cls(customers, products, int(data.indptr[-1] - data.indptr[0]), min(asked, customers), data.clock)
 
     def drivers(self) -> dict[str, float]:
-        """What a cost may rise with: a start, 10^6 purchases, 10^4 products, 10^9 scores and pairs, products³."""
+        """What a cost may rise with: a start, 10^6 purchases (those of a batch), 10^4 products, 10^9 scores and pairs,
+        products³.
+        """
         return {
             "start": 1.0,
             "lines": self.lines / 1e6,
+            "batch": min(self.lines, BATCH_LINES) / 1e6,
             "products": self.products / 1e4,
             "scores": self.asked * self.products / 1e9,
             "customer_pairs": self.asked * self.customers / 1e9,

@@ -16,9 +16,9 @@ import numpy as np
 from aisle.bundle import Recommender, load, save
 from aisle.config import RunConfig
 from aisle.data.dataset import Dataset
-from aisle.engine import open_engine
+from aisle.engine import Engine, open_engine
 from aisle.errors import BundleError, UsageError
-from aisle.files import Receipts, fingerprint, write_json, write_parquet
+from aisle.files import fingerprint, write_json, write_parquet
 from aisle.jobs.assess import Assessment, assess_dataset
 from aisle.jobs.cache import ingest
 from aisle.jobs.ingest import check_out, existing, read_ids
@@ -58,20 +58,27 @@ def run(
     ``cache`` is a folder that keeps what was read for later runs (``jobs/cache.py``); None = for this one alone.
     """
     config, progress = config or RunConfig(), progress or Progress()
-    engine = open_engine(config)
+    with open_engine(config) as engine:
+        return _run(source, out, config, progress, cache, engine)
+
+
+def _run(
+    source: str | Path, out: Path, config: RunConfig, progress: Progress, cache: Path | None, engine: Engine
+) -> RunResult:
     work = _work_folder(source, out, config)
     found = ingest(source, config, progress, cache or work / "data")
     _only_for(found.data, work)
     dataset = found.dataset
     only = only_codes(dataset, Path(config.only_products) if config.only_products else None)
     customers = _customer_codes(dataset, config)
-    assessment = assess_dataset(dataset, config, store=Receipts(work / "cells"), progress=progress, report=found.report)
+    cells, told = work / "cells", found.report
+    assessment = assess_dataset(dataset, config, kept=cells, engine=engine, progress=progress, report=told)
     recommender = _recommender(dataset, assessment, work, config, progress)
     recommender = recommender.searching(config.search, least_recall=config.least_recall, customers=len(customers))
     policy = Policy(k=config.k, repeats=config.repeats, variants=config.variants, list_gone=config.list_gone, only=only)
     rules = policy.rules(recommender)
     search = search_prepared(recommender, rules, config.k, progress)
-    with engine, progress.step(f"Writing lists for {len(customers):,} customers") as tick:
+    with progress.step(f"Writing lists for {len(customers):,} customers") as tick:
         ids, model = recommender.dataset.customers.vocab.names(customers), work / "model"
         parts = write_lists(recommender, model, ids, policy, work / "lists", engine=engine, tick=tick)
     certificate = assessment.certificate

@@ -1,0 +1,80 @@
+"""Models examined by several workers: the certificate is that of one process, and nothing is done twice."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from aisle.config import RunConfig
+from aisle.engine import Local
+from aisle.evaluate.assess import Kept
+from aisle.evaluate.last import Asked, Cost, Shelf
+from aisle.evaluate.protocol import Scores
+from aisle.jobs import assess
+from aisle.jobs.assess import assess_dataset
+from tests.evaluate.shops import random_shop
+
+CONFIG = RunConfig(models=("popularity", "personal_frequency", "item_knn", "stack"), horizon=20, budget="quick", k=5)
+
+
+def comparable(certificate: dict[str, Any]) -> dict[str, Any]:
+    """All of it but what was measured of time and memory."""
+    blank = {"seconds": None, "peak_mb": None}
+    trials = [trial | blank for trial in certificate["selection"]["trials"]]
+    return certificate | {
+        "models": {name: model | blank for name, model in certificate["models"].items()},
+        "selection": certificate["selection"] | {"trials": trials},
+        "protocol": certificate["protocol"] | {"tuning_seconds_by_model": None},
+    }
+
+
+def test_workers_come_to_the_certificate_of_one_process(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    data = random_shop(5)
+    alone = assess_dataset(data, CONFIG)
+    config = replace(CONFIG, workers=2)
+    shared = assess_dataset(data, config, kept=tmp_path, engine=Local(2))
+    assert comparable(shared.certificate) == comparable(alone.certificate)
+    assert (shared.ship, shared.settings) == (alone.ship, alone.settings)
+    assert not (tmp_path / "dataset").exists()
+
+    def nothing(*_: Any, **__: Any) -> None:
+        raise AssertionError("everything is kept")
+
+    monkeypatch.setattr("aisle.evaluate.tune.headline", nothing)
+    monkeypatch.setattr("aisle.evaluate.last.evaluate", nothing)
+    again = assess_dataset(data, CONFIG, kept=tmp_path)
+    assert again.certificate == shared.certificate
+
+
+def test_one_worker_needs_no_help(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(assess, "examine_ahead", None)
+    assess_dataset(random_shop(5), replace(CONFIG, models=("popularity",)), kept=tmp_path, engine=Local(1))
+    assert Kept.at(tmp_path).cells.get("nothing") is None
+    assert list((tmp_path / "last").iterdir())
+
+
+def test_an_answer_is_kept_to_the_last_bit_or_not_at_all(tmp_path: Path) -> None:
+    shelf, key = Shelf(tmp_path), ["ease", {"l2": 0.1}, 3]
+    scores = Scores(
+        customers=np.array([3, 5], dtype=np.int32),
+        values={"ndcg@10": np.array([0.1 + 0.2, np.nan])},
+        lists=np.array([[1, -1], [2, 0]], dtype=np.int32),
+        whole={"coverage@10": 1 / 3, "novelty@10": float("nan")},
+        cold={"ndcg@10": np.zeros(0)},
+        same_for_all=False,
+    )
+    asked = Asked(scores, Cost(1.25, 300.5), {"loss": [0.1, None], "epochs": 1})
+    assert shelf.get(key) is None
+    shelf.put(key, asked)
+    found = shelf.get(key)
+    assert found is not None
+    assert (found.cost, found.training, found.scores.same_for_all) == (asked.cost, asked.training, False)
+    np.testing.assert_equal(vars(found.scores), vars(scores))
+    assert shelf.get(["ease", {"l2": 0.1}, 4]) is None
+    (file,) = tmp_path.iterdir()
+    file.write_bytes(file.read_bytes()[:-7])
+    assert shelf.get(key) is None
