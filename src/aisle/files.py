@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import secrets
 import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -19,10 +20,13 @@ from aisle.errors import BundleError
 
 
 @contextmanager
-def atomic(path: Path) -> Iterator[Path]:
-    """A temporary path beside ``path`` that takes its place, fsynced, when the block ends without an error."""
+def atomic(path: Path, *, own: str = "") -> Iterator[Path]:
+    """A temporary path beside ``path`` that takes its place, fsynced, when the block ends without an error.
+
+    Where several processes may write one path at a time, each gives a text of its ``own``.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.tmp")
+    temporary = path.with_name(f".{path.name}{own}.tmp")
     try:
         yield temporary
         sync(temporary)
@@ -73,28 +77,35 @@ def sync(path: Path) -> None:
         os.close(handle)
 
 
-def write_text(path: Path, text: str) -> None:
-    """Write text atomically."""
-    with atomic(path) as temporary:
+def write_text(path: Path, text: str, *, own: str = "") -> None:
+    """Write text atomically; ``own`` as in ``atomic``."""
+    with atomic(path, own=own) as temporary:
         temporary.write_text(text, encoding="utf-8")
 
 
-def write_json(path: Path, value: Any) -> None:
-    """Write JSON atomically: indented, keys in the order given, no NaN."""
-    write_text(path, json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+def write_json(path: Path, value: Any, *, own: str = "") -> None:
+    """Write JSON atomically: indented, keys in the order given, no NaN; ``own`` as in ``atomic``."""
+    write_text(path, json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n", own=own)
 
 
+ROWS = 1 << 20
+"""Rows of a row group of Parquet."""
 SHAPE = b"aisle.shape"
 """Key of the Parquet metadata that repeats rows, names and types: page checksums do not cover the footer."""
 
 
 def write_parquet(path: Path, frame: pl.DataFrame, *, quick: bool = False) -> None:
     """Write Parquet atomically with page checksums; ``quick``, for numbers, takes half the time and twice the room."""
-    table = frame.to_arrow()
-    table = table.replace_schema_metadata({SHAPE: _shape(table.schema, table.num_rows)})
-    packing = "lz4" if quick else "zstd"
-    with atomic(path) as temporary:
-        pq.write_table(table, temporary, compression=packing, use_dictionary=not quick, write_page_checksum=True)
+    schema: pa.Schema = frame.clear().to_arrow().schema
+    marked, packing = schema.with_metadata({SHAPE: _shape(schema, frame.height)}), "lz4" if quick else "zstd"
+    with (
+        atomic(path) as temporary,
+        pq.ParquetWriter(
+            temporary, marked, compression=packing, use_dictionary=not quick, write_page_checksum=True
+        ) as writer,
+    ):
+        for part in frame.iter_slices(ROWS):  # all at once would stand here twice
+            writer.write_table(part.to_arrow())
 
 
 def join_parquet(path: Path, parts: Sequence[Path]) -> int:
@@ -120,8 +131,9 @@ def read_parquet(path: Path, columns: Sequence[str] | None = None) -> pl.DataFra
         file = pq.ParquetFile(path, page_checksum_verification=True)
         table = file.read(None if columns is None else list(columns))
         table.validate(full=True)  # page headers have no checksum
-        schema = file.schema_arrow
-        whole = (schema.metadata or {}).get(SHAPE) == _shape(schema, file.metadata.num_rows)
+        read = {field.name: field for field in table.schema}  # as it came out, not as the footer has it
+        schema = pa.schema([read.get(field.name, field) for field in file.schema_arrow], table.schema.metadata)
+        whole = (schema.metadata or {}).get(SHAPE) == _shape(schema, table.num_rows)
     except (OSError, ValueError, MemoryError, pa.ArrowException) as error:
         raise BundleError(f"{path} cannot be read: {error}; restore it or write it again") from error
     if not whole:
@@ -150,7 +162,10 @@ def fingerprint(value: Any) -> str:
 
 
 class Receipts:
-    """JSON results by key in a folder: what a killed job had finished, so that it need not be done again."""
+    """JSON results by key in a folder: what a killed job had finished, so that it need not be done again.
+
+    Several processes may put the same key at a time.
+    """
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -169,7 +184,8 @@ class Receipts:
     def put(self, key: Any, value: dict[str, Any]) -> None:
         """Store a result; it is on disk when this returns."""
         value = json.loads(json.dumps(value))  # as it will be read back
-        write_json(self._path(key), {"key": key, "value": value, "hash": fingerprint([key, value])})
+        told = {"key": key, "value": value, "hash": fingerprint([key, value])}
+        write_json(self._path(key), told, own=f".{secrets.token_hex(4)}")
 
     def _path(self, key: Any) -> Path:
         return self.folder / f"{fingerprint(key)}.json"

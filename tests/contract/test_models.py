@@ -130,10 +130,10 @@ def test_two_fits_are_equal_to_the_byte(name: str) -> None:
 
 @every_model
 def test_customers_may_be_gone_through_in_any_blocks(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    usual, other = fitted(name), world()
     monkeypatch.setattr(aisle.data.dataset, "BATCH_LINES", 37)
-    other = world()
     assert len(list(other.batches())) > 9
-    same_state(create(name).fit(other), fitted(name))
+    same_state(create(name).fit(other), usual)
 
 
 @every_model

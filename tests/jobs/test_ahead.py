@@ -11,7 +11,7 @@ import pytest
 
 from aisle.config import RunConfig
 from aisle.engine import Local
-from aisle.evaluate.assess import Kept
+from aisle.errors import UsageError
 from aisle.evaluate.last import Asked, Cost, Shelf
 from aisle.evaluate.protocol import Scores
 from aisle.jobs import assess
@@ -53,8 +53,21 @@ def test_workers_come_to_the_certificate_of_one_process(tmp_path: Path, monkeypa
 def test_one_worker_needs_no_help(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(assess, "examine_ahead", None)
     assess_dataset(random_shop(5), replace(CONFIG, models=("popularity",)), kept=tmp_path, engine=Local(1))
-    assert Kept.at(tmp_path).cells.get("nothing") is None
-    assert list((tmp_path / "last").iterdir())
+    assert len(list((tmp_path / "last").iterdir())) == 1
+
+
+def test_two_shops_in_one_process_are_not_mixed_up(tmp_path: Path) -> None:
+    """A single model needs no second process: what this one has open of the first shop must not answer for the next."""
+    config = replace(CONFIG, models=("popularity",), workers=2)
+    for seed in (5, 6):
+        shared = assess_dataset(random_shop(seed), config, kept=tmp_path / str(seed), engine=Local(2))
+        assert comparable(shared.certificate) == comparable(assess_dataset(random_shop(seed), config).certificate)
+
+
+def test_what_cannot_be_judged_is_refused_before_the_work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(assess, "examine_ahead", None)
+    with pytest.raises(UsageError, match="no simple model"):
+        assess_dataset(random_shop(5), replace(CONFIG, models=("ease",), workers=2), kept=tmp_path, engine=Local(2))
 
 
 def test_an_answer_is_kept_to_the_last_bit_or_not_at_all(tmp_path: Path) -> None:
@@ -77,5 +90,9 @@ def test_an_answer_is_kept_to_the_last_bit_or_not_at_all(tmp_path: Path) -> None
     np.testing.assert_equal(vars(found.scores), vars(scores))
     assert shelf.get(["ease", {"l2": 0.1}, 4]) is None
     (file,) = tmp_path.iterdir()
-    file.write_bytes(file.read_bytes()[:-7])
-    assert shelf.get(key) is None
+    whole = file.read_bytes()
+    for harmed in (whole[:-7], whole[:-7] + bytes([whole[-7] ^ 1]) + whole[-6:]):
+        file.write_bytes(harmed)
+        assert shelf.get(key) is None
+    file.write_bytes(whole)
+    assert shelf.get(key) is not None

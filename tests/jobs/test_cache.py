@@ -90,6 +90,19 @@ def test_many_lines_are_mapped_not_read(
     assert not isinstance(plain.dataset.all_events.time.base, np.memmap)
 
 
+def test_a_mapped_array_that_was_altered_is_read_again(
+    shop: Path, tmp_path: Path, reads: list[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(room, "MAPPED", 100)
+    first = ingest(shop, RunConfig(), folder=tmp_path / "kept")
+    (file,) = (tmp_path / "kept").rglob("lines/product.npy")
+    whole = file.read_bytes()
+    file.unlink()  # the first look has it mapped
+    file.write_bytes(whole[:-4] + bytes([whole[-4] ^ 1]) + whole[-3:])
+    assert same(ingest(shop, RunConfig(), folder=tmp_path / "kept"), first)
+    assert len(reads) == 2
+
+
 def test_what_is_read_back_can_be_written_to(shop: Path, tmp_path: Path) -> None:
     ingest(shop, RunConfig(), folder=tmp_path)
     events = ingest(shop, RunConfig(), folder=tmp_path).dataset.all_events

@@ -146,7 +146,7 @@ def _load_history(parts: list[Path], n_customers: int) -> Events:
     number = np.zeros(n_customers, dtype=np.int64)
     for part in parts:
         number += np.bincount(read_parquet(part, ["customer"])["customer"], minlength=n_customers)
-    start = np.cumsum(number) - number
+    start, total = np.cumsum(number) - number, int(number.sum())
     columns: dict[str, np.ndarray] = {}
     for part in parts:
         frame = read_parquet(part, HISTORY)
@@ -156,8 +156,10 @@ def _load_history(parts: list[Path], n_customers: int) -> Events:
         place = np.arange(len(customer)) + np.repeat(start[customer[first]] - first, size)
         for name in HISTORY:
             values = frame[name].to_numpy()
-            columns.setdefault(name, np.empty(int(number.sum()), dtype=values.dtype))[place] = values
-    return Events(**columns, void_at=np.full(int(number.sum()), NEVER))
+            if name not in columns:
+                columns[name] = np.empty(total, dtype=values.dtype)
+            columns[name][place] = values
+    return Events(**columns, void_at=np.full(total, NEVER))
 
 
 def _load_dataset(folder: Path, meta: dict[str, Any], rank: dict[str, Any]) -> Dataset:

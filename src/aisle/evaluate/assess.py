@@ -147,12 +147,12 @@ def assess(
     fitted is set aside with its reason. What is kept is not done again. Raises UsageError where ``names`` holds no
     simple model or an unknown name.
     """
-    if not any(model_class(name).simple for name in names):
-        raise UsageError(f"no simple model among {', '.join(names) or 'none'}; add popularity or personal_frequency")
+    need_simple(names)
     names = list(dict.fromkeys(names))
     ground = Ground.of(dataset, k=k, horizon=horizon, budget=budget or Budget(), seed=seed)
     tick, kept = _scaled(progress, len(names)), kept or Kept(MemoryStore())
     selection = ground.choose(names, kept.cells, tick and tick[0])
+    vars(ground).pop("exams", None)  # three moments, which nobody asks again
     asked, failed = _last_window(selection, ground, kept.answers, tick and tick[1])
     scores = {name: one.scores for name, one in asked.items()}
     verdict, below = decide(selection, scores, seed), chain(ground.final, k)
@@ -172,6 +172,12 @@ def assess(
         chain=below,
         newcomers=decide_newcomers(verdict.ship, scores, below, seed),
     )
+
+
+def need_simple(names: Sequence[str]) -> None:
+    """Raise UsageError where no model is a simple one, which every verdict compares with, or one is unknown."""
+    if not any(model_class(name).simple for name in names):
+        raise UsageError(f"no simple model among {', '.join(names) or 'none'}; add popularity or personal_frequency")
 
 
 def _last_window(

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+import secrets
 import zlib
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -56,12 +58,14 @@ class Shelf:
                 if facts["key"] != json.loads(json.dumps(key)):
                     return None
                 arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  (no dict)
+            if facts.pop("hash") != _hash(facts, arrays):
+                return None
+            parts = {part: {name: arrays[f"{part}:{name}"] for name in facts[part]} for part in PARTS}
+            whole, same = facts["whole"], facts["same_for_all"]
+            scores = Scores(arrays["customers"], parts["values"], arrays["lists"], whole, parts["cold"], same)
+            return Asked(scores, Cost(**facts["cost"]), facts["training"])
         except (OSError, ValueError, KeyError, TypeError, SafetensorError):
             return None
-        parts = {part: {name: arrays[f"{part}:{name}"] for name in facts[part]} for part in PARTS}
-        whole, same = facts["whole"], facts["same_for_all"]
-        scores = Scores(arrays["customers"], parts["values"], arrays["lists"], whole, parts["cold"], same)
-        return Asked(scores, Cost(**facts["cost"]), facts["training"])
 
     def put(self, key: Any, asked: Asked) -> None:
         """Keep an answer; it is on disk when this returns."""
@@ -76,14 +80,21 @@ class Shelf:
             "cost": asdict(asked.cost),
             "training": asked.training,
         }
-        self.folder.mkdir(parents=True, exist_ok=True)
-        with atomic(self._path(key)) as temporary:
+        facts = json.loads(json.dumps(facts))  # as they will be read back
+        facts["hash"] = _hash(facts, arrays)
+        with atomic(self._path(key), own=f".{secrets.token_hex(4)}") as temporary:
             save_file(
                 {name: np.ascontiguousarray(a) for name, a in arrays.items()}, temporary, {FACTS: json.dumps(facts)}
             )
 
     def _path(self, key: Any) -> Path:
         return self.folder / f"{fingerprint(key)}.safetensors"
+
+
+def _hash(facts: dict[str, Any], arrays: dict[str, np.ndarray]) -> str:
+    """Of all that an answer is kept as."""
+    sums = {name: hashlib.sha256(np.ascontiguousarray(array).data).hexdigest() for name, array in arrays.items()}
+    return fingerprint([json.dumps(facts, sort_keys=True), sums])
 
 
 def ask_last(

@@ -5,6 +5,7 @@ The examination itself stays in one place and finds everything done: whoever did
 
 from __future__ import annotations
 
+import secrets
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from aisle.engine import Engine, Receipt
 from aisle.evaluate.assess import Ground, Kept
 from aisle.evaluate.last import ask_last
 from aisle.evaluate.tune import BUDGETS
-from aisle.files import fingerprint, remove, sha256
+from aisle.files import remove
 from aisle.jobs.line_up import Size, seconds
 from aisle.models import model_class
 from aisle.progress import Tick
@@ -31,9 +32,9 @@ def examine_ahead(
     copy = (kept / "dataset").resolve()
     save_dataset(dataset, copy)
     settings = {name: getattr(config, name) for name in ("k", "horizon", "budget", "seed")}
-    shared = {"dataset": str(copy), "kept": str(kept.resolve()), "settings": settings}
-    shared["content"] = fingerprint([settings, *(sha256(file) for file in sorted(copy.glob("*.*")))])
+    shared = {"dataset": str(copy), "kept": str(kept.resolve()), "settings": settings, "call": secrets.token_hex(8)}
     size = Size.of(dataset, BUDGETS[config.budget].customers)
+    names = tuple(dict.fromkeys(names))
     single = [name for name in names if not model_class(name).joins]
     joins = [name for name in names if model_class(name).joins]
     longest_first = sorted(single, key=lambda name: -seconds(name, size))
@@ -43,6 +44,7 @@ def examine_ahead(
         parts = [{"names": [*single, name]} for name in joins]
         engine.map(examine_one, parts, shared, tick=lambda done, _: tick(len(single) + done, len(names)))
     finally:
+        _opened.clear()
         remove(copy)
 
 
@@ -57,18 +59,18 @@ def examine_one(part: dict[str, Any], shared: dict[str, Any]) -> Receipt:
 
 
 _opened: dict[str, Ground] = {}
-"""By content; one at most. A worker makes its exams for its first model and has them at hand for the others."""
+"""By call; one at most. A worker makes its exams for its first model and has them at hand for the others."""
 
 
 def _ground(shared: dict[str, Any]) -> Ground:
-    if shared["content"] not in _opened:
+    if shared["call"] not in _opened:
         _opened.clear()
         told = shared["settings"]
-        _opened[shared["content"]] = Ground.of(
+        _opened[shared["call"]] = Ground.of(
             open_dataset(Path(shared["dataset"])),
             k=told["k"],
             horizon=told["horizon"],
             budget=BUDGETS[told["budget"]],
             seed=told["seed"],
         )
-    return _opened[shared["content"]]
+    return _opened[shared["call"]]

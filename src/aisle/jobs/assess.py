@@ -10,7 +10,7 @@ from aisle.config import RunConfig
 from aisle.data.dataset import Dataset
 from aisle.data.schema import DataReport
 from aisle.engine import Engine
-from aisle.evaluate.assess import Kept, assess
+from aisle.evaluate.assess import Kept, assess, need_simple
 from aisle.evaluate.certificate import certify
 from aisle.evaluate.tune import BUDGETS
 from aisle.files import write_json
@@ -47,6 +47,7 @@ def assess_dataset(
     most of the work, where there is one with several workers.
     """
     tried = line_up(dataset, config)
+    need_simple(tried.names)
     if kept is not None and engine is not None and config.several:
         with (progress or Progress()).step(f"Fitting {len(tried.names)} models by several workers") as tick:
             examine_ahead(dataset, tried.names, config, kept, engine, tick)

@@ -48,7 +48,6 @@ log = logging.getLogger(__name__)
 SEEN, REPORT = "seen", "report"
 """Keys of receipts: hashes of files, and what the doctor said."""
 DATASET = "dataset/dataset.json"
-"""The file of a stored Dataset that has no checksum of its own."""
 MAPPED = 20_000_000
 """Lines from which a Dataset is kept as plain arrays that are mapped, not read: larger on the disk, at once there."""
 OFF = "off"
@@ -190,7 +189,7 @@ def _keep(found: Ingested, entry: Path) -> None:
         with atomic_dir(entry) as folder:
             save_dataset(found.dataset, folder / "dataset", packed=len(found.dataset.all_events) < MAPPED)
             write_parquet(folder / "rejects.parquet", found.rejects)
-            told = {"data": found.data, "report": asdict(found.report), "dataset": sha256(folder / DATASET)}
+            told = {"data": found.data, "report": asdict(found.report), "plain": _plain_files(folder)}
             Receipts(folder).put(REPORT, told)
         for other in entry.parent.iterdir():
             if other.is_dir() and other not in (entry, entry.parent / LINES):
@@ -203,12 +202,18 @@ def _load(entry: Path) -> Ingested | None:
     if told is None:
         return None
     try:
-        if sha256(entry / DATASET) != told["dataset"]:
+        if _plain_files(entry) != told["plain"]:
             return None
         data, rejects = open_dataset(entry / "dataset"), read_parquet(entry / "rejects.parquet")
     except (BundleError, FileNotFoundError):
         return None
     return Ingested(data, told["data"], report_of(told["report"]), rejects)
+
+
+def _plain_files(entry: Path) -> dict[str, str]:
+    """SHA-256 of the files that have no checksums of their own: arrays that are mapped, and ``dataset.json``."""
+    files = [entry / DATASET, *(entry / "dataset").glob("*/*.npy")]
+    return {file.relative_to(entry).as_posix(): sha256(file) for file in sorted(files)}
 
 
 def report_of(found: dict[str, Any]) -> DataReport:

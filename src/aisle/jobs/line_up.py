@@ -31,7 +31,7 @@ SECONDS: dict[BudgetName, float] = {"quick": 60.0, "standard": 240.0, "full": 28
 """CPU seconds that the defaults of all models may take together."""
 LIBRARIES_MB = 450.0
 """A process with all libraries in it."""
-COPIES = 3.0
+COPIES = 2.5
 """The lines as such, what is visible of them at a cut, and their histories."""
 MARGIN = 1.25
 SMALL_MB = 100.0

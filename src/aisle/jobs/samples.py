@@ -29,7 +29,9 @@ def sales_by_period(dataset: Dataset) -> pl.DataFrame:
     lines, time, customer = dataset.lines, dataset.lines.time, dataset.lines.customer
     span = (int(time.max()) - int(time.min())) / DAY if len(lines) else 0
     every = "1w" if span <= 2 * 365 else "1mo"
-    edges = np.searchsorted(customer, customer[BLOCK_LINES::BLOCK_LINES])  # a customer's lines stay together
+    edges = np.arange(BLOCK_LINES, len(lines), BLOCK_LINES)
+    someone = customer[edges] >= 0  # a customer's lines stay together; those of nobody may be parted
+    edges[someone] = np.searchsorted(customer, customer[edges[someone]])
     blocks = []
     for start, stop in pairwise([0, *np.unique(edges[edges > 0]).tolist(), len(lines)]):
         part = lines.take(slice(start, stop))
