@@ -35,11 +35,16 @@ def data_folder() -> Path:
     return Path(folder)
 
 
-def measure(command: list[str], env: dict[str, str] | None = None) -> dict[str, Any]:
-    """Run a command; its exit code, CPU and wall seconds, and the peak memory of its largest process in MB."""
+def measure(command: list[str], env: dict[str, str] | None = None, told: Path | None = None) -> dict[str, Any]:
+    """Run a command; its exit code, CPU and wall seconds, and the peak memory of its largest process in MB.
+
+    What it says on stderr goes to the file ``told``, if there is one.
+    """
     pid = os.fork()
     start = time.monotonic()
     if pid == 0:
+        if told is not None:
+            os.dup2(os.open(told, os.O_WRONLY | os.O_CREAT | os.O_TRUNC), sys.stderr.fileno())
         os.execvpe(command[0], command, {**os.environ, **(env or {})})
     _, status, usage = os.wait4(pid, 0)
     scale = 1024 if sys.platform != "darwin" else 1024 * 1024
