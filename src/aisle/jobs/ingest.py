@@ -25,8 +25,8 @@ from aisle.errors import DataError, ResourceError, UsageError
 from aisle.files import write_parquet
 from aisle.progress import Progress
 
-BYTES_HELD, BYTES_A_LINE = 450_000_000, 180
-"""What reading holds at its peak, beside and for each line (``benchmarks/check_speed.py``)."""
+BYTES_HELD, BYTES_A_LINE = 450_000_000, 150
+"""What reading holds at its peak, beside and for each line (``aisle bench speed``)."""
 SMALL = 500_000
 """Lines that are read under any budget."""
 HEADERS = {"id", "customer", "customerid", "product", "productid", "stockcode"}
