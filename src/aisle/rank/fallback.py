@@ -14,7 +14,7 @@ import numpy as np
 
 from aisle.data.dataset import Dataset
 from aisle.data.entities import Features, leaf
-from aisle.data.events import Batch, Events, first_of_basket, unique_pairs
+from aisle.data.events import Batch, Events, first_of_basket
 from aisle.features.customers import Segments
 from aisle.types import UNKNOWN, Bools, Codes, Doubles, Floats, Ints
 
@@ -164,6 +164,8 @@ def _tastes(sales: Events, weight: Doubles, codes: Codes, n_groups: int, everybo
     counts = np.bincount(cell, weights=weight[inside], minlength=n_groups * n_products)
     tastes: Doubles = counts.astype(np.float64).reshape(n_groups, n_products)
     tastes += SHRINKAGE * everybody / max(float(everybody.sum()), 1e-12)
-    baskets = unique_pairs(member[inside], sales.basket[inside])[0]
-    tastes[np.bincount(baskets, minlength=n_groups) < MIN_BASKETS] = np.nan
+    basket = sales.basket
+    whose = np.full(int(basket.max(initial=-1)) + 1, UNKNOWN, dtype=np.int64)  # a basket is one customer's
+    whose[basket[inside]] = member[inside]
+    tastes[np.bincount(whose[whose >= 0], minlength=n_groups) < MIN_BASKETS] = np.nan
     return tastes.astype(np.float32)
