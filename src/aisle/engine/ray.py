@@ -26,12 +26,16 @@ OBJECT_STORE_BYTES = 100 << 20
 CONNECT_SECONDS = 10.0
 SETTINGS = {
     "RAY_USAGE_STATS_ENABLED": "0",
-    "RAY_gcs_server_port_wait_time_s": "120",  # a busy machine is no reason to give up
     "RAY_task_oom_retries": str(RETRIES),  # it would try for ever
 }
 """Of Ray, unless the environment says otherwise."""
-OWN = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}
-"""Of Ray for a cluster of one machine: it then listens at the loopback address alone, on Linux too."""
+WAIT = "RAY_gcs_server_port_wait_time_s"
+"""Tries of Ray to reach the head of a cluster, each a second, or half a minute where it is refused."""
+OWN = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0", WAIT: "120"}
+"""Of Ray for a cluster of one machine: it listens at the loopback address alone, on Linux too, and a busy machine is no
+reason to give up."""
+THEIRS = {WAIT: "2"}
+"""Of Ray for a cluster that is there: it answers or refuses at once."""
 QUIET = {"logging_level": "CRITICAL", "log_to_driver": False}
 TOKEN_FILE = ".ray/auth_token"
 """Where Ray itself looks for the token, below the home folder."""
@@ -135,7 +139,7 @@ def _imported(own: bool) -> Any:
             os.environ["RAY_AUTH_TOKEN"] = secrets.token_hex(32)
         if own or known:
             os.environ.setdefault("RAY_AUTH_MODE", "token")
-        for name, value in (SETTINGS | (OWN if own else {})).items():
+        for name, value in (SETTINGS | (OWN if own else THEIRS)).items():
             os.environ.setdefault(name, value)
     try:
         import ray
