@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -193,5 +194,11 @@ def test_five_machines_lost_while_scoring_cost_nothing(
 def lose_one(cluster: Any, folder: Path) -> None:
     """Kill a machine when all three are at work, then let the others go on."""
     until(lambda: len({path.name.split("-")[1] for path in (folder / "traces").iterdir()}) == 3, 120)
-    cluster.remove_node(sorted(cluster.worker_nodes, key=id)[0], allow_graceful=False)
+    machine = sorted(cluster.worker_nodes, key=id)[0]
+    workers = descendants(machine.all_processes["raylet"][0].process.pid)
+    cluster.remove_node(machine, allow_graceful=False)
+    for pid in workers:  # they would answer before they notice
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+    until(lambda: not any(map(alive, workers)))
     (folder / "go").touch()
