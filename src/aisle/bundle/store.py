@@ -142,7 +142,7 @@ def _save_customers(dataset: Dataset, folder: Path) -> None:
 
 
 def _load_history(parts: list[Path], n_customers: int) -> Events:
-    """The lines of all parts, each of which holds whole customers in order: nothing needs to be sorted."""
+    """The lines (E,) of all parts, each of which holds whole customers, by code: nothing needs to be sorted."""
     number = np.zeros(n_customers, dtype=np.int64)
     for part in parts:
         number += np.bincount(read_parquet(part, ["customer"])["customer"], minlength=n_customers)
@@ -151,9 +151,8 @@ def _load_history(parts: list[Path], n_customers: int) -> Events:
     for part in parts:
         frame = read_parquet(part, HISTORY)
         customer = frame["customer"].to_numpy()
-        first = np.flatnonzero(np.append(True, customer[1:] != customer[:-1])[: len(customer)])
-        size = np.diff(first, append=len(customer))
-        place = np.arange(len(customer)) + np.repeat(start[customer[first]] - first, size)
+        size = np.bincount(customer, minlength=n_customers)
+        place = np.arange(len(customer)) + np.repeat(start - (np.cumsum(size) - size), size)
         for name in HISTORY:
             values = frame[name].to_numpy()
             if name not in columns:

@@ -6,9 +6,9 @@ from typing import Annotated
 
 import typer
 
-EngineOption = Annotated[str | None, typer.Option("--engine", help="Who makes the lists: local or ray. [local]")]
+EngineOption = Annotated[str | None, typer.Option("--engine", help="Who does the work in parts: local or ray. [local]")]
 WorkersOption = Annotated[
-    int | None, typer.Option("--workers", help="Processes that do; each opens the bundle. [1, with ray every core]")
+    int | None, typer.Option("--workers", help="Processes that do; each holds what it needs. [1, with ray every core]")
 ]
 AddressOption = Annotated[
     str | None, typer.Option("--address", help="HOST:PORT of a Ray cluster. [one of its own, on this machine]")
