@@ -8,7 +8,7 @@ import numpy as np
 
 from aisle.data.dataset import Dataset
 from aisle.data.events import sparse_sum
-from aisle.types import Bools, Sparse
+from aisle.types import Bools, Codes, Sparse
 
 NOTHING = 1e-4
 """A net quantity up to this is zero: weights such as 0.3 + 0.2 - 0.5 do not cancel exactly."""
@@ -25,6 +25,13 @@ class Window:
 def rolling_windows(end: int, horizon: int, count: int) -> tuple[Window, ...]:
     """``count`` windows of one horizon (in clock ticks), back to back, oldest first; the last one stops at ``end``."""
     return tuple(Window(end - horizon * (i + 1), end - horizon * i) for i in reversed(range(count)))
+
+
+def sample(customers: Codes, limit: int | None, random: np.random.Generator) -> Codes:
+    """(M,) at most ``limit`` of the customers (N,), drawn at random, in their order; all of them where it is None."""
+    if limit is None or len(customers) <= limit:
+        return customers
+    return np.sort(random.choice(customers, limit, replace=False))
 
 
 @dataclass(frozen=True, eq=False)

@@ -13,7 +13,7 @@ import numpy as np
 
 from aisle.data.dataset import Dataset
 from aisle.data.events import Batch
-from aisle.data.split import Truth, Window, truth
+from aisle.data.split import Truth, Window, sample, truth
 from aisle.evaluate import floor, metrics
 from aisle.features.customers import Segments
 from aisle.kernels.topk import NOTHING, top_k
@@ -132,7 +132,7 @@ class Exam:
         """Prepare a window; of more than ``limit`` warm (cold) customers a random sample is asked."""
         past, facts = dataset.before(window.cut), truth(dataset, window)
         rng = np.random.default_rng(seed)
-        warm, cold = (_sample(np.flatnonzero(some).astype(np.int32), limit, rng) for some in (facts.warm, facts.cold))
+        warm, cold = (sample(np.flatnonzero(some).astype(np.int32), limit, rng) for some in (facts.warm, facts.cold))
         rows = int(np.clip(block_bytes // (BYTES_PER_SCORE * max(dataset.shape[1], 1)), 16, 4096))
         return cls(past, facts, _population(past, facts, warm), _population(past, facts, cold), rows)
 
@@ -255,12 +255,6 @@ def mean(values: Doubles) -> float:
     """Mean of the values that are there; NaN where none is."""
     there = values[~np.isnan(values)]
     return float(there.mean()) if len(there) else float("nan")
-
-
-def _sample(customers: Codes, limit: int | None, rng: np.random.Generator) -> Codes:
-    if limit is None or len(customers) <= limit:
-        return customers
-    return np.sort(rng.choice(customers, limit, replace=False))
 
 
 def _population(past: Dataset, facts: Truth, customers: Codes) -> Population:

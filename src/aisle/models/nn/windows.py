@@ -15,7 +15,7 @@ import scipy.sparse as sp
 
 from aisle.data.dataset import Dataset
 from aisle.data.events import Batch, Events, sparse_sum
-from aisle.data.split import Window
+from aisle.data.split import Window, sample
 from aisle.features.customers import SAMPLE, usual_gap
 from aisle.types import NEVER, Codes, Doubles, Floats, Ints, Sparse
 
@@ -88,7 +88,7 @@ def questions(data: Dataset, ticks: int, count: int, limit: int, seed: int, weig
             break
         inside = _between(data.purchases, window)
         inside = inside.take(sold[-1][inside.product] > 0)
-        customers = _sample(np.unique(inside.customer), limit, random)
+        customers = sample(np.unique(inside.customer), limit, random)
         if len(customers):
             back = _between(data.lines, window)
             back = back.take((back.quantity < 0) & (sold[-1][back.product] > 0))
@@ -103,7 +103,7 @@ def unordered(data: Dataset, limit: int, seed: int, weighing: Weighing) -> list[
     lines = data.purchases
     lines = lines.take(lines.customer >= 0)
     some = np.flatnonzero(np.diff(data.counts.indptr) > 1).astype(np.int32)
-    customers = _sample(some, limit, np.random.default_rng(seed))
+    customers = sample(some, limit, np.random.default_rng(seed))
     if not len(customers):
         return []
     back = data.lines.take((data.lines.quantity < 0) & (data.lines.customer >= 0))
@@ -118,7 +118,7 @@ def hold_out(data: Dataset, limit: int, seed: int) -> tuple[Dataset, Question | 
     """
     random = np.random.default_rng(seed)
     customers = np.flatnonzero(np.diff(data.counts.indptr) >= MIN_JUDGED).astype(np.int32)
-    customers = _sample(customers, limit, random)
+    customers = sample(customers, limit, random)
     batch = data.batch(customers)
     _, place = np.unique(batch.row * np.int64(data.shape[1]) + batch.lines.product, return_inverse=True)
     order = np.lexsort((random.random(int(place.max(initial=-1)) + 1)[place], batch.lines.time, batch.row))
@@ -204,10 +204,6 @@ def spread(targets: Sparse, busy: float) -> tuple[Ints, Ints, Floats]:
 
 def _between(lines: Events, window: Window) -> Events:
     return lines.take((lines.time >= window.cut) & (lines.time < window.end) & (lines.customer >= 0))
-
-
-def _sample(customers: Codes, limit: int, random: np.random.Generator) -> Codes:
-    return customers if len(customers) <= limit else np.sort(random.choice(customers, limit, replace=False))
 
 
 def _answers(
