@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aisle.data.returns import net, with_sale
+from aisle.data.returns import Netted, Returns
 
 Line = tuple[str | None, str, str | None, int, float]
 """customer, product, order, day, quantity"""
@@ -24,6 +24,11 @@ LINES = st.lists(
     ),
     max_size=14,
 )
+
+
+def net(lines: pl.DataFrame, clock: str) -> Netted:
+    found = Returns(lines, clock)
+    return found.net(by_order=found.by_order)
 
 
 def table(lines: list[Line]) -> pl.DataFrame:
@@ -138,4 +143,5 @@ def test_void_at_has_the_type_of_the_clock() -> None:
         {"customer_id": ["a", "a"], "product_id": ["p", "p"], "quantity": [1.0, -1.0]},
     ).with_columns(timestamp=pl.Series([start, start + timedelta(days=1)]).cast(pl.Datetime("us")))
     assert net(lines, "timestamp").void_at.to_list() == [start + timedelta(days=1), None]
-    assert with_sale(lines, "timestamp").tolist() == [False, True]
+    found = Returns(lines, "timestamp")
+    assert found.with_sale(by_order=found.by_order).tolist() == [False, True]

@@ -58,14 +58,28 @@ class Dataset:
         products = build_entities(tables.products, "product_id", "category_", lines["product_id"])
         stores, channels = _vocab(lines, "store_id"), _vocab(lines, "channel")
         events = build_events(lines, clock, customers, products, stores, channels)
+        return cls.holding(events, (customers, products), stores, channels, clock, tables.availability)
+
+    @classmethod
+    def holding(
+        cls,
+        events: Events,
+        entities: tuple[Entities, Entities],
+        stores: Vocab,
+        channels: Vocab,
+        clock: Clock,
+        availability: pl.DataFrame | None,
+    ) -> Dataset:
+        """A Dataset of these lines and these (customers, products); ``as_of`` as for ``of``."""
+        customers, products = entities
         last = int(events.time.max()) if len(events) else 0
         end = (last // DAY + 1) * DAY if clock == "time" else last + 1
         first_sale = np.full(len(products), NEVER, dtype=np.int64)
         bought = events.quantity > 0
         np.minimum.at(first_sale, events.product[bought], events.time[bought])
         assortment = None
-        if tables.availability is not None:
-            assortment = Assortment.of(tables.availability, stores, products.vocab)
+        if availability is not None:
+            assortment = Assortment.of(availability, stores, products.vocab)
         return cls(events, customers, products, stores, channels, clock, end, first_sale, end, assortment)
 
     def before(self, moment: int) -> Dataset:

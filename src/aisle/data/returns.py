@@ -10,6 +10,7 @@ the moment in ``void_at``; a partial return lowers the money only.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import polars as pl
@@ -30,47 +31,75 @@ class Netted:
     """Returns without a sale that covers them."""
 
 
-def with_sale(lines: pl.DataFrame, clock: str) -> Bools:
-    """(E,) returns that have a sale of the same customer (or order, see above) and product no later than them."""
-    close, near = _near_returns(lines)
-    slim = _keyed(close, clock)
-    back = slim.filter("back").drop_nulls("buyer")
-    wanted = back.select("buyer", "product").unique()
-    sales = slim.filter(~pl.col("back")).join(wanted, on=["buyer", "product"], how="semi", nulls_equal=False)
-    first = sales.group_by("buyer", "product").agg(pl.col("time").min().alias("first"))
-    met = back.join(first, on=["buyer", "product"], how="inner").filter(pl.col("first") <= pl.col("time"))
-    out = np.zeros(lines.height, dtype=bool)
-    out[near[met["row"].to_numpy()]] = True
-    return out
+def names_sales(named: int, returns: int) -> bool:
+    """Whether a source with so many returns, so many of which share the order id of a sale, is taken at its word."""
+    return returns > 0 and named >= 0.5 * returns
 
 
-def net(lines: pl.DataFrame, clock: str) -> Netted:
-    """Match every return; ``clock`` names the time column. The answer does not depend on the order of the lines."""
-    close, near = _near_returns(lines)
-    slim = _keyed(close, clock)
-    void = np.zeros(lines.height, dtype=np.int64)
-    done = np.zeros(lines.height, dtype=bool)
-    unmatched = (lines["quantity"] < 0).to_numpy().copy()
-    wanted = slim.filter(pl.col("back") & pl.col("buyer").is_not_null()).select("buyer", "product").unique()
-    group = _in_order(slim.join(wanted, on=["buyer", "product"], how="semi"), close)
-    if group.height:
-        start = group.select(
-            ((pl.col("buyer") != pl.col("buyer").shift()) | (pl.col("product") != pl.col("product").shift()))
-            .fill_null(True)
-            .alias("start")
-        )["start"].to_numpy()
-        found = _match(
-            np.flatnonzero(start),
-            group["quantity"].to_numpy(),
-            group["order"].fill_null(-1).to_numpy(),
-        )
-        rows, time = near[group["row"].to_numpy()], group["time"].to_numpy()
-        sale, last = found.sale_of, found.voided_by
-        unmatched[rows[sale >= 0]] = False
-        whole = np.flatnonzero(last >= 0)
-        void[rows[whole]], done[rows[whole]] = time[last[whole]], True
-    column = pl.Series("void_at", void).set(pl.Series(~done), None)
-    return Netted(column.cast(lines.schema[clock]), unmatched)
+class Returns:
+    """The returns among lines (E,). No answer depends on the order of the lines.
+
+    Who knows more of the source than these lines says whether its returns name their sales (``names_sales``).
+    """
+
+    def __init__(self, lines: pl.DataFrame, clock: str) -> None:
+        """``clock`` names the time column."""
+        self.height, self.kind = lines.height, lines.schema[clock]
+        self.back = (lines["quantity"] < 0).to_numpy()
+        self.close, self.near = _near_returns(lines)
+        self.slim = _keyed(self.close, clock)
+
+    @cached_property
+    def named(self) -> int:
+        """Returns that share order id and product with a sale."""
+        back = self.slim.filter("back").select("order", "product")
+        if not back.height:
+            return 0
+        sales = self.slim.filter(~pl.col("back")).join(back.unique(), on=["order", "product"], how="semi")
+        return back.join(sales.select("order", "product").unique(), on=["order", "product"], how="semi").height
+
+    @property
+    def by_order(self) -> bool:
+        """Whether these returns name their sales."""
+        return names_sales(self.named, int(self.back.sum()))
+
+    def with_sale(self, *, by_order: bool) -> Bools:
+        """(E,) returns that have a sale of the same customer (or order, see above) and product no later than them."""
+        slim = _with_buyers(self.slim, by_order)
+        back = slim.filter("back").drop_nulls("buyer")
+        wanted = back.select("buyer", "product").unique()
+        sales = slim.filter(~pl.col("back")).join(wanted, on=["buyer", "product"], how="semi", nulls_equal=False)
+        first = sales.group_by("buyer", "product").agg(pl.col("time").min().alias("first"))
+        met = back.join(first, on=["buyer", "product"], how="inner").filter(pl.col("first") <= pl.col("time"))
+        out = np.zeros(self.height, dtype=bool)
+        out[self.near[met["row"].to_numpy()]] = True
+        return out
+
+    def net(self, *, by_order: bool) -> Netted:
+        """Match every return."""
+        void = np.zeros(self.height, dtype=np.int64)
+        done = np.zeros(self.height, dtype=bool)
+        unmatched = self.back.copy()
+        slim = _with_buyers(self.slim, by_order)
+        wanted = slim.filter(pl.col("back") & pl.col("buyer").is_not_null()).select("buyer", "product").unique()
+        group = _in_order(slim.join(wanted, on=["buyer", "product"], how="semi"), self.close)
+        if group.height:
+            found = _match(
+                np.flatnonzero(_starts(group)),
+                group["quantity"].to_numpy(),
+                group["order"].fill_null(-1).to_numpy(),
+            )
+            rows, time = self.near[group["row"].to_numpy()], group["time"].to_numpy()
+            unmatched[rows[found.sale_of >= 0]] = False
+            whole = np.flatnonzero(found.voided_by >= 0)
+            void[rows[whole]], done[rows[whole]] = time[found.voided_by[whole]], True
+        return Netted(pl.Series("void_at", void).set(pl.Series(~done), None).cast(self.kind), unmatched)
+
+
+def _starts(group: pl.DataFrame) -> Bools:
+    """(N,) True for the first line of each (buyer, product)."""
+    first = (pl.col("buyer") != pl.col("buyer").shift()) | (pl.col("product") != pl.col("product").shift())
+    return group.select(first.fill_null(True).alias("start"))["start"].to_numpy()
 
 
 def _near_returns(lines: pl.DataFrame) -> tuple[pl.DataFrame, Ints]:
@@ -134,35 +163,24 @@ def _match(starts: Ints, quantity: Doubles, order: Ints) -> _Found:
 
 
 def _keyed(lines: pl.DataFrame, clock: str) -> pl.DataFrame:
-    """Lines as numbers: buyer, product, order, time, quantity, whether they are returns, and their row.
-
-    The buyer is the customer, and where orders tell (anonymous lines; sources whose returns name their sale) the
-    order, below zero to stay apart from customers.
-    """
-    order = _number(lines, "order_id")
-    slim = lines.select(
-        _number(lines, "customer_id").alias("buyer"),
+    """Lines as numbers: customer, product, order, time, quantity, whether they are returns, and their row."""
+    return lines.select(
+        _number(lines, "customer_id").alias("customer"),
         _number(lines, "product_id").alias("product"),
-        order.alias("order"),
+        _number(lines, "order_id").alias("order"),
         pl.col(clock).cast(pl.Int64).alias("time"),
         "quantity",
         (pl.col("quantity") < 0).alias("back"),
         pl.int_range(pl.len(), dtype=pl.Int64).alias("row"),
     )
-    by_order = -2 - pl.col("order")
-    if _returns_name_their_sale(slim):
-        return slim.with_columns(buyer=pl.coalesce(by_order, "buyer"))
-    return slim.with_columns(buyer=pl.coalesce("buyer", by_order))
 
 
-def _returns_name_their_sale(slim: pl.DataFrame) -> bool:
-    """Whether at least half of the returns share order id and product with a sale."""
-    back = slim.filter("back").select("order", "product")
-    if not back.height:
-        return False
-    sales = slim.filter(~pl.col("back")).join(back.unique(), on=["order", "product"], how="semi")
-    named = back.join(sales.select("order", "product").unique(), on=["order", "product"], how="semi").height
-    return named >= 0.5 * back.height
+def _with_buyers(slim: pl.DataFrame, by_order: bool) -> pl.DataFrame:
+    """With the buyer: the customer, and where orders tell (anonymous lines; sources whose returns name their sale) the
+    order, below zero to stay apart from customers.
+    """
+    order = -2 - pl.col("order")
+    return slim.with_columns(buyer=pl.coalesce(order, "customer") if by_order else pl.coalesce("customer", order))
 
 
 def _number(lines: pl.DataFrame, column: str) -> pl.Expr:

@@ -10,9 +10,12 @@ Every canonical name of the house stands here once.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Literal, TypeAlias
+from typing import TYPE_CHECKING, Literal, TypeAlias
 
 import polars as pl
+
+if TYPE_CHECKING:
+    from aisle.data.doctor.standing import Standing
 
 TableName: TypeAlias = Literal["transactions", "products", "customers", "stores", "availability"]
 Kind: TypeAlias = Literal["id", "text", "number", "time", "integer", "flag"]
@@ -164,6 +167,8 @@ class CleanTables:
     availability: pl.DataFrame | None = None
     rejects: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=REJECTS))
     report: DataReport = field(default_factory=DataReport)
+    standing: Standing | None = None
+    """From which further lines can be judged; None where they cannot be judged alone."""
 
 
 @dataclass(frozen=True)

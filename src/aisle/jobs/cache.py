@@ -26,13 +26,16 @@ import polars as pl
 import aisle.data
 from aisle.config import RunConfig
 from aisle.data.dataset import Dataset
+from aisle.data.doctor.further import Grown
 from aisle.data.doctor.pieces import Pieces, state
+from aisle.data.doctor.standing import Standing
 from aisle.data.read import list_files
 from aisle.data.schema import CleanTables, DataReport, FileCount, Finding
 from aisle.data.stored import open_dataset, save_dataset
 from aisle.errors import BundleError, UsageError
 from aisle.files import Receipts, atomic_dir, fingerprint, read_parquet, remove, sha256, write_parquet
 from aisle.jobs.check import data_summary
+from aisle.jobs.growth import grow, keep_standing
 from aisle.jobs.ingest import build_dataset, clean_source, existing, read_ids
 from aisle.progress import Progress, Tick
 from aisle.version import VERSION
@@ -63,12 +66,21 @@ class Ingested:
     """The ``data`` object of the certificate."""
     report: DataReport
     rejects: pl.DataFrame
+    standing: Standing | None = None
+    """From which further files can be judged; None where they cannot, and of what was kept."""
 
     @classmethod
     def of(cls, tables: CleanTables, config: RunConfig) -> Ingested:
         """From clean tables, whose transactions are used up; raises as ``build_dataset``."""
         data = data_summary(tables)
-        return cls(build_dataset(tables, config, consume=True), data, tables.report, tables.rejects)
+        dataset = build_dataset(tables, config, consume=True)
+        return cls(dataset, data, tables.report, tables.rejects, tables.standing)
+
+    @classmethod
+    def grown(cls, found: Grown) -> Ingested:
+        """From what a source has become."""
+        tables = found.tables
+        return cls(found.dataset, data_summary(tables), tables.report, tables.rejects, tables.standing)
 
 
 def ingest(
@@ -92,10 +104,11 @@ def ingest(
         entry = mine / _key(path, marks, config, today)
         found = _load(entry)
         if found is None:
+            found = _grown(mine, path, config, lines, progress, today) if writable else None
             kept = lines if writable else None
-            found = Ingested.of(clean_source(source, config, progress, kept, today), config)
+            found = found or Ingested.of(clean_source(source, config, progress, kept, today), config)
             if writable and lines.untouched():
-                _keep(found, entry)
+                _keep(found, entry, path, marks, config)
                 lines.forget_others()
                 if len(found.dataset.all_events) >= MAPPED:  # what is mapped takes no memory that others need
                     found = _load(entry) or found
@@ -167,7 +180,8 @@ def _code() -> str:
         digest.update(f"{package} {version(package)};".encode())
     data = Path(aisle.data.__path__[0])
     others = [
-        data.parent / name for name in ("types.py", "files.py", "jobs/ingest.py", "jobs/check.py", "jobs/cache.py")
+        data.parent / name
+        for name in ("types.py", "files.py", "jobs/ingest.py", "jobs/check.py", "jobs/cache.py", "jobs/growth.py")
     ]
     for file in (*sorted(data.rglob("*.py")), *others):
         digest.update(file.read_bytes())
@@ -183,12 +197,24 @@ def _forgiving() -> Iterator[None]:
         log.warning("not kept for the next command: %s", error)
 
 
-def _keep(found: Ingested, entry: Path) -> None:
+def _grown(
+    mine: Path, path: Path, config: RunConfig, lines: Pieces, progress: Progress, today: date
+) -> Ingested | None:
+    """What an earlier entry and further files come to; None where all must be read."""
+    for entry in (one for one in mine.iterdir() if one.is_dir() and one.name != LINES and not one.name.startswith(".")):
+        found = grow(entry, path, config, lines, progress, today)
+        if found is not None:
+            return Ingested.grown(found)
+    return None
+
+
+def _keep(found: Ingested, entry: Path, path: Path, marks: dict[Path, str], config: RunConfig) -> None:
     """Write an entry in place of all others of its source."""
     with _forgiving():
         with atomic_dir(entry) as folder:
             save_dataset(found.dataset, folder / "dataset", packed=len(found.dataset.all_events) < MAPPED)
             write_parquet(folder / "rejects.parquet", found.rejects)
+            keep_standing(found.standing, folder, path, marks, config)
             told = {"data": found.data, "report": asdict(found.report), "plain": _plain_files(folder)}
             Receipts(folder).put(REPORT, told)
         for other in entry.parent.iterdir():

@@ -144,6 +144,24 @@ class Ledger:
 
         return self._judge(lines.height, list(issues), found)
 
+    def say_again(self, counts: dict[tuple[str, str], int], late: pl.DataFrame) -> None:
+        """Take over what an earlier visit judged late, by its count of each (code, column) and its list (``LATE``)."""
+        for (code, column), rows in counts.items():
+            self._count(Issue(code, NOTHING, column), rows)
+        for number, count in late.filter(pl.col("action") == "rejected").group_by("_file").len().iter_rows():
+            self.rejected[number] += count
+        if late.height:
+            self.late.append(late)
+
+    def beside(self) -> Ledger:
+        """An empty ledger of the same files."""
+        nothing = [0] * len(self.files)
+        return Ledger(list(self.files), list(nothing), list(nothing))
+
+    def all_late(self) -> pl.DataFrame:
+        """What was judged late so far (``LATE``)."""
+        return pl.concat(self.late) if self.late else pl.DataFrame(schema=LATE)
+
     def _judge(self, height: int, issues: list[Issue], found: Callable[[Issue, Bools], None]) -> Bools:
         keep = np.ones(height, dtype=bool)
         for issue in issues:
@@ -215,12 +233,12 @@ class Ledger:
             for (code, column), tally in self.tallies.items()
         ]
         order = {"refused": 0, "rejected": 1, "repaired": 2, "kept": 3}
-        return tuple(sorted([*self.foreign.values(), *own], key=lambda f: (order[f.action], -f.rows, f.code)))
+        return tuple(sorted([*self.foreign.values(), *own], key=lambda f: (order[f.action], -f.rows, f.code, f.column)))
 
     def rejects(self, fetch: Callable[[int, pl.Series], pl.DataFrame]) -> pl.DataFrame:
         """Every listed row by file and line. ``fetch`` gives (line, raw) of lines of a file for the late ones."""
         frames = [one.rows for one in self.listed]
-        late = pl.concat(self.late) if self.late else pl.DataFrame(schema=LATE)
+        late = self.all_late()
         for number in late["_file"].unique().sort().to_list():
             mine = late.filter(pl.col("_file") == number)
             texts = pl.concat(self.texts.get(number) or [pl.DataFrame(schema={"_line": pl.Int64, "raw": pl.String})])

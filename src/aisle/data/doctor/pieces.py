@@ -16,6 +16,7 @@ from aisle.data.doctor.ledger import Ledger, Listed, Tally
 from aisle.data.schema import REJECTS, Finding, Mapping
 from aisle.errors import BundleError
 from aisle.files import Receipts, atomic_dir, fingerprint, read_parquet, remove, write_parquet
+from aisle.types import Bools
 
 TEXTS = pl.Schema({"_file": pl.Int64, "_line": pl.Int64, "raw": pl.String})
 log = logging.getLogger(__name__)
@@ -34,17 +35,20 @@ class Pieces:
 
     def get(self, path: Path, mapping: Mapping, now: datetime) -> tuple[pl.DataFrame, Ledger] | None:
         """Lines of a file and what was found in it; None where it is not kept whole, or was judged on another day."""
+        try:
+            piece = self.piece(path, mapping, now)
+            return None if piece is None else (piece.lines(), piece.ledger())
+        except (BundleError, FileNotFoundError):
+            return None
+
+    def piece(self, path: Path, mapping: Mapping, now: datetime) -> Piece | None:
+        """A file as it is kept, none of its lines read; None where it is not, or was judged on another day."""
         entry = self.folder / self._key(path, mapping)
         told = Receipts(entry).get(LEDGER)
         if told is None or (told["by_day"] and told["day"] != now.date().isoformat()):
             return None
-        try:
-            lines = _with_texts(read_parquet(entry / "lines.parquet"), told["coded"], entry)
-            listed, texts = read_parquet(entry / "listed.parquet"), read_parquet(entry / "texts.parquet")
-        except (BundleError, FileNotFoundError):
-            return None
         self.used.add(entry.name)
-        return lines, _restored(path, told, listed, texts)
+        return Piece(entry, path, told)
 
     def put(self, path: Path, mapping: Mapping, now: datetime, lines: pl.DataFrame, ledger: Ledger) -> None:
         """Keep the lines of a file, unless it was written to since its mark was taken."""
@@ -66,7 +70,8 @@ class Pieces:
             listed = [rows.with_columns(_entry=pl.lit(at)) for at, rows in enumerate(one.rows for one in ledger.listed)]
             write_parquet(folder / "listed.parquet", pl.concat(listed) if listed else pl.DataFrame(schema=REJECTS))
             write_parquet(folder / "texts.parquet", _texts(ledger.texts))
-            Receipts(folder).put(LEDGER, _told(ledger) | {"coded": coded, "day": now.date().isoformat()})
+            columns = {"coded": coded, "columns": lines.columns}
+            Receipts(folder).put(LEDGER, _told(ledger) | columns | {"day": now.date().isoformat()})
 
     def put_texts(self, path: Path, mapping: Mapping, texts: dict[int, list[pl.DataFrame]]) -> None:
         """Keep raw texts of a file's tables in place of those kept with its lines."""
@@ -89,6 +94,53 @@ class Pieces:
         joined = sorted(self.marks.values()) if table.joins else None
         settings = [asdict(table), mapping.numeric_ids, mapping.product_pattern, mapping.cancel_prefix]
         return fingerprint([self.marks[path], path.name, joined, settings, self.code])
+
+
+class Piece:
+    """A file of transactions as it is kept. Raises BundleError or FileNotFoundError where that is not whole."""
+
+    def __init__(self, folder: Path, path: Path, told: dict[str, Any]) -> None:
+        self.folder, self.path, self.told = folder, path, told
+        self.file = folder / "lines.parquet"
+
+    def ledger(self) -> Ledger:
+        """What was found in the file."""
+        listed, texts = read_parquet(self.folder / "listed.parquet"), read_parquet(self.folder / "texts.parquet")
+        return _restored(self.path, self.told, listed, texts)
+
+    def lines(self) -> pl.DataFrame:
+        """All typed lines."""
+        lines = read_parquet(self.file)
+        for name in self.told["coded"]:
+            lines = lines.with_columns(self._spelt(lines[name]))
+        return lines
+
+    def some(self, rows: Bools) -> pl.DataFrame:
+        """The typed lines that a mask (E,) picks, a column read after the other."""
+        mask = pl.Series(rows)
+        lines = pl.DataFrame([self.column(name).filter(mask) for name in self.told["columns"]])
+        coded = [name for name in self.told["coded"] if name in lines.columns]
+        return lines.with_columns(self._spelt(lines[name]) for name in coded)
+
+    def column(self, name: str) -> pl.Series:
+        """(E,) a column of the lines; of texts, the places in ``texts``."""
+        return read_parquet(self.file, [name])[name]
+
+    def texts(self, name: str) -> pl.Series:
+        """The different texts of a column."""
+        return read_parquet(self.folder / f"{name}.parquet")["text"]
+
+    def _spelt(self, codes: pl.Series) -> pl.Series:
+        """Undo ``_coded``; only the texts that are there become categories."""
+        texts = self.texts(codes.name)
+        if len(codes) < len(texts):
+            used = codes.drop_nulls().unique().sort()
+            place = np.zeros(len(texts), dtype=np.int32)
+            place[used.to_numpy()] = np.arange(len(used), dtype=np.int32)
+            texts = texts.gather(used)
+            blank = codes.is_null()
+            codes = pl.Series(codes.name, place[codes.fill_null(0).to_numpy()]).set(blank, None)
+        return texts.cast(pl.Categorical).gather(codes).alias(codes.name)
 
 
 def state(path: Path) -> tuple[int, ...]:
@@ -120,14 +172,6 @@ def _coded(values: pl.Series, path: Path) -> pl.Series:
     blank = values.is_null()
     codes = pl.Series(values.name, code[values.to_physical().fill_null(0).to_numpy()])
     return codes.set(blank, None) if blank.any() else codes
-
-
-def _with_texts(lines: pl.DataFrame, coded: list[str], entry: Path) -> pl.DataFrame:
-    """Undo ``_coded``; raises FileNotFoundError where a list of texts is missing."""
-    for name in coded:
-        texts = read_parquet(entry / f"{name}.parquet")["text"].cast(pl.Categorical)
-        lines = lines.with_columns(texts.gather(lines[name]).alias(name))
-    return lines
 
 
 def _texts(texts: dict[int, list[pl.DataFrame]]) -> pl.DataFrame:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import datetime
-from typing import Literal
+from typing import Literal, TypeAlias
 
 import numpy as np
 import polars as pl
@@ -23,6 +23,8 @@ PREFIX: dict[TableName, str] = {"products": "category_", "customers": "group_", 
 FACT = {"products": "product.", "customers": "customer."}
 PARENTS = ("variant_of", "parent_id")
 Numbered = tuple[int, TextBlock]
+Told: TypeAlias = dict[str, pl.DataFrame]
+"""Fact on the lines -> (id, fact, moment), each pair of id and fact once, as text, in order of appearance."""
 
 
 class TableCleaner:
@@ -103,29 +105,49 @@ def facts(lines: pl.DataFrame, name: TableName) -> dict[str, str]:
     return {c: c for c in plain} | dotted
 
 
-def from_lines(lines: pl.DataFrame, name: TableName, clock: str, ledger: Ledger) -> pl.DataFrame | None:
-    """One row for each id on the lines with its facts; None without facts.
+def told_on(lines: pl.DataFrame, name: TableName, clock: str) -> Told:
+    """What the lines say of their products or customers; empty where they say nothing.
 
-    Names are only shown, so the newest one is taken. All else may become a feature: the oldest value is taken, since
-    a newer one may have been written after a cut that models are judged at.
+    Names are only shown, so their newest moment is kept. All else may become a feature: the oldest moment is, since a
+    newer value may have been written after a cut that models are judged at.
     """
-    wanted = facts(lines, name)
-    if not wanted:
+    key, told = KEYS[name], {}
+    for column in facts(lines, name):
+        pairs = lines.select(key, clock, column).drop_nulls([key, column])
+        pairs = pairs.group_by(key, column, maintain_order=True).agg(pl.max(clock) if _shown(column) else pl.min(clock))
+        told[column] = pairs.with_columns(pl.col(key, column).cast(pl.String))
+    return told
+
+
+def both_told(before: Told, later: Told) -> Told:
+    """What lines and later ones say together."""
+    told = {}
+    for column, pairs in before.items():
+        key, _, clock = pairs.columns
+        every = pl.concat([pairs, later[column]]).group_by(key, column, maintain_order=True)
+        told[column] = every.agg(pl.max(clock) if _shown(column) else pl.min(clock))
+    return told
+
+
+def settled(told: Told, ids: pl.Series, name: TableName, ledger: Ledger) -> pl.DataFrame | None:
+    """One row for each id with its facts: the newest name, the oldest of all else; None without facts."""
+    if not told:
         return None
     key = KEYS[name]
-    picked = lines.filter(pl.col(key).is_not_null()).select(key, clock, *wanted)
-    table = picked.select(pl.col(key).unique().sort())
-    for column in wanted:
-        pairs = picked.select(key, clock, column).drop_nulls(column)
-        shown = column == "name"
-        pairs = pairs.group_by(key, column, maintain_order=True).agg(pl.max(clock) if shown else pl.min(clock))
+    table = ids.cast(pl.String).sort().to_frame(key)
+    for column, pairs in told.items():
+        clock = pairs.columns[-1]
         several = pairs.group_by(key).len().filter(pl.col("len") > 1).height
-        if shown:
+        if _shown(column):
             ledger.note("PROD_CONFLICT", several, column=column, example=_several(pairs, key))
-        keep: Literal["first", "last"] = "last" if shown else "first"
+        keep: Literal["first", "last"] = "last" if _shown(column) else "first"
         taken = pairs.sort(clock, maintain_order=True).unique(key, keep=keep, maintain_order=True)
         table = table.join(taken.drop(clock), on=key, how="left", maintain_order="left")
-    return table.with_columns(pl.all().cast(pl.String)).rename(wanted)
+    return table.rename(facts(table, name))
+
+
+def _shown(column: str) -> bool:
+    return column == "name"
 
 
 def _several(pairs: pl.DataFrame, key: str) -> str:
@@ -137,9 +159,13 @@ def _several(pairs: pl.DataFrame, key: str) -> str:
 
 
 def complete(
-    table: pl.DataFrame | None, told: pl.DataFrame | None, lines: pl.DataFrame, name: TableName, typer: AttributeTyper
+    table: pl.DataFrame | None,
+    told: pl.DataFrame | None,
+    used: pl.Series | None,
+    name: TableName,
+    typer: AttributeTyper,
 ) -> pl.DataFrame:
-    """The table with facts from the lines filled in and ids that occur only in lines appended with nulls."""
+    """The table with facts from the lines filled in and ids ``used`` only there appended with nulls."""
     key = KEYS[name]
     if told is not None:
         labels = {"name", "brand", *levels(told.columns, PREFIX[name])}
@@ -152,10 +178,9 @@ def complete(
         table = told if told is not None else pl.DataFrame(schema={key: pl.String})
     elif told is not None:
         table = _filled(table, told, key)
-    if key not in lines.columns:
+    if used is None:
         return table
-    used = lines[key].unique().drop_nulls().cast(pl.String).to_frame(key)
-    missing = used.join(table.select(key), on=key, how="anti").sort(key)
+    missing = used.cast(pl.String).to_frame(key).join(table.select(key), on=key, how="anti").sort(key)
     return pl.concat([table, missing], how="diagonal") if missing.height else table
 
 

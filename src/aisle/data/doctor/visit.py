@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime, time, timedelta
 from pathlib import Path
 
 import numpy as np
 import polars as pl
 
-from aisle.data import returns
 from aisle.data.doctor import history
 from aisle.data.doctor.attributes import AttributeTyper
 from aisle.data.doctor.codes import Issue
@@ -20,10 +19,12 @@ from aisle.data.doctor.ledger import Ledger, raw_text
 from aisle.data.doctor.lines import LineTyper, out_of_time
 from aisle.data.doctor.order import Evidence, apply, prove, unclear_rows
 from aisle.data.doctor.pieces import Pieces
-from aisle.data.doctor.tables import KEYS, TableCleaner, clean_spans, complete, facts, from_lines
-from aisle.data.doctor.whole import WHERE, checks, joined_up, only, survivors
+from aisle.data.doctor.standing import Back, Standing, rows_by_issue, stands
+from aisle.data.doctor.tables import KEYS, TableCleaner, Told, clean_spans, complete, facts, settled, told_on
+from aisle.data.doctor.whole import WHERE, Check, checks, joined_up, only, survivors
 from aisle.data.mapping import load_joins, shown
 from aisle.data.read import read_blocks
+from aisle.data.returns import Returns
 from aisle.data.schema import PART, CleanTables, DataReport, Mapping, TableMapping, TableName, TextBlock
 from aisle.errors import DataError
 
@@ -50,8 +51,10 @@ class Visit:
     done: int = 0
     date_order: str = "sequence"
     date_proof: str = ""
-    returned: int = 0
-    returned_with_sale: int = 0
+    returned: Back = field(default_factory=Back)
+    """Returns among the lines read; ``met``: with a sale."""
+    standing: Standing | None = None
+    """For further lines; None where they cannot be judged alone."""
 
     @property
     def order(self) -> Order | None:
@@ -82,6 +85,7 @@ class Visit:
             availability=availability,
             rejects=rejects,
             report=self._report(),
+            standing=self.standing if stands(self.ledger) else None,
         )
 
     def _blocks(self, table: TableMapping) -> Iterator[tuple[int, TextBlock]]:
@@ -205,36 +209,78 @@ class Visit:
 
     def _global_checks(self, lines: pl.DataFrame, tables: dict[TableName, pl.DataFrame], clock: str) -> pl.DataFrame:
         """Lines that pass the checks that need all of them, without the columns that only those look at."""
-        back = (lines["quantity"] < 0).to_numpy()
-        self.returned = int(back.sum())
-        self.ledger.note("RETURN", self.returned, column="quantity")
-        self.returned_with_sale = int(returns.with_sale(lines, clock).sum()) if self.returned else 0
-        composite = len(self._mapped("transactions").columns["product_id"]) > 1
-        wanted = checks(tables.get("products"), tables.get("customers"), composite=composite)
-        keep = survivors(lines, wanted, self.ledger)
+        typed = tuple(lines.columns)
+        self._note_returns(self._returns(lines, clock))
+        blank = {key: lines[key].null_count() if key in typed else lines.height for key in ("order_id", "customer_id")}
+        before = rows_by_issue(self.ledger)
+        keep = survivors(lines, self._checks(tables), self.ledger.judge_late)
+        plain = clock == "timestamp" and self.date_order == "iso" and self.at is None and PART not in typed
+        if plain and blank["order_id"] in (0, len(keep)) and blank["customer_id"] < len(keep):
+            self.standing = Standing(
+                columns=typed,
+                ordered=blank["order_id"] == 0,
+                anonymous=blank["customer_id"] > 0,
+                read=self.returned,
+                counts=rows_by_issue(self.ledger, before),
+                late=self.ledger.all_late(),
+            )
         return only(lines.drop("_hash", "_policy", *WHERE, PART, strict=False), keep)
 
     def _completed(
         self, lines: pl.DataFrame, tables: dict[TableName, pl.DataFrame], name: TableName, clock: str
     ) -> tuple[pl.DataFrame, pl.DataFrame]:
         """(lines without facts about the entity, the entity's table with them)."""
+        if KEYS[name] not in lines.columns:
+            return lines.drop(facts(lines, name)), self._table_with({}, None, None, tables, name)
         known = lines
         if self.at is not None and clock == "timestamp":
             known = lines.filter(pl.col("timestamp") < self.at)
-        told = from_lines(known, name, clock, self.ledger) if KEYS[name] in lines.columns else None
+        told = told_on(known, name, clock)
+        used, ids = (some[KEYS[name]].unique().drop_nulls() for some in (lines, known))
+        if self.standing is not None:
+            self.standing.told[name] = told
+        return lines.drop(facts(lines, name)), self._table_with(told, ids, used, tables, name)
+
+    def _table_with(
+        self,
+        told: Told,
+        ids: pl.Series | None,
+        used: pl.Series | None,
+        tables: dict[TableName, pl.DataFrame],
+        name: TableName,
+    ) -> pl.DataFrame:
+        """A table of entities with what the lines say of those with these ``ids``, and all ids that are ``used``."""
+        said = None if ids is None else settled(told, ids, name, self.ledger)
         rows = pl.DataFrame({"_file": [0], "_line": [0]}).clear()
-        if told is not None:
-            rows = told.select(pl.lit(0, dtype=pl.Int16).alias("_file"), pl.lit(0, dtype=pl.Int64).alias("_line"))
+        if said is not None:
+            rows = said.select(pl.lit(0, dtype=pl.Int16).alias("_file"), pl.lit(0, dtype=pl.Int64).alias("_line"))
         typer = AttributeTyper(rows, Ledger([("products", self.source, "")], [0], [0]), self.order, self.now)
-        table = complete(tables.get(name), told, lines, name, typer)
-        return lines.drop(facts(lines, name)), table
+        return complete(tables.get(name), said, used, name, typer)
+
+    def _returns(self, lines: pl.DataFrame, clock: str) -> Returns | None:
+        return Returns(lines, clock) if bool((lines["quantity"] < 0).any()) else None
+
+    def _note_returns(self, found: Returns | None) -> None:
+        if found is not None:
+            met = int(found.with_sale(by_order=found.by_order).sum())
+            self.returned = Back(int(found.back.sum()), found.named, met)
+        self.ledger.note("RETURN", self.returned.returns, column="quantity")
 
     def _net(self, lines: pl.DataFrame, clock: str) -> pl.Series:
-        if not self.returned:
+        found = self._returns(lines, clock)
+        if found is None:
             return pl.Series("void_at", [None], dtype=lines.schema[clock]).new_from_index(0, lines.height)
-        netted = returns.net(lines, clock)
-        self.ledger.note("RETURN_UNMATCHED", int(netted.unmatched.sum()), column="quantity")
+        netted = found.net(by_order=found.by_order)
+        alone = int(netted.unmatched.sum())
+        if self.standing is not None:
+            self.standing = replace(self.standing, kept=Back(int(found.back.sum()), found.named, alone))
+        self.ledger.note("RETURN_UNMATCHED", alone, column="quantity")
         return netted.void_at
+
+    def _checks(self, tables: dict[TableName, pl.DataFrame]) -> tuple[Check, ...]:
+        """The checks that need all lines."""
+        composite = len(self._mapped("transactions").columns["product_id"]) > 1
+        return checks(tables.get("products"), tables.get("customers"), composite=composite)
 
     def _history(self, lines: pl.DataFrame, customers: pl.DataFrame) -> None:
         weeks, example = history.silent_weeks(lines)
@@ -285,8 +331,8 @@ class Visit:
             findings=self.ledger.findings(),
             date_order=self.date_order,
             date_proof=self.date_proof,
-            returns=self.returned,
-            returns_matched=self.returned_with_sale,
+            returns=self.returned.returns,
+            returns_matched=self.returned.met,
             duplicates=double,
             mapping=shown(self.mapping),
             preset=self.mapping.name,

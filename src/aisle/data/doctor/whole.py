@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import TypeAlias
 
 import numpy as np
 import polars as pl
@@ -14,7 +15,6 @@ import polars as pl
 from aisle.data.doctor import duplicates, references
 from aisle.data.doctor.amounts import policy_issues
 from aisle.data.doctor.codes import Issue
-from aisle.data.doctor.ledger import Ledger
 from aisle.data.schema import PART
 from aisle.types import Bools
 
@@ -23,6 +23,8 @@ HOLES, MOST_HOLES = 0.05, 10
 CLOCKS = ("timestamp", "sequence")
 WHERE = ("_file", "_line")
 """Columns that say where a line stands."""
+Judge: TypeAlias = Callable[[pl.DataFrame, Sequence[Issue]], Bools]
+"""Given where some lines stand and the issues among them, tells which of them to keep."""
 
 
 @dataclass(frozen=True)
@@ -47,14 +49,14 @@ def checks(products: pl.DataFrame | None, customers: pl.DataFrame | None, *, com
     )
 
 
-def survivors(lines: pl.DataFrame, wanted: Sequence[Check], ledger: Ledger) -> Bools:
-    """(E,) lines that no check rejects; what was found is told to the ledger."""
+def survivors(lines: pl.DataFrame, wanted: Sequence[Check], judge: Judge) -> Bools:
+    """(E,) lines that no check rejects; what was found is told to ``judge``, such as ``Ledger.judge_late``."""
     keep = np.ones(lines.height, dtype=bool)
     for check in wanted:
         near = _left(lines, keep, check.columns)
         issues = [issue for issue in check.find(near) if issue.rows.any()]
         if issues:
-            good = ledger.judge_late(_left(lines, keep, WHERE), issues)
+            good = judge(_left(lines, keep, WHERE), issues)
             keep[np.flatnonzero(keep)[~good]] = False
     return keep
 

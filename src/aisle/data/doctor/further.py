@@ -1,0 +1,262 @@
+"""A visit of a source that has grown: lines of further files are judged beside the kept ones that they touch.
+
+What comes of it is what a visit of everything would say and give. Where lines judged before would be judged otherwise,
+or a rule hangs on the share of something among all lines, ``WholeNeeded`` is raised and everything is read.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+import polars as pl
+
+from aisle.data.build import Assortment, build_entities
+from aisle.data.dataset import Dataset
+from aisle.data.doctor.codes import Issue
+from aisle.data.doctor.dates import EXACT
+from aisle.data.doctor.ledger import Ledger
+from aisle.data.doctor.pieces import Piece, Pieces
+from aisle.data.doctor.standing import Back, Standing, rows_by_issue, stands
+from aisle.data.doctor.tables import KEYS, Told, both_told, facts, told_on
+from aisle.data.doctor.touch import Touch, named
+from aisle.data.doctor.visit import Visit
+from aisle.data.doctor.whole import WHERE, joined_up, survivors
+from aisle.data.entities import Entities
+from aisle.data.grow import grown, interwoven, lines_of
+from aisle.data.mapping import load_joins
+from aisle.data.returns import Returns
+from aisle.data.schema import CleanTables, TableName
+from aisle.types import UNKNOWN, Bools, Codes
+
+SHARED = ("DUP_ID_CONFLICT", "ORDER_ID_REUSED")
+"""Which of the two it is hangs on the share of such order ids."""
+
+
+class WholeNeeded(Exception):
+    """Further lines cannot be judged alone; the text says why."""
+
+
+@dataclass(frozen=True, eq=False)
+class Grown:
+    """What came of a source and its further lines."""
+
+    dataset: Dataset
+    tables: CleanTables
+    """Whole, but for the transactions, which are as ``grow.lines_of`` shows them."""
+
+
+@dataclass(kw_only=True)
+class Further(Visit):
+    """A visit where the first files are known.
+
+    Raises WholeNeeded, and BundleError or FileNotFoundError where what is kept of them is damaged.
+    """
+
+    before: Standing
+    """Of the files that come first."""
+    data: Dataset
+    """What they came to."""
+    known: int
+    """How many they are."""
+    pieces: list[tuple[Piece, int]] = field(default_factory=list)
+    """Their lines, and the first of their numbers in the ledger."""
+
+    def grow(self, kept: Pieces) -> Grown:
+        """Judge, match, build."""
+        if self.data.flag("no_profile").any():
+            raise WholeNeeded("customers have opted out")
+        lines = self._further_lines(kept)
+        tables = {name: self._table(name) for name in KEYS if name in self.files}
+        near, lines, standing = self._judged(self._near(lines), lines, tables)
+        lines, fresh, anew, back = self._matched(near, lines, standing.anonymous)
+        return self._built(lines, fresh, anew, tables, replace(standing, kept=back))
+
+    def _further_lines(self, kept: Pieces) -> pl.DataFrame:
+        """Lines of further files, typed; what was found in the others is in the ledger."""
+        joined = load_joins(self._mapped("transactions"), self.source)
+        found = []
+        for at, path in enumerate(self.files["transactions"]):
+            if at >= self.known:
+                found.append(self._piece(path, joined))
+                continue
+            piece = kept.piece(path, self.mapping, self.now)
+            if piece is None:
+                raise WholeNeeded(f"{path.name} is not kept")
+            first = self.ledger.absorb(piece.ledger())
+            self.numbers[path] = range(first, len(self.ledger.files))
+            self.pieces.append((piece, first))
+            self._finished(path)
+        lines = joined_up([one for one in found if one is not None] or [pl.DataFrame()])
+        if "shape" not in lines.columns or (lines["shape"] > EXACT).any():
+            raise WholeNeeded("dates have no order of their own")
+        lines = self._with_times(lines)
+        if tuple(lines.columns) != self.before.columns:
+            raise WholeNeeded("columns are others")
+        blank = lines["order_id"].null_count() if "order_id" in lines.columns else lines.height
+        if not lines.height or blank != (0 if self.before.ordered else lines.height):
+            raise WholeNeeded("order ids are missing, or there as never before")
+        return lines
+
+    def _near(self, lines: pl.DataFrame) -> pl.DataFrame:
+        """The lines before that these touch."""
+        returns = self.before.read.returns > 0 or bool((lines["quantity"] < 0).any())
+        touch = Touch.of(lines, ordered=self.before.ordered, returns=returns)
+        return self._kept_lines([touch.rows(piece) for piece, _ in self.pieces])
+
+    def _kept_lines(self, rows: Sequence[Bools]) -> pl.DataFrame:
+        """Lines before that masks (E,), one a file, pick."""
+        found = zip(self.pieces, rows, strict=True)
+        return self._with_times(
+            joined_up([piece.some(mask).with_columns(pl.col("_file") + n) for (piece, n), mask in found])
+        )
+
+    def _judged(
+        self, near: pl.DataFrame, lines: pl.DataFrame, tables: dict[TableName, pl.DataFrame]
+    ) -> tuple[pl.DataFrame, pl.DataFrame, Standing]:
+        """(lines before that stay, further ones that stay, what all checks came to)."""
+        both = pl.concat([near, lines])
+        self.returned = self._more_returns(self.before.read, near, both, _met)
+        self.ledger.note("RETURN", self.returned.returns, column="quantity")
+        earlier, wanted = rows_by_issue(self.ledger), self._checks(tables)
+        self.ledger.say_again(self.before.counts, self.before.late)
+        alone = self.ledger.beside()
+        survivors(near, wanted, alone.judge_late)
+        beside = _Beside(self.ledger, self.ledger.beside(), int(lines["_file"].min()))  # type: ignore[arg-type]
+        keep = survivors(both, wanted, beside.judge)
+        if rows_by_issue(alone) != rows_by_issue(beside.old) or not alone.all_late().equals(beside.old.all_late()):
+            raise WholeNeeded("lines before would be judged otherwise")
+        standing = replace(
+            self.before,
+            anonymous=self.before.anonymous or lines["customer_id"].null_count() > 0,
+            read=self.returned,
+            counts=rows_by_issue(self.ledger, earlier),
+            late=self.ledger.all_late(),
+        )
+        return self._without_rejected(near), lines.filter(pl.Series(keep[near.height :])), standing
+
+    def _without_rejected(self, lines: pl.DataFrame) -> pl.DataFrame:
+        return lines.join(self.before.rejected, on=WHERE, how="anti", maintain_order="left")
+
+    def _more_returns(
+        self, before: Back, near: pl.DataFrame, both: pl.DataFrame, met: Callable[[Returns, bool], int]
+    ) -> Back:
+        """Returns among all lines: those before, and what the further ones (the rest of ``both``) add."""
+        ours, theirs = (self._returns(lines, "timestamp") for lines in (both, near))
+        if ours is None:
+            return before
+        named = before.named + ours.named - (theirs.named if theirs else 0)
+        returns = before.returns + int(ours.back[near.height :].sum())
+        more = Back(returns, named)
+        if before.returns and before.by_order != more.by_order:
+            raise WholeNeeded("returns name their sales, or no longer")
+        return replace(more, met=before.met + met(ours, more.by_order) - (met(theirs, more.by_order) if theirs else 0))
+
+    def _matched(
+        self, near: pl.DataFrame, lines: pl.DataFrame, anonymous: bool
+    ) -> tuple[pl.DataFrame, pl.DataFrame, Codes, Back]:
+        """(lines to build, further ones among them, customers whose lines are all there, returns among kept lines).
+
+        Lines of customers whose baskets or earlier sales the further lines change are built anew.
+        """
+        both = pl.concat([near, lines])
+        back = self._more_returns(self.before.kept, near, both, _alone)
+        if back.by_order and anonymous:
+            raise WholeNeeded("returns name their sales, and lines without a customer may be those")
+        void = self._undone(both, back)
+        changed = near["customer_id"].filter(void[: near.height].ne_missing(self._undone(near, back)))
+        who = [changed, interwoven(self.data, lines)]
+        if self.before.ordered:
+            for some, others in ((near, lines), (lines, near)):
+                who.append(some.filter(pl.col("order_id").is_in(others["order_id"].implode()))["customer_id"])
+        ids = pl.concat([one.cast(pl.String) for one in who]).unique()
+        again = lines["customer_id"].cast(pl.String).is_in(ids.implode(), nulls_equal=True)
+        whole = pl.concat([self._lines_of(ids), lines.filter(again)])
+        whole = whole.with_columns(self._undone(whole, back).alias("void_at"))
+        apart = lines.with_columns(void[near.height :].alias("void_at")).filter(~again)
+        known = self.data.customers.vocab.codes(ids.drop_nulls())
+        anew = np.append(known[known >= 0], np.full(ids.null_count(), UNKNOWN, dtype=np.int32))
+        return pl.concat([whole, apart]), lines, anew, back
+
+    def _undone(self, lines: pl.DataFrame, back: Back) -> pl.Series:
+        """When each line (E,) was undone by a return."""
+        return Returns(lines, "timestamp").net(by_order=back.by_order).void_at
+
+    def _lines_of(self, ids: pl.Series) -> pl.DataFrame:
+        """All lines before of some customers (null = anonymous) that were kept."""
+        rows = []
+        for piece, _ in self.pieces:
+            mine = named(piece, "customer_id", ids.drop_nulls())
+            rows.append(mine | piece.column("customer_id").is_null().to_numpy() if ids.null_count() else mine)
+        return self._without_rejected(self._kept_lines(rows))
+
+    def _built(
+        self,
+        lines: pl.DataFrame,
+        fresh: pl.DataFrame,
+        anew: Codes,
+        tables: dict[TableName, pl.DataFrame],
+        standing: Standing,
+    ) -> Grown:
+        told = dict[TableName, Told]()
+        done, used = dict[TableName, pl.DataFrame](), dict[TableName, pl.Series]()
+        names: tuple[TableName, TableName] = ("products", "customers")
+        for name, before in zip(names, (self.data.products, self.data.customers), strict=True):
+            key = KEYS[name]
+            told[name] = both_told(self.before.told[name], told_on(fresh, name, "timestamp"))
+            used[name] = pl.concat([before.vocab.ids, fresh[key].unique().drop_nulls().cast(pl.String)]).unique()
+            done[name] = self._table_with(told[name], used[name], used[name], tables, name)
+            lines = lines.drop(facts(lines, name))
+        self.ledger.note("RETURN_UNMATCHED", standing.kept.met, column="quantity")
+        dataset = grown(self.data, lines.drop("_hash", "_policy", *WHERE), anew, _entities(done, used))
+        shown = lines_of(dataset)
+        self._history(shown, done["customers"])
+        for name in names:
+            done[name] = self._without_leaks(done[name], shown, KEYS[name], "timestamp")
+        customers, products = _entities(done, used)
+        dataset = replace(dataset, customers=customers, products=products)
+        if "availability" in self.files:
+            spans = Assortment.of(self._availability(), dataset.stores, products.vocab)
+            dataset = replace(dataset, assortment=spans)
+        rejects = self.ledger.rejects(self._fetch)
+        if self.kept:
+            self._keep_texts(self.kept)
+        self.standing = replace(standing, told=told) if stands(self.ledger) else None
+        clean = CleanTables(shown, done["products"], done["customers"], rejects=rejects, report=self._report())
+        return Grown(dataset, replace(clean, standing=self.standing))
+
+
+def _entities(tables: dict[TableName, pl.DataFrame], used: dict[TableName, pl.Series]) -> tuple[Entities, Entities]:
+    """(customers, products)."""
+    customers = build_entities(tables["customers"], "customer_id", "group_", used["customers"])
+    return customers, build_entities(tables["products"], "product_id", "category_", used["products"])
+
+
+def _met(found: Returns, by_order: bool) -> int:
+    return int(found.with_sale(by_order=by_order).sum())
+
+
+def _alone(found: Returns, by_order: bool) -> int:
+    return int(found.net(by_order=by_order).unmatched.sum())
+
+
+@dataclass(frozen=True, eq=False)
+class _Beside:
+    """Judges lines before, which must come out as they did, and further ones apart."""
+
+    ledger: Ledger
+    old: Ledger
+    first: int
+    """The first number of further files."""
+
+    def judge(self, where: pl.DataFrame, issues: Sequence[Issue]) -> Bools:
+        """See ``whole.Judge``."""
+        further = (where["_file"] >= self.first).to_numpy()
+        keep = np.ones(len(further), dtype=bool)
+        for side, ledger in ((~further, self.old), (further, self.ledger)):
+            mine = [Issue(issue.code, issue.rows[side], issue.column) for issue in issues]
+            keep[side] = ledger.judge_late(where.filter(pl.Series(side)), mine)
+        if any(issue.code in SHARED and issue.rows[further].any() for issue in issues):
+            raise WholeNeeded("an order id stands for several customers or days")
+        return keep

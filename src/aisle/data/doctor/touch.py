@@ -1,0 +1,88 @@
+"""Which kept lines further ones touch: those that a check of all lines could see beside them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import polars as pl
+
+from aisle.data.doctor.pieces import Piece
+from aisle.data.vocab import Vocab
+from aisle.types import DAY, Bools, Ints
+
+
+@dataclass(frozen=True, eq=False)
+class Touch:
+    """What further lines share with lines before them."""
+
+    hashes: pl.Series
+    orders: pl.Series | None
+    """Order ids; None where lines have none: then whole days are compared."""
+    days: Ints
+    pairs: Pairs | None
+    """Customers with products; None where nothing was returned."""
+
+    @classmethod
+    def of(cls, lines: pl.DataFrame, *, ordered: bool, returns: bool) -> Touch:
+        """What these typed lines (E,) share."""
+        orders = lines["order_id"].unique().drop_nulls().cast(pl.String) if ordered else None
+        days = np.unique(lines["timestamp"].dt.epoch("d").to_numpy())
+        return cls(lines["_hash"].unique(), orders, days, Pairs.of(lines) if returns else None)
+
+    def rows(self, piece: Piece) -> Bools:
+        """(E,) lines of a file that are touched. Raises BundleError or FileNotFoundError as ``Piece``."""
+        touched = piece.column("_hash").is_in(self.hashes.implode()).to_numpy().copy()
+        if self.orders is not None:
+            touched |= named(piece, "order_id", self.orders)
+        else:
+            touched |= np.isin(piece.column("ticks").to_numpy() // DAY, self.days)
+        if self.pairs is not None:
+            touched |= self.pairs.rows(piece)
+        return touched
+
+
+@dataclass(frozen=True, eq=False)
+class Pairs:
+    """Customers and the products on their lines."""
+
+    customers: Vocab
+    products: Vocab
+    keys: pl.Series
+    """customer code x number of products + product code."""
+
+    @classmethod
+    def of(cls, lines: pl.DataFrame) -> Pairs:
+        """Those of lines (E,)."""
+        both = lines.select("customer_id", "product_id").drop_nulls()
+        customers, products = (Vocab.of(both[name].unique()) for name in both.columns)
+        keys = _keys(customers.codes(both["customer_id"]), products.codes(both["product_id"]), len(products))
+        return cls(customers, products, keys.unique())
+
+    def rows(self, piece: Piece) -> Bools:
+        """(E,) lines of a file with one of these pairs."""
+        customer, product = (
+            _spread(vocab.codes(piece.texts(name)), piece.column(name))
+            for name, vocab in (("customer_id", self.customers), ("product_id", self.products))
+        )
+        known = np.flatnonzero((customer >= 0) & (product >= 0))
+        found = _keys(customer[known], product[known], len(self.products)).is_in(self.keys.implode())
+        rows = np.zeros(len(customer), dtype=bool)
+        rows[known[found.to_numpy()]] = True
+        return rows
+
+
+def named(piece: Piece, column: str, texts: pl.Series) -> Bools:
+    """(E,) lines of a file with one of the texts in a column."""
+    hit = piece.texts(column).is_in(texts.implode()).to_numpy()
+    return np.asarray(_spread(hit.astype(np.int8), piece.column(column), blank=0) > 0)
+
+
+def _spread(values: np.ndarray, places: pl.Series, blank: int = -1) -> np.ndarray:
+    """(E,) the value at each place, ``blank`` where the place is null."""
+    padded = np.append(values, np.asarray(blank, dtype=values.dtype))
+    return np.asarray(padded[places.fill_null(len(values)).to_numpy()])
+
+
+def _keys(customer: np.ndarray, product: np.ndarray, width: int) -> pl.Series:
+    return pl.Series(customer.astype(np.int64) * width + product)

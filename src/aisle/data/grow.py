@@ -1,0 +1,121 @@
+"""A Dataset and further lines: the same, to the last bit, as one built of all lines."""
+
+from __future__ import annotations
+
+from dataclasses import fields
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from aisle.data.build import build_events
+from aisle.data.dataset import Dataset
+from aisle.data.entities import Entities
+from aisle.data.events import Events, new_in
+from aisle.data.vocab import Vocab
+from aisle.types import DAY, Codes, Ints
+
+
+def interwoven(data: Dataset, lines: pl.DataFrame) -> pl.Series:
+    """Ids of customers (null = anonymous) with a line of ``lines`` no later than the last day they are known from."""
+    first = lines.group_by("customer_id").agg(pl.col("timestamp").min().dt.epoch("d").alias("first"))
+    events, last = data.all_events, np.full(len(data.customers) + 1, np.iinfo(np.int64).min)
+    ends = np.flatnonzero(np.append(events.customer[1:] != events.customer[:-1], True)[: len(events)])
+    last[events.customer[ends]] = events.time[ends] // DAY
+    known = last[data.customers.vocab.codes(first["customer_id"])]
+    return first["customer_id"].filter(pl.Series(known >= first["first"].to_numpy()))
+
+
+def grown(data: Dataset, lines: pl.DataFrame, anew: Codes, entities: tuple[Entities, Entities]) -> Dataset:
+    """The Dataset of all lines, made of that of the lines before, and ``lines`` (emptied on the way).
+
+    All lines of the customers ``anew`` (codes of ``data``, -1 = anonymous) are in ``lines``; the lines there of all
+    others are of later days than those in ``data``. ``entities``: all customers and products, sorted by id. What
+    is sold where (``assortment``) is left to the caller.
+    """
+    customers, products = entities
+    stores, channels = (
+        _with_more(vocab, lines, name) for name, vocab in (("store_id", data.stores), ("channel", data.channels))
+    )
+    later = build_events(lines, data.clock, customers, products, stores, channels)
+    vocabularies = {"customer": customers.vocab, "product": products.vocab, "store": stores, "channel": channels}
+    before = {"customer": data.customers.vocab, "product": data.products.vocab}
+    before |= {"store": data.stores, "channel": data.channels}
+    places = {name: _places(before[name], vocab) for name, vocab in vocabularies.items()}
+    out = np.zeros(len(data.customers) + 1, dtype=bool)
+    out[anew] = True
+    stay = ~out[data.all_events.customer] if len(anew) else slice(None)
+    events = _joined(data.all_events, stay, places, later, len(customers))
+    return Dataset.holding(events, entities, stores, channels, data.clock, None)
+
+
+def lines_of(data: Dataset) -> pl.DataFrame:
+    """All lines under the names and ids of clean ones: customer_id, product_id, timestamp, quantity, amount."""
+    events = data.all_events
+    return pl.DataFrame(
+        {
+            "customer_id": _spelt(data.customers.vocab, events.customer),
+            "product_id": _spelt(data.products.vocab, events.product),
+            "timestamp": pl.Series(events.time).cast(pl.Datetime("us")),
+            "quantity": pl.Series(events.quantity),
+            "amount": pl.Series(events.amount).fill_nan(None),
+        }
+    )
+
+
+def _spelt(vocab: Vocab, codes: Codes) -> pl.Series:
+    index = pl.Series(codes)
+    return vocab.ids.cast(pl.Enum(vocab.ids)).gather(index.set(index < 0, None))
+
+
+def _with_more(vocab: Vocab, lines: pl.DataFrame, column: str) -> Vocab:
+    if column not in lines.columns:
+        return vocab
+    return Vocab.of(pl.concat([vocab.ids, lines[column].unique().drop_nulls().cast(pl.String)]).unique().sort())
+
+
+def _places(before: Vocab, now: Vocab) -> Codes | None:
+    """(N + 1,) new codes of old ones, the last for -1; None where they are the same."""
+    codes = now.codes(before.ids)
+    return None if (codes == np.arange(len(codes))).all() else np.append(codes, np.int32(-1))
+
+
+def _joined(
+    before: Events, stay: np.ndarray | slice, places: dict[str, Codes | None], later: Events, customers: int
+) -> Events:
+    """Lines of ``before`` that ``stay`` and ``later`` ones, which come after them within a customer."""
+
+    def kept(name: str) -> np.ndarray:
+        values: np.ndarray = getattr(before, name)[stay]
+        place = places.get(name)
+        return values if place is None else place[values]
+
+    customer = kept("customer")
+    order = np.argsort(np.concatenate([customer, later.customer]), kind="stable")
+    first = _Baskets(customer, before.basket[stay], customers)
+    second = _Baskets(later.customer, later.basket, customers)
+    start = np.cumsum(first.count + second.count) - first.count - second.count
+    baskets = [first.codes(start), second.codes(start + first.count)]
+    columns: dict[str, Any] = {"basket": np.concatenate(baskets)[order]}
+    for name in (field.name for field in fields(Events) if field.name != "basket"):
+        columns[name] = np.concatenate([kept(name), getattr(later, name)])[order]
+    return Events(**columns)
+
+
+class _Baskets:
+    """Basket codes of lines sorted by customer: those of a customer are neighbours."""
+
+    def __init__(self, customer: Codes, basket: Codes, customers: int) -> None:
+        self.customer, self.basket = customer, basket
+        self.low: Ints = np.zeros(customers + 1, dtype=np.int64)
+        self.count: Ints = np.zeros(customers + 1, dtype=np.int64)
+        """Of each customer, the anonymous ones first."""
+        start = np.flatnonzero(new_in(np.arange(len(customer)), customer))
+        if len(start):
+            who = customer[start] + 1
+            self.low[who] = np.minimum.reduceat(basket, start)
+            self.count[who] = np.maximum.reduceat(basket, start) - self.low[who] + 1
+
+    def codes(self, start: Ints) -> Codes:
+        """(E,) basket codes where those of customer u begin at ``start[u + 1]``."""
+        return (self.basket + (start - self.low)[self.customer + 1]).astype(np.int32)

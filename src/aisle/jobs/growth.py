@@ -1,0 +1,85 @@
+"""A source that has grown by files of transactions: what is kept of it takes them in, and all else is left unread."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from dataclasses import asdict
+from datetime import date, datetime, time, timedelta
+from pathlib import Path
+from typing import Any
+
+from aisle.config import RunConfig
+from aisle.data.doctor.further import Further, Grown, WholeNeeded
+from aisle.data.doctor.pieces import Pieces
+from aisle.data.doctor.standing import Standing, open_standing, save_standing
+from aisle.data.mapping import from_toml, resolve
+from aisle.data.stored import open_dataset
+from aisle.errors import BundleError
+from aisle.files import fingerprint
+from aisle.progress import Progress
+
+STANDING = "standing"
+"""Folder in an entry of the cache."""
+log = logging.getLogger(__name__)
+
+
+def keep_standing(
+    standing: Standing | None, entry: Path, path: Path, marks: Mapping[Path, str], config: RunConfig
+) -> None:
+    """Write what further files of a source can be judged by, where they can, into the entry of its Dataset."""
+    facts = _facts(path, marks, config)
+    if standing is not None and facts is not None:
+        (entry / STANDING).mkdir()
+        save_standing(standing, entry / STANDING, facts)
+
+
+def grow(entry: Path, path: Path, config: RunConfig, kept: Pieces, progress: Progress, today: date) -> Grown | None:
+    """What the source has become by further files, from an entry made before them; None where all must be read."""
+    try:
+        found, facts = open_standing(entry / STANDING), _facts(path, kept.marks, config)
+        if found is None or facts is None or _rest(found[1]) != _rest(facts):
+            return None
+        standing, before = found[0], found[1]["files"]
+        if facts["files"][: len(before)] != before or len(facts["files"]) == len(before):
+            return None
+        mapping, files = resolve(path, pinned=from_toml(config.data) if config.data else None)
+        with progress.step("Reading and checking what is new") as tick:
+            further = Further(
+                source=path,
+                mapping=mapping,
+                files=files,
+                given=config.date_order,
+                at=None,
+                progress=tick,
+                now=datetime.combine(today, time()) + timedelta(days=1),
+                kept=kept,
+                before=standing,
+                data=open_dataset(entry / "dataset"),
+                known=len(before),
+            )
+            return further.grow(kept)
+    except WholeNeeded as reason:
+        log.info("all files are read: %s", reason)
+    except (BundleError, FileNotFoundError) as damage:
+        log.info("all files are read: what was kept is not whole: %s", damage)
+    return None
+
+
+def _facts(path: Path, marks: Mapping[Path, str], config: RunConfig) -> dict[str, Any] | None:
+    """What a standing holds for; None where it would not hold for long."""
+    if not path.is_dir() or config.at is not None or config.no_profile is not None:
+        return None
+    mapping, files = resolve(path, pinned=from_toml(config.data) if config.data else None)
+    sales = files.get("transactions", [])
+    place = {file: file.relative_to(path).as_posix() for file in marks}
+    return {
+        "mapping": fingerprint(asdict(mapping)),
+        "settings": fingerprint([config.date_order, config.data]),
+        "files": [[place[file], marks[file]] for file in sales],
+        "others": sorted([place[file], mark] for file, mark in marks.items() if file not in sales),
+    }
+
+
+def _rest(facts: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in facts.items() if name != "files"}
