@@ -40,8 +40,8 @@ def grow(entry: Path, path: Path, config: RunConfig, kept: Pieces, progress: Pro
         found, facts = open_standing(entry / STANDING), _facts(path, kept.marks, config)
         if found is None or facts is None or _rest(found[1]) != _rest(facts):
             return None
-        standing, before = found[0], found[1]["files"]
-        if facts["files"][: len(before)] != before or len(facts["files"]) == len(before):
+        before = found[1]["files"]
+        if [file for file in facts["files"] if file in before] != before or len(facts["files"]) == len(before):
             return None
         mapping, files = resolve(path, pinned=from_toml(config.data) if config.data else None)
         with progress.step("Reading and checking what is new") as tick:
@@ -54,9 +54,9 @@ def grow(entry: Path, path: Path, config: RunConfig, kept: Pieces, progress: Pro
                 progress=tick,
                 now=datetime.combine(today, time()) + timedelta(days=1),
                 kept=kept,
-                before=standing,
+                before=found[0],
                 data=open_dataset(entry / "dataset"),
-                known=len(before),
+                known=frozenset(path / name for name, _ in before),
             )
             return further.grow(kept)
     except WholeNeeded as reason:

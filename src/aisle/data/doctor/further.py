@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 
 import numpy as np
 import polars as pl
@@ -18,7 +19,7 @@ from aisle.data.doctor.codes import Issue
 from aisle.data.doctor.dates import EXACT
 from aisle.data.doctor.ledger import Ledger
 from aisle.data.doctor.pieces import Piece, Pieces
-from aisle.data.doctor.standing import Back, Standing, rows_by_issue, stands
+from aisle.data.doctor.standing import Back, Standing, crowded, rows_by_issue, stands
 from aisle.data.doctor.tables import KEYS, Told, both_told, facts, told_on
 from aisle.data.doctor.touch import Touch, named
 from aisle.data.doctor.visit import Visit
@@ -28,7 +29,7 @@ from aisle.data.grow import grown, interwoven, lines_of
 from aisle.data.mapping import load_joins
 from aisle.data.returns import Returns
 from aisle.data.schema import CleanTables, TableName
-from aisle.types import UNKNOWN, Bools, Codes
+from aisle.types import UNKNOWN, Bools, Codes, Ints
 
 SHARED = ("DUP_ID_CONFLICT", "ORDER_ID_REUSED")
 """Which of the two it is hangs on the share of such order ids."""
@@ -49,19 +50,20 @@ class Grown:
 
 @dataclass(kw_only=True)
 class Further(Visit):
-    """A visit where the first files are known.
+    """A visit where all files but some are known.
 
     Raises WholeNeeded, and BundleError or FileNotFoundError where what is kept of them is damaged.
     """
 
     before: Standing
-    """Of the files that come first."""
+    """Of the files that are known."""
     data: Dataset
     """What they came to."""
-    known: int
-    """How many they are."""
+    known: frozenset[Path]
     pieces: list[tuple[Piece, int]] = field(default_factory=list)
     """Their lines, and the first of their numbers in the ledger."""
+    fresh: Bools = field(default_factory=lambda: np.zeros(0, dtype=bool))
+    """(F,) whether a file number is that of a further file."""
 
     def grow(self, kept: Pieces) -> Grown:
         """Judge, match, build."""
@@ -77,8 +79,8 @@ class Further(Visit):
         """Lines of further files, typed; what was found in the others is in the ledger."""
         joined = load_joins(self._mapped("transactions"), self.source)
         found = []
-        for at, path in enumerate(self.files["transactions"]):
-            if at >= self.known:
+        for path in self.files["transactions"]:
+            if path not in self.known:
                 found.append(self._piece(path, joined))
                 continue
             piece = kept.piece(path, self.mapping, self.now)
@@ -88,6 +90,10 @@ class Further(Visit):
             self.numbers[path] = range(first, len(self.ledger.files))
             self.pieces.append((piece, first))
             self._finished(path)
+        self.fresh = np.ones(len(self.ledger.files), dtype=bool)
+        self.fresh[self._numbers()] = False
+        if any(self.before.told.values()) and not self.fresh[self._numbers().max() :].any():
+            raise WholeNeeded("facts on lines of a file before others")
         lines = joined_up([one for one in found if one is not None] or [pl.DataFrame()])
         if "shape" not in lines.columns or (lines["shape"] > EXACT).any():
             raise WholeNeeded("dates have no order of their own")
@@ -98,6 +104,14 @@ class Further(Visit):
         if not lines.height or blank != (0 if self.before.ordered else lines.height):
             raise WholeNeeded("order ids are missing, or there as never before")
         return lines
+
+    def _numbers(self) -> Ints:
+        """The numbers that files have by now which had 0, 1, 2 … at the visit before."""
+        return np.concatenate([np.asarray(self.numbers[piece.path], dtype=np.int16) for piece, _ in self.pieces])
+
+    def _is_fresh(self, lines: pl.DataFrame) -> pl.Series:
+        """(E,) whether a line is of a further file."""
+        return pl.Series(self.fresh[lines["_file"].to_numpy()])
 
     def _near(self, lines: pl.DataFrame) -> pl.DataFrame:
         """The lines before that these touch."""
@@ -116,14 +130,16 @@ class Further(Visit):
         self, near: pl.DataFrame, lines: pl.DataFrame, tables: dict[TableName, pl.DataFrame]
     ) -> tuple[pl.DataFrame, pl.DataFrame, Standing]:
         """(lines before that stay, further ones that stay, what all checks came to)."""
-        both = pl.concat([near, lines])
+        both = _in_order(near, lines)
         self.returned = self._more_returns(self.before.read, near, both, _met)
         self.ledger.note("RETURN", self.returned.returns, column="quantity")
-        earlier, wanted = rows_by_issue(self.ledger), self._checks(tables)
+        earlier, known, wanted = rows_by_issue(self.ledger), len(self.ledger.late), self._checks(tables)
+        number = pl.lit(pl.Series(self._numbers())).gather(pl.col("_file"))
+        self.before = replace(self.before, late=self.before.late.with_columns(_file=number))
         self.ledger.say_again(self.before.counts, self.before.late)
         alone = self.ledger.beside()
         survivors(near, wanted, alone.judge_late)
-        beside = _Beside(self.ledger, self.ledger.beside(), int(lines["_file"].min()))  # type: ignore[arg-type]
+        beside = _Beside(self.ledger, self.ledger.beside(), self._is_fresh)
         keep = survivors(both, wanted, beside.judge)
         if rows_by_issue(alone) != rows_by_issue(beside.old) or not alone.all_late().equals(beside.old.all_late()):
             raise WholeNeeded("lines before would be judged otherwise")
@@ -132,9 +148,11 @@ class Further(Visit):
             anonymous=self.before.anonymous or lines["customer_id"].null_count() > 0,
             read=self.returned,
             counts=rows_by_issue(self.ledger, earlier),
-            late=self.ledger.all_late(),
+            late=self.ledger.all_late(known),
         )
-        return self._without_rejected(near), lines.filter(pl.Series(keep[near.height :])), standing
+        if crowded(self.ledger):
+            raise WholeNeeded("more lines of a kind than are listed")
+        return self._without_rejected(near), both.filter(pl.Series(keep) & self._is_fresh(both)), standing
 
     def _without_rejected(self, lines: pl.DataFrame) -> pl.DataFrame:
         return lines.join(self.before.rejected, on=WHERE, how="anti", maintain_order="left")
@@ -147,7 +165,7 @@ class Further(Visit):
         if ours is None:
             return before
         named = before.named + ours.named - (theirs.named if theirs else 0)
-        returns = before.returns + int(ours.back[near.height :].sum())
+        returns = before.returns + int((ours.back & self._is_fresh(both).to_numpy()).sum())
         more = Back(returns, named)
         if before.returns and before.by_order != more.by_order:
             raise WholeNeeded("returns name their sales, or no longer")
@@ -160,21 +178,22 @@ class Further(Visit):
 
         Lines of customers whose baskets or earlier sales the further lines change are built anew.
         """
-        both = pl.concat([near, lines])
+        both = _in_order(near, lines)
+        fresh = self._is_fresh(both)
         back = self._more_returns(self.before.kept, near, both, _alone)
         if back.by_order and anonymous:
             raise WholeNeeded("returns name their sales, and lines without a customer may be those")
         void = self._undone(both, back)
-        changed = near["customer_id"].filter(void[: near.height].ne_missing(self._undone(near, back)))
+        changed = near["customer_id"].filter(void.filter(~fresh).ne_missing(self._undone(near, back)))
         who = [changed, interwoven(self.data, lines)]
         if self.before.ordered:
             for some, others in ((near, lines), (lines, near)):
                 who.append(some.filter(pl.col("order_id").is_in(others["order_id"].implode()))["customer_id"])
         ids = pl.concat([one.cast(pl.String) for one in who]).unique()
         again = lines["customer_id"].cast(pl.String).is_in(ids.implode(), nulls_equal=True)
-        whole = pl.concat([self._lines_of(ids), lines.filter(again)])
+        whole = _in_order(self._lines_of(ids), lines.filter(again))
         whole = whole.with_columns(self._undone(whole, back).alias("void_at"))
-        apart = lines.with_columns(void[near.height :].alias("void_at")).filter(~again)
+        apart = lines.with_columns(void.filter(fresh).alias("void_at")).filter(~again)
         known = self.data.customers.vocab.codes(ids.drop_nulls())
         anew = np.append(known[known >= 0], np.full(ids.null_count(), UNKNOWN, dtype=np.int32))
         return pl.concat([whole, apart]), lines, anew, back
@@ -227,6 +246,11 @@ class Further(Visit):
         return Grown(dataset, replace(clean, standing=self.standing))
 
 
+def _in_order(*lines: pl.DataFrame) -> pl.DataFrame:
+    """All lines in the order of their files."""
+    return pl.concat(lines).sort("_file", maintain_order=True)
+
+
 def _entities(tables: dict[TableName, pl.DataFrame], used: dict[TableName, pl.Series]) -> tuple[Entities, Entities]:
     """(customers, products)."""
     customers = build_entities(tables["customers"], "customer_id", "group_", used["customers"])
@@ -247,12 +271,11 @@ class _Beside:
 
     ledger: Ledger
     old: Ledger
-    first: int
-    """The first number of further files."""
+    is_fresh: Callable[[pl.DataFrame], pl.Series]
 
     def judge(self, where: pl.DataFrame, issues: Sequence[Issue]) -> Bools:
         """See ``whole.Judge``."""
-        further = (where["_file"] >= self.first).to_numpy()
+        further = self.is_fresh(where).to_numpy()
         keep = np.ones(len(further), dtype=bool)
         for side, ledger in ((~further, self.old), (further, self.ledger)):
             mine = [Issue(issue.code, issue.rows[side], issue.column) for issue in issues]

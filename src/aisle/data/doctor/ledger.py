@@ -158,9 +158,9 @@ class Ledger:
         nothing = [0] * len(self.files)
         return Ledger(list(self.files), list(nothing), list(nothing))
 
-    def all_late(self) -> pl.DataFrame:
-        """What was judged late so far (``LATE``)."""
-        return pl.concat(self.late) if self.late else pl.DataFrame(schema=LATE)
+    def all_late(self, since: int = 0) -> pl.DataFrame:
+        """What was judged late (``LATE``), but for the first so many pieces of ``late``."""
+        return pl.concat(self.late[since:]) if self.late[since:] else pl.DataFrame(schema=LATE)
 
     def _judge(self, height: int, issues: list[Issue], found: Callable[[Issue, Bools], None]) -> Bools:
         keep = np.ones(height, dtype=bool)

@@ -77,12 +77,16 @@ def rows_by_issue(ledger: Ledger, before: Counts | None = None) -> Counts:
 def stands(ledger: Ledger) -> bool:
     """Whether further lines can be judged alone by what was found.
 
-    Not where order ids are used again, which is a matter of their share; where something lay in the future, which it
-    does not for ever; and where more rows of one kind were found than are listed, which hangs on the order of files.
+    Not where order ids are used again, which is a matter of their share, and where something lay in the future, which
+    it does not for ever.
     """
-    if any(code in ("ORDER_ID_REUSED", "DATE_FUTURE") for code, _ in ledger.tallies):
-        return False
-    return not any(
+    unsure = any(code in ("ORDER_ID_REUSED", "DATE_FUTURE") for code, _ in ledger.tallies)
+    return not unsure and not crowded(ledger)
+
+
+def crowded(ledger: Ledger) -> bool:
+    """Whether more rows of one kind were found than are listed: which of them are then hangs on the order of files."""
+    return any(
         tally.rows > LISTED_PER_CODE and RULES[code].action != "rejected" and RULES[code].listed
         for (code, _), tally in ledger.tallies.items()
     )

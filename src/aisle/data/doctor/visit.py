@@ -212,7 +212,7 @@ class Visit:
         typed = tuple(lines.columns)
         self._note_returns(self._returns(lines, clock))
         blank = {key: lines[key].null_count() if key in typed else lines.height for key in ("order_id", "customer_id")}
-        before = rows_by_issue(self.ledger)
+        before, known = rows_by_issue(self.ledger), len(self.ledger.late)
         keep = survivors(lines, self._checks(tables), self.ledger.judge_late)
         plain = clock == "timestamp" and self.date_order == "iso" and self.at is None and PART not in typed
         if plain and blank["order_id"] in (0, len(keep)) and blank["customer_id"] < len(keep):
@@ -222,7 +222,7 @@ class Visit:
                 anonymous=blank["customer_id"] > 0,
                 read=self.returned,
                 counts=rows_by_issue(self.ledger, before),
-                late=self.ledger.all_late(),
+                late=self.ledger.all_late(known),
             )
         return only(lines.drop("_hash", "_policy", *WHERE, PART, strict=False), keep)
 
