@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import fields
+from dataclasses import fields, replace
 from typing import Any
 
 import numpy as np
@@ -13,24 +13,78 @@ from aisle.data.dataset import Dataset
 from aisle.data.entities import Entities
 from aisle.data.events import Events, new_in
 from aisle.data.vocab import Vocab
-from aisle.types import DAY, Codes, Ints
+from aisle.types import DAY, NEVER, UNKNOWN, Codes, Ints
 
 
-def interwoven(data: Dataset, lines: pl.DataFrame) -> pl.Series:
-    """Ids of customers (null = anonymous) with a line of ``lines`` no later than the last day they are known from."""
-    first = lines.group_by("customer_id").agg(pl.col("timestamp").min().dt.epoch("d").alias("first"))
+def interwoven(data: Dataset, lines: pl.DataFrame, *, by_day: bool) -> pl.Series:
+    """Ids of customers (null = anonymous) with lines of ``lines`` that do not come after all that are known of them.
+
+    ``by_day``: after the last day of those, since the lines of a day are a basket where orders have no id.
+    """
+    unit = DAY if by_day else 1
+    first = lines.group_by("customer_id").agg(pl.col("timestamp").min().cast(pl.Int64).alias("first"))
     events, last = data.all_events, np.full(len(data.customers) + 1, np.iinfo(np.int64).min)
     ends = np.flatnonzero(np.append(events.customer[1:] != events.customer[:-1], True)[: len(events)])
-    last[events.customer[ends]] = events.time[ends] // DAY
+    last[events.customer[ends]] = events.time[ends] // unit
     known = last[data.customers.vocab.codes(first["customer_id"])]
-    return first["customer_id"].filter(pl.Series(known >= first["first"].to_numpy()))
+    return first["customer_id"].filter(pl.Series(known >= first["first"].to_numpy() // unit))
+
+
+def undone(data: Dataset, lines: pl.DataFrame, moved: pl.Series) -> tuple[Dataset, pl.Series]:
+    """The Dataset with ``void_at`` of some of its lines as given, and ids of customers with a line that is not found.
+
+    Only those that ``moved`` (E,) have another moment than in ``data``; of each, all lines of its customer and product
+    are here. Not found are lines of customers unknown (null), and alike ones of two baskets of one moment.
+    """
+    events, void, lost = data.all_events, data.all_events.void_at.copy(), [UNKNOWN]
+    coded = _coded(data, lines).with_columns(moved.alias("moved"))
+    alike = coded.group_by(*ALIKE).agg(pl.col("void_at").sort(), pl.col("moved").any()).filter("moved").drop("moved")
+    for customer, product, time, quantity, amount, store, channel, voids in alike.sort("customer").iter_rows():
+        if customer < 0:
+            continue
+        start, stop = np.searchsorted(events.customer, [customer, customer + 1])
+        found = start + np.flatnonzero((events.product[start:stop] == product) & (events.time[start:stop] == time))
+        found = found[
+            (events.quantity[found] == quantity) & (np.nan_to_num(events.amount[found], nan=np.inf) == amount)
+        ]
+        found = found[(events.store[found] == store) & (events.channel[found] == channel)]
+        if len(found) == len(voids) and len(np.unique(events.basket[found])) == 1:
+            void[found] = voids
+        else:
+            lost.append(customer)
+    odd = moved & coded["customer"].is_in(lost)
+    return replace(data, all_events=replace(events, void_at=void)), lines["customer_id"].filter(odd)
+
+
+ALIKE = ("customer", "product", "time", "quantity", "amount", "store", "channel")
+"""Lines of a basket that have these in common are told apart by ``void_at`` alone, and lie in its order."""
+
+
+def _coded(data: Dataset, lines: pl.DataFrame) -> pl.DataFrame:
+    """Lines (E,) by the codes and in the types of events; an unknown amount is infinite, since NaN equals nothing."""
+    vocabularies = {"customer": data.customers.vocab, "product": data.products.vocab}
+    columns = {name: vocab.codes(lines[f"{name}_id"]) for name, vocab in vocabularies.items()}
+    nothing = np.full(lines.height, UNKNOWN, dtype=np.int32)
+    unpriced = pl.Series([None], dtype=pl.Float32).new_from_index(0, lines.height)
+    amount = lines["amount"] if "amount" in lines.columns else unpriced
+    return pl.DataFrame(
+        columns
+        | {
+            "time": lines["timestamp"].cast(pl.Int64),
+            "quantity": lines["quantity"].cast(pl.Float32),
+            "amount": amount.cast(pl.Float32).fill_null(np.inf).fill_nan(np.inf),
+            "store": data.stores.codes(lines["store_id"]) if "store_id" in lines.columns else nothing,
+            "channel": data.channels.codes(lines["channel"]) if "channel" in lines.columns else nothing,
+            "void_at": lines["void_at"].cast(pl.Int64).fill_null(NEVER),
+        }
+    )
 
 
 def grown(data: Dataset, lines: pl.DataFrame, anew: Codes, entities: tuple[Entities, Entities]) -> Dataset:
     """The Dataset of all lines, made of that of the lines before, and ``lines`` (emptied on the way).
 
     All lines of the customers ``anew`` (codes of ``data``, -1 = anonymous) are in ``lines``; the lines there of all
-    others are of later days than those in ``data``. ``entities``: all customers and products, sorted by id. What
+    others come after those in ``data`` (``interwoven``). ``entities``: all customers and products, sorted by id. What
     is sold where (``assortment``) is left to the caller.
     """
     customers, products = entities

@@ -14,7 +14,7 @@ import hashlib
 import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, date, datetime
 from functools import cache
 from importlib.metadata import version
@@ -51,7 +51,7 @@ log = logging.getLogger(__name__)
 SEEN, REPORT = "seen", "report"
 """Keys of receipts: hashes of files, and what the doctor said."""
 DATASET = "dataset/dataset.json"
-MAPPED = 20_000_000
+MAPPED = 1_000_000
 """Lines from which a Dataset is kept as plain arrays that are mapped, not read: larger on the disk, at once there."""
 OFF = "off"
 """Given in place of a folder: nothing is kept."""
@@ -110,8 +110,9 @@ def ingest(
             if writable and lines.untouched():
                 _keep(found, entry, path, marks, config)
                 lines.forget_others()
-                if len(found.dataset.all_events) >= MAPPED:  # what is mapped takes no memory that others need
-                    found = _load(entry) or found
+                if len(found.dataset.all_events) >= MAPPED and (entry / DATASET).exists():
+                    # what is mapped takes no memory that others need
+                    found = replace(found, dataset=open_dataset(entry / "dataset"))
     return found
 
 

@@ -25,7 +25,7 @@ from aisle.data.doctor.touch import Touch, named
 from aisle.data.doctor.visit import Visit
 from aisle.data.doctor.whole import WHERE, joined_up, survivors
 from aisle.data.entities import Entities
-from aisle.data.grow import grown, interwoven, lines_of
+from aisle.data.grow import grown, interwoven, lines_of, undone
 from aisle.data.mapping import load_joins
 from aisle.data.returns import Returns
 from aisle.data.schema import CleanTables, TableName
@@ -117,14 +117,12 @@ class Further(Visit):
         """The lines before that these touch."""
         returns = self.before.read.returns > 0 or bool((lines["quantity"] < 0).any())
         touch = Touch.of(lines, ordered=self.before.ordered, returns=returns)
-        return self._kept_lines([touch.rows(piece) for piece, _ in self.pieces])
+        return self._kept_lines(touch.rows)
 
-    def _kept_lines(self, rows: Sequence[Bools]) -> pl.DataFrame:
-        """Lines before that masks (E,), one a file, pick."""
-        found = zip(self.pieces, rows, strict=True)
-        return self._with_times(
-            joined_up([piece.some(mask).with_columns(pl.col("_file") + n) for (piece, n), mask in found])
-        )
+    def _kept_lines(self, pick: Callable[[Piece], Bools]) -> pl.DataFrame:
+        """The lines before that a function picks of each file (E,)."""
+        found = [piece.some(pick(piece)).with_columns(pl.col("_file") + first) for piece, first in self.pieces]
+        return self._with_times(joined_up(found))
 
     def _judged(
         self, near: pl.DataFrame, lines: pl.DataFrame, tables: dict[TableName, pl.DataFrame]
@@ -184,14 +182,15 @@ class Further(Visit):
         if back.by_order and anonymous:
             raise WholeNeeded("returns name their sales, and lines without a customer may be those")
         void = self._undone(both, back)
-        changed = near["customer_id"].filter(void.filter(~fresh).ne_missing(self._undone(near, back)))
-        who = [changed, interwoven(self.data, lines)]
+        moved = void.filter(~fresh).ne_missing(self._undone(near, back))
+        self.data, unclear = undone(self.data, near.with_columns(void.filter(~fresh).alias("void_at")), moved)
+        who = [unclear, interwoven(self.data, lines, by_day=not self.before.ordered)]
         if self.before.ordered:
             for some, others in ((near, lines), (lines, near)):
                 who.append(some.filter(pl.col("order_id").is_in(others["order_id"].implode()))["customer_id"])
         ids = pl.concat([one.cast(pl.String) for one in who]).unique()
         again = lines["customer_id"].cast(pl.String).is_in(ids.implode(), nulls_equal=True)
-        whole = _in_order(self._lines_of(ids), lines.filter(again))
+        whole = _in_order(self._lines_of(ids), lines.filter(again)) if len(ids) else lines.clear()
         whole = whole.with_columns(self._undone(whole, back).alias("void_at"))
         apart = lines.with_columns(void.filter(fresh).alias("void_at")).filter(~again)
         known = self.data.customers.vocab.codes(ids.drop_nulls())
@@ -204,11 +203,12 @@ class Further(Visit):
 
     def _lines_of(self, ids: pl.Series) -> pl.DataFrame:
         """All lines before of some customers (null = anonymous) that were kept."""
-        rows = []
-        for piece, _ in self.pieces:
+
+        def pick(piece: Piece) -> Bools:
             mine = named(piece, "customer_id", ids.drop_nulls())
-            rows.append(mine | piece.column("customer_id").is_null().to_numpy() if ids.null_count() else mine)
-        return self._without_rejected(self._kept_lines(rows))
+            return mine | piece.column("customer_id").is_null().to_numpy() if ids.null_count() else mine
+
+        return self._without_rejected(self._kept_lines(pick))
 
     def _built(
         self,
@@ -231,18 +231,18 @@ class Further(Visit):
         dataset = grown(self.data, lines.drop("_hash", "_policy", *WHERE), anew, _entities(done, used))
         shown = lines_of(dataset)
         self._history(shown, done["customers"])
-        for name in names:
-            done[name] = self._without_leaks(done[name], shown, KEYS[name], "timestamp")
-        customers, products = _entities(done, used)
-        dataset = replace(dataset, customers=customers, products=products)
+        plain = {name: self._without_leaks(done[name], shown, KEYS[name], "timestamp") for name in names}
+        if any(plain[name].width < done[name].width for name in names):
+            customers, products = _entities(plain, used)
+            dataset = replace(dataset, customers=customers, products=products)
         if "availability" in self.files:
-            spans = Assortment.of(self._availability(), dataset.stores, products.vocab)
+            spans = Assortment.of(self._availability(), dataset.stores, dataset.products.vocab)
             dataset = replace(dataset, assortment=spans)
         rejects = self.ledger.rejects(self._fetch)
         if self.kept:
             self._keep_texts(self.kept)
         self.standing = replace(standing, told=told) if stands(self.ledger) else None
-        clean = CleanTables(shown, done["products"], done["customers"], rejects=rejects, report=self._report())
+        clean = CleanTables(shown, plain["products"], plain["customers"], rejects=rejects, report=self._report())
         return Grown(dataset, replace(clean, standing=self.standing))
 
 

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
+
+import numpy as np
 import polars as pl
+
+from aisle.types import DAY, Ints
 
 PERIODS = 24
 """The history is cut into this many spans, or fewer where they would be shorter than a week."""
@@ -12,6 +17,8 @@ JUMP = 4.0
 """A span breaks when its share of new products exceeds this many times the median of the spans before …"""
 LEAST = 0.25
 """… and this share; a season's arrivals stay below it."""
+STRETCH = 4_000_000
+"""Lines that are counted at a time."""
 
 
 def silent_weeks(lines: pl.DataFrame) -> tuple[int, str]:
@@ -19,7 +26,9 @@ def silent_weeks(lines: pl.DataFrame) -> tuple[int, str]:
     if "timestamp" not in lines.columns or not lines.height:
         return 0, ""
     # weeks are counted from the first line, so that a shop's own week does not matter
-    day = lines.select(pl.col("timestamp").dt.epoch("d").alias("day"))["day"].unique().sort()
+    days = lines["timestamp"].dt.epoch("d")
+    start = int(days.min())  # type: ignore[arg-type]
+    day = pl.Series(np.flatnonzero(np.bincount((days - start).to_numpy())) + start).cast(pl.Int32)
     gaps = pl.DataFrame({"day": day, "step": day.diff()}).filter(pl.col("step") > 7)
     if not gaps.height:
         return 0, ""
@@ -35,28 +44,21 @@ def first_time_break(lines: pl.DataFrame) -> tuple[int, str]:
     """Lines in spans where the share of never-sold products jumps, and the first such span in words."""
     if "timestamp" not in lines.columns or not lines.height:
         return 0, ""
-    start, stop = lines["timestamp"].min(), lines["timestamp"].max()
-    span = (stop - start).total_seconds() / 86_400 + 1  # type: ignore[operator, union-attr]
+    ticks = lines["timestamp"].cast(pl.Int64)
+    start, stop = int(ticks.min()), int(ticks.max())  # type: ignore[arg-type]
+    span = (stop - start) / DAY + 1
     periods = min(PERIODS, int(span // 7))
     if periods < 8:
         return 0, ""
-    width = span / periods * 86_400_000_000
-    sold = (
-        lines.lazy()
-        .filter(pl.col("quantity") > 0)
-        .select(
-            pl.col("product_id").to_physical().alias("product"),
-            ((pl.col("timestamp") - pl.lit(start)).dt.total_microseconds() // width).cast(pl.Int32).alias("period"),
-        )
-        .group_by("product", "period")
-        .agg(pl.len().alias("lines"))
-        .collect(engine="streaming")  # a piece at a time: nothing as long as the lines is made
-        .with_columns((pl.col("period") == pl.col("period").min().over("product")).alias("new"))
+    width = span / periods * DAY
+    counts = _sold(lines, start, width, periods)
+    active = counts > 0
+    first = np.bincount(active.argmax(axis=1)[active.any(axis=1)], minlength=periods)
+    by_period = pl.DataFrame({"lines": counts.sum(axis=0), "products": active.sum(axis=0), "new": first})
+    by_period = by_period.with_row_index("period").filter(pl.col("products") > 0)
+    by_period = by_period.with_columns(share=pl.col("new") / pl.col("products")).with_columns(
+        usual=pl.col("share").shift(1).rolling_median(4, min_samples=2)
     )
-    by_period = sold.group_by("period").agg(
-        pl.col("new").mean().alias("share"), pl.col("lines").sum(), pl.len().alias("products")
-    )
-    by_period = by_period.sort("period").with_columns(usual=pl.col("share").shift(1).rolling_median(4, min_samples=2))
     broken = by_period.filter(
         (pl.col("period") >= WARM_UP * periods)
         & (pl.col("products") >= 10)
@@ -66,6 +68,22 @@ def first_time_break(lines: pl.DataFrame) -> tuple[int, str]:
     if not broken.height:
         return 0, ""
     row = broken.row(0, named=True)
-    when = lines.select(pl.lit(start) + pl.duration(microseconds=int(row["period"] * width))).item().date()
+    when = datetime.fromtimestamp((start + int(row["period"] * width)) / 1e6, UTC).date()
     shares = f"{row['share']:.0%} of {row['products']} products were never sold before, usually {row['usual']:.0%}"
     return int(broken["lines"].sum()), f"from {when}: {shares}"
+
+
+def _sold(lines: pl.DataFrame, start: int, width: float, periods: int) -> Ints:
+    """(I, T) sale lines of each product in each span, ``width`` microseconds long; a stretch of lines at a time."""
+    product = lines["product_id"].to_physical()
+    known = product.unique().to_numpy()
+    place = np.zeros(int(known.max()) + 1, dtype=np.int64)
+    place[known] = np.arange(len(known)) * periods
+    counts = np.zeros(len(known) * periods, dtype=np.int64)
+    for at in range(0, lines.height, STRETCH):
+        some = lines[at : at + STRETCH]
+        sold = (some["quantity"] > 0).to_numpy()
+        time = some["timestamp"].cast(pl.Int64).to_numpy()[sold]
+        period = ((time - start) / width).astype(np.int64)
+        counts += np.bincount(place[product[at : at + STRETCH].to_numpy()[sold]] + period, minlength=len(counts))
+    return counts.reshape(-1, periods)

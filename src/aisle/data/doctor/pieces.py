@@ -102,6 +102,8 @@ class Piece:
     def __init__(self, folder: Path, path: Path, told: dict[str, Any]) -> None:
         self.folder, self.path, self.told = folder, path, told
         self.file = folder / "lines.parquet"
+        self.read: dict[str, pl.Series] = {}
+        """Columns and texts that were asked for, until lines are."""
 
     def ledger(self) -> Ledger:
         """What was found in the file."""
@@ -116,19 +118,30 @@ class Piece:
         return lines
 
     def some(self, rows: Bools) -> pl.DataFrame:
-        """The typed lines that a mask (E,) picks, a column read after the other."""
+        """The typed lines that a mask (E,) picks, a column read after the other; what was read for it is let go."""
         mask = pl.Series(rows)
-        lines = pl.DataFrame([self.column(name).filter(mask) for name in self.told["columns"]])
-        coded = [name for name in self.told["coded"] if name in lines.columns]
-        return lines.with_columns(self._spelt(lines[name]) for name in coded)
+        lines = pl.DataFrame([self._taken(name).filter(mask) for name in self.told["columns"]])
+        lines = lines.with_columns(self._spelt(lines[name]) for name in self.told["coded"])
+        self.read.clear()
+        return lines
 
     def column(self, name: str) -> pl.Series:
         """(E,) a column of the lines; of texts, the places in ``texts``."""
-        return read_parquet(self.file, [name])[name]
+        if name not in self.read:
+            self.read[name] = read_parquet(self.file, [name])[name]
+        return self.read[name]
+
+    def _taken(self, name: str) -> pl.Series:
+        values = self.column(name)
+        del self.read[name]
+        return values
 
     def texts(self, name: str) -> pl.Series:
         """The different texts of a column."""
-        return read_parquet(self.folder / f"{name}.parquet")["text"]
+        place = f"texts of {name}"
+        if place not in self.read:
+            self.read[place] = read_parquet(self.folder / f"{name}.parquet")["text"]
+        return self.read[place]
 
     def _spelt(self, codes: pl.Series) -> pl.Series:
         """Undo ``_coded``; only the texts that are there become categories."""

@@ -49,26 +49,27 @@ class Pairs:
     customers: Vocab
     products: Vocab
     keys: pl.Series
-    """customer code x number of products + product code."""
+    """customer code x number of products + product code, of all lines."""
+    back: pl.Series
+    """The same, of returns."""
 
     @classmethod
     def of(cls, lines: pl.DataFrame) -> Pairs:
         """Those of lines (E,)."""
-        both = lines.select("customer_id", "product_id").drop_nulls()
-        customers, products = (Vocab.of(both[name].unique()) for name in both.columns)
+        both = lines.select("customer_id", "product_id", "quantity").drop_nulls()
+        customers, products = (Vocab.of(both[name].unique()) for name in ("customer_id", "product_id"))
         keys = _keys(customers.codes(both["customer_id"]), products.codes(both["product_id"]), len(products))
-        return cls(customers, products, keys.unique())
+        return cls(customers, products, keys.unique(), keys.filter(both["quantity"] < 0).unique())
 
     def rows(self, piece: Piece) -> Bools:
-        """(E,) lines of a file with one of these pairs."""
-        customer, product = (
-            _spread(vocab.codes(piece.texts(name)), piece.column(name))
-            for name, vocab in (("customer_id", self.customers), ("product_id", self.products))
-        )
-        known = np.flatnonzero((customer >= 0) & (product >= 0))
-        found = _keys(customer[known], product[known], len(self.products)).is_in(self.keys.implode())
+        """(E,) lines of a file with a pair of these that was returned, here or there."""
+        customer = _spread(self.customers.codes(piece.texts("customer_id")), piece.column("customer_id"))
+        known = np.flatnonzero(customer >= 0)
+        product = _spread(self.products.codes(piece.texts("product_id")), piece.column("product_id").gather(known))
+        keys = _keys(customer[known], product, len(self.products)).set(pl.Series(product < 0), -1)
+        returned = keys.filter((piece.column("quantity").gather(known) < 0) & keys.is_in(self.keys.implode()))
         rows = np.zeros(len(customer), dtype=bool)
-        rows[known[found.to_numpy()]] = True
+        rows[known[keys.is_in(pl.concat([self.back, returned]).unique().implode()).to_numpy()]] = True
         return rows
 
 
