@@ -38,11 +38,12 @@ def undone(data: Dataset, lines: pl.DataFrame, moved: pl.Series) -> tuple[Datase
     """
     events, void, lost = data.all_events, data.all_events.void_at.copy(), [UNKNOWN]
     coded = _coded(data, lines).with_columns(moved.alias("moved"))
-    alike = coded.group_by(*ALIKE).agg(pl.col("void_at").sort(), pl.col("moved").any()).filter("moved").drop("moved")
+    alike = coded.join(coded.filter("moved").select(ALIKE).unique(), on=ALIKE, how="semi")
+    alike = alike.group_by(*ALIKE).agg(pl.col("void_at").sort())
     for customer, product, time, quantity, amount, store, channel, voids in alike.sort("customer").iter_rows():
         if customer < 0:
             continue
-        start, stop = np.searchsorted(events.customer, [customer, customer + 1])
+        start, stop = np.searchsorted(events.customer, np.asarray([customer, customer + 1], dtype=np.int32))
         found = start + np.flatnonzero((events.product[start:stop] == product) & (events.time[start:stop] == time))
         found = found[
             (events.quantity[found] == quantity) & (np.nan_to_num(events.amount[found], nan=np.inf) == amount)
@@ -145,14 +146,23 @@ def _joined(
         return values if place is None else place[values]
 
     customer = kept("customer")
-    order = np.argsort(np.concatenate([customer, later.customer]), kind="stable")
+    # the place of later lines: behind those of the customer's that are there, and each other
+    place = np.searchsorted(customer, later.customer, side="right") + np.arange(len(later))
+    late = np.zeros(len(customer) + len(later), dtype=bool)
+    late[place] = True
+    early = ~late
+
+    def joined(first: np.ndarray, second: np.ndarray) -> np.ndarray:
+        values = np.empty(len(late), dtype=first.dtype)
+        values[late], values[early] = second, first
+        return values
+
     first = _Baskets(customer, before.basket[stay], customers)
     second = _Baskets(later.customer, later.basket, customers)
     start = np.cumsum(first.count + second.count) - first.count - second.count
-    baskets = [first.codes(start), second.codes(start + first.count)]
-    columns: dict[str, Any] = {"basket": np.concatenate(baskets)[order]}
+    columns: dict[str, Any] = {"basket": joined(first.codes(start), second.codes(start + first.count))}
     for name in (field.name for field in fields(Events) if field.name != "basket"):
-        columns[name] = np.concatenate([kept(name), getattr(later, name)])[order]
+        columns[name] = joined(kept(name), getattr(later, name))
     return Events(**columns)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping as Marks
 from dataclasses import asdict
 from datetime import date, datetime, time, timedelta
 from pathlib import Path
@@ -14,6 +14,7 @@ from aisle.data.doctor.further import Further, Grown, WholeNeeded
 from aisle.data.doctor.pieces import Pieces
 from aisle.data.doctor.standing import Standing, open_standing, save_standing
 from aisle.data.mapping import from_toml, resolve
+from aisle.data.schema import Mapping, TableName
 from aisle.data.stored import open_dataset
 from aisle.errors import BundleError
 from aisle.files import fingerprint
@@ -25,10 +26,10 @@ log = logging.getLogger(__name__)
 
 
 def keep_standing(
-    standing: Standing | None, entry: Path, path: Path, marks: Mapping[Path, str], config: RunConfig
+    standing: Standing | None, entry: Path, path: Path, marks: Marks[Path, str], config: RunConfig
 ) -> None:
     """Write what further files of a source can be judged by, where they can, into the entry of its Dataset."""
-    facts = _facts(path, marks, config)
+    facts = None if standing is None else _facts(path, marks, config, *_resolved(path, config))
     if standing is not None and facts is not None:
         (entry / STANDING).mkdir()
         save_standing(standing, entry / STANDING, facts)
@@ -37,13 +38,13 @@ def keep_standing(
 def grow(entry: Path, path: Path, config: RunConfig, kept: Pieces, progress: Progress, today: date) -> Grown | None:
     """What the source has become by further files, from an entry made before them; None where all must be read."""
     try:
-        found, facts = open_standing(entry / STANDING), _facts(path, kept.marks, config)
+        mapping, files = _resolved(path, config)
+        found, facts = open_standing(entry / STANDING), _facts(path, kept.marks, config, mapping, files)
         if found is None or facts is None or _rest(found[1]) != _rest(facts):
             return None
         before = found[1]["files"]
         if [file for file in facts["files"] if file in before] != before or len(facts["files"]) == len(before):
             return None
-        mapping, files = resolve(path, pinned=from_toml(config.data) if config.data else None)
         with progress.step("Reading and checking what is new") as tick:
             further = Further(
                 source=path,
@@ -66,11 +67,16 @@ def grow(entry: Path, path: Path, config: RunConfig, kept: Pieces, progress: Pro
     return None
 
 
-def _facts(path: Path, marks: Mapping[Path, str], config: RunConfig) -> dict[str, Any] | None:
+def _resolved(path: Path, config: RunConfig) -> tuple[Mapping, dict[TableName, list[Path]]]:
+    return resolve(path, pinned=from_toml(config.data) if config.data else None)
+
+
+def _facts(
+    path: Path, marks: Marks[Path, str], config: RunConfig, mapping: Mapping, files: dict[TableName, list[Path]]
+) -> dict[str, Any] | None:
     """What a standing holds for; None where it would not hold for long."""
     if not path.is_dir() or config.at is not None or config.no_profile is not None:
         return None
-    mapping, files = resolve(path, pinned=from_toml(config.data) if config.data else None)
     sales = files.get("transactions", [])
     place = {file: file.relative_to(path).as_posix() for file in marks}
     return {

@@ -63,20 +63,30 @@ class Pairs:
 
     def rows(self, piece: Piece) -> Bools:
         """(E,) lines of a file with a pair of these that was returned, here or there."""
-        customer = _spread(self.customers.codes(piece.texts("customer_id")), piece.column("customer_id"))
-        known = np.flatnonzero(customer >= 0)
-        product = _spread(self.products.codes(piece.texts("product_id")), piece.column("product_id").gather(known))
-        keys = _keys(customer[known], product, len(self.products)).set(pl.Series(product < 0), -1)
-        returned = keys.filter((piece.column("quantity").gather(known) < 0) & keys.is_in(self.keys.implode()))
-        rows = np.zeros(len(customer), dtype=bool)
-        rows[known[keys.is_in(pl.concat([self.back, returned]).unique().implode()).to_numpy()]] = True
+        returned = np.flatnonzero((piece.column("quantity") < 0).fill_null(False).to_numpy())
+        theirs = self._keys_of(piece, returned)
+        pairs = pl.concat([self.back, theirs.filter(theirs.is_in(self.keys.implode()))]).unique()
+        buyers = np.zeros(len(self.customers), dtype=bool)
+        buyers[(pairs // max(len(self.products), 1)).to_numpy()] = True
+        code = self.customers.codes(piece.texts("customer_id"))
+        near = np.flatnonzero(_spread((code >= 0) & buyers[code], piece.column("customer_id"), blank=False))
+        rows = np.zeros(len(piece.column("customer_id")), dtype=bool)
+        rows[near[self._keys_of(piece, near).is_in(pairs.implode()).to_numpy()]] = True
         return rows
+
+    def _keys_of(self, piece: Piece, rows: Ints) -> pl.Series:
+        """The pairs of some lines of a file, -1 where customer or product is none of these."""
+        customer, product = (
+            _spread(vocab.codes(piece.texts(name)), piece.column(name).gather(rows))
+            for name, vocab in (("customer_id", self.customers), ("product_id", self.products))
+        )
+        return _keys(customer, product, len(self.products)).set(pl.Series((customer < 0) | (product < 0)), -1)
 
 
 def named(piece: Piece, column: str, texts: pl.Series) -> Bools:
     """(E,) lines of a file with one of the texts in a column."""
     hit = piece.texts(column).is_in(texts.implode()).to_numpy()
-    return np.asarray(_spread(hit.astype(np.int8), piece.column(column), blank=0) > 0)
+    return _spread(hit, piece.column(column), blank=False)
 
 
 def _spread(values: np.ndarray, places: pl.Series, blank: int = -1) -> np.ndarray:
