@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from itertools import pairwise
-from typing import TypeAlias
+from typing import Protocol, TypeAlias
 
 import numpy as np
 import scipy.sparse as sp
@@ -22,6 +22,17 @@ BLOCK_CELLS = 4_000_000
 """Dense cells worked on at once; about 100 MB with the sort keys of ``top_k``."""
 Weigh: TypeAlias = Callable[[Floats, Codes, Codes], Floats]
 """(values, rows, columns), (M,) each -> what is compared in the place of the values; see ``strongest``."""
+
+
+class Through(Protocol):
+    """A sparse matrix M (N, N) that is made a few rows at a time, never whole."""
+
+    @property
+    def widths(self) -> Ints:
+        """(N,) at most so many cells has each row."""
+
+    def rows(self, places: Ints) -> Sparse:
+        """(R, N) the rows at some places (R,)."""
 
 
 def everyone(data: Dataset) -> Batch:
@@ -133,7 +144,7 @@ def linked(
     k: int,
     shrink: float,
     powers: tuple[float, float],
-    through: Sparse | None = None,
+    through: Through | None = None,
 ) -> Sparse:
     """(I, I) the k products j with the largest ``(xᵀ M x)_ij / (size_i^a size_j^b + shrink)`` of each row's product i.
 
@@ -150,7 +161,9 @@ def linked(
     return strongest(x, x, k, shares, through)
 
 
-def strongest(left: Sparse, right: Sparse, k: int, weigh: Weigh | None = None, through: Sparse | None = None) -> Sparse:
+def strongest(
+    left: Sparse, right: Sparse, k: int, weigh: Weigh | None = None, through: Through | None = None
+) -> Sparse:
     """(I, I) the k largest positive cells of each row of ``leftᵀ M right``, where left and right are (N, I).
 
     M is ``through`` (N, N), or the identity. ``weigh`` turns the cells of that product that are not 0, whose rows and
@@ -162,15 +175,24 @@ def strongest(left: Sparse, right: Sparse, k: int, weigh: Weigh | None = None, t
     across, right = left.T.tocsr()[sources], right[:, targets]
     work = np.full(len(sources), max(len(targets), 1), dtype=np.float64)
     if through is not None:  # few products of many baskets: leftᵀ M is what fills the memory
-        work = np.maximum(work, across.sign() @ np.diff(through.indptr).astype(np.float64))
+        work = np.maximum(work, across.sign() @ through.widths.astype(np.float64))
     blocks = []
     for start, stop in blocks_of_work(work, BLOCK_CELLS):
         part = across[start:stop]
-        product = (part if through is None else part @ through) @ right
+        product = (part if through is None else _through(part, through)) @ right
         blocks.append(_strongest_of_rows(product, sources[start:stop], targets, k, weigh))
     found = stacked(blocks) if blocks else sp.csr_array((0, shape[1]), dtype=np.float32)
     ends = np.searchsorted(sources, np.arange(shape[0] + 1))  # products that were not bought have rows of nothing
     return sp.csr_array((found.data, targets[found.indices], found.indptr[ends]), shape=shape)
+
+
+def _through(part: Sparse, through: Through) -> Sparse:
+    """(R, N) ``part M``: of M (N, N) only the rows that the part (R, N) has cells for are made."""
+    rows = np.unique(part.indices)
+    narrow = sp.csr_array(
+        (part.data, np.searchsorted(rows, part.indices), part.indptr), shape=(part.shape[0], len(rows))
+    )
+    return narrow @ through.rows(rows.astype(np.int64))
 
 
 def _strongest_of_rows(product: Sparse, sources: Codes, targets: Codes, k: int, weigh: Weigh | None) -> Sparse:

@@ -103,23 +103,39 @@ class SequenceKNN(Model):
             add_sparse(scores, decayed_counts(batch, None, self.place_decay), self.own_weight)
         return without_empty(scores, batch)
 
-    def _pairs_of_baskets(self, owner: Ints) -> Sparse:
+    def _pairs_of_baskets(self, owner: Ints) -> Pairs:
         """(N, N) weight of the column's basket for the row's; baskets lie in order by ``owner`` (N,)."""
-        number = len(owner)
-        at = np.arange(number)
-        rows, cols, values = [at], [at], [np.full(number, self.together)]
-        for gap in range(1, self.reach + 1):
-            early = np.flatnonzero(owner[gap:] == owner[:-gap]) if gap < number else at[:0]
-            if not len(early):
-                break  # who has no basket so far on has none farther on
-            weight: Doubles = np.full(len(early), self.gap_decay ** (gap - 1))
-            rows += [early, early + gap]
-            cols += [early + gap, early]
-            values += [weight, self.backward * weight]
-        found = (np.concatenate(values), (np.concatenate(rows), np.concatenate(cols)))
-        pairs: Sparse = sp.csr_array(found, shape=(number, number))
-        pairs.eliminate_zeros()
-        return pairs
+        gap = np.arange(-self.reach, self.reach + 1)
+        weights = self.gap_decay ** (np.abs(gap) - 1.0) * np.where(gap < 0, self.backward, 1.0)
+        return Pairs(owner, np.where(gap == 0, self.together, weights))
+
+
+class Pairs:
+    """(N, N) weights of pairs of baskets of one customer by how far apart they lie; whole, hundreds of bytes a line."""
+
+    def __init__(self, owner: Ints, weights: Doubles) -> None:
+        """Baskets lie in order by ``owner`` (N,); ``weights`` are those of gaps -reach … reach."""
+        self.weights, self.reach = weights, len(weights) // 2
+        place, new = np.arange(len(owner)), np.append(True, owner[1:] != owner[:-1])[: len(owner)]
+        start = np.flatnonzero(new)
+        which, stop = np.cumsum(new) - 1, np.append(start[1:], len(owner))
+        self.low = np.maximum(start[which], place - self.reach)
+        self.high = np.minimum(stop[which], place + self.reach + 1)
+
+    @property
+    def widths(self) -> Ints:
+        """(N,) baskets near each one, itself included."""
+        return np.asarray(self.high - self.low)
+
+    def rows(self, places: Ints) -> Sparse:
+        """(R, N) the weights of those near some baskets (R,)."""
+        widths = self.widths[places]
+        ends = np.concatenate(([0], np.cumsum(widths)))
+        near = np.repeat(self.low[places] - ends[:-1], widths) + np.arange(ends[-1])
+        weights = self.weights[near - np.repeat(places, widths) + self.reach]
+        found: Sparse = sp.csr_array((weights, near, ends), shape=(len(places), len(self.low)))
+        found.eliminate_zeros()
+        return found
 
 
 def latest_baskets(batch: Batch, latest: int) -> tuple[Sparse, Ints]:
