@@ -11,7 +11,7 @@ import polars as pl
 from aisle.data.build import build_events
 from aisle.data.dataset import Dataset
 from aisle.data.entities import Entities
-from aisle.data.events import Events, new_in
+from aisle.data.events import Events
 from aisle.data.vocab import Vocab
 from aisle.types import DAY, NEVER, UNKNOWN, Codes, Ints
 
@@ -26,8 +26,9 @@ def interwoven(data: Dataset, lines: pl.DataFrame, *, by_day: bool) -> pl.Series
     events, last = data.all_events, np.full(len(data.customers) + 1, np.iinfo(np.int64).min)
     ends = np.flatnonzero(np.append(events.customer[1:] != events.customer[:-1], True)[: len(events)])
     last[events.customer[ends]] = events.time[ends] // unit
-    known = last[data.customers.vocab.codes(first["customer_id"])]
-    return first["customer_id"].filter(pl.Series(known >= first["first"].to_numpy() // unit))
+    code = data.customers.vocab.codes(first["customer_id"])
+    known = (code >= 0) | first["customer_id"].is_null().to_numpy()
+    return first["customer_id"].filter(pl.Series(known & (last[code] >= first["first"].to_numpy() // unit)))
 
 
 def undone(data: Dataset, lines: pl.DataFrame, moved: pl.Series) -> tuple[Dataset, pl.Series]:
@@ -36,6 +37,8 @@ def undone(data: Dataset, lines: pl.DataFrame, moved: pl.Series) -> tuple[Datase
     Only those that ``moved`` (E,) have another moment than in ``data``; of each, all lines of its customer and product
     are here. Not found are lines of customers unknown (null), and alike ones of two baskets of one moment.
     """
+    if not moved.any():
+        return data, lines["customer_id"].clear()
     events, void, lost = data.all_events, data.all_events.void_at.copy(), [UNKNOWN]
     coded = _coded(data, lines).with_columns(moved.alias("moved"))
     alike = coded.join(coded.filter("moved").select(ALIKE).unique(), on=ALIKE, how="semi")
@@ -174,7 +177,7 @@ class _Baskets:
         self.low: Ints = np.zeros(customers + 1, dtype=np.int64)
         self.count: Ints = np.zeros(customers + 1, dtype=np.int64)
         """Of each customer, the anonymous ones first."""
-        start = np.flatnonzero(new_in(np.arange(len(customer)), customer))
+        start = np.flatnonzero(np.append(True, customer[1:] != customer[:-1])[: len(customer)])
         if len(start):
             who = customer[start] + 1
             self.low[who] = np.minimum.reduceat(basket, start)
@@ -182,4 +185,6 @@ class _Baskets:
 
     def codes(self, start: Ints) -> Codes:
         """(E,) basket codes where those of customer u begin at ``start[u + 1]``."""
-        return (self.basket + (start - self.low)[self.customer + 1]).astype(np.int32)
+        shift = np.roll((start - self.low).astype(np.int32), -1)  # the last one is that of -1
+        codes: Codes = self.basket + shift[self.customer]
+        return codes

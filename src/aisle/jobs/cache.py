@@ -108,7 +108,7 @@ def ingest(
             kept = lines if writable else None
             found = found or Ingested.of(clean_source(source, config, progress, kept, today), config)
             if writable and lines.untouched():
-                _keep(found, entry, path, marks, config)
+                _keep(found, entry, path, lines, config)
                 lines.forget_others()
                 if len(found.dataset.all_events) >= MAPPED and (entry / DATASET).exists():
                     # what is mapped takes no memory that others need
@@ -203,19 +203,19 @@ def _grown(
 ) -> Ingested | None:
     """What an earlier entry and further files come to; None where all must be read."""
     for entry in (one for one in mine.iterdir() if one.is_dir() and one.name != LINES and not one.name.startswith(".")):
-        found = grow(entry, path, config, lines, progress, today)
+        found = grow(entry, path, config, lines, progress, today) if _undamaged(entry) else None
         if found is not None:
             return Ingested.grown(found)
     return None
 
 
-def _keep(found: Ingested, entry: Path, path: Path, marks: dict[Path, str], config: RunConfig) -> None:
+def _keep(found: Ingested, entry: Path, path: Path, lines: Pieces, config: RunConfig) -> None:
     """Write an entry in place of all others of its source."""
     with _forgiving():
         with atomic_dir(entry) as folder:
             save_dataset(found.dataset, folder / "dataset", packed=len(found.dataset.all_events) < MAPPED)
             write_parquet(folder / "rejects.parquet", found.rejects)
-            keep_standing(found.standing, folder, path, marks, config)
+            keep_standing(found.standing, folder, path, lines, config)
             told = {"data": found.data, "report": asdict(found.report), "plain": _plain_files(folder)}
             Receipts(folder).put(REPORT, told)
         for other in entry.parent.iterdir():
@@ -225,16 +225,23 @@ def _keep(found: Ingested, entry: Path, path: Path, marks: dict[Path, str], conf
 
 def _load(entry: Path) -> Ingested | None:
     """What an entry holds; None where it is not there or not whole."""
-    told = Receipts(entry).get(REPORT)
+    told = _undamaged(entry)
     if told is None:
         return None
     try:
-        if _plain_files(entry) != told["plain"]:
-            return None
         data, rejects = open_dataset(entry / "dataset"), read_parquet(entry / "rejects.parquet")
     except (BundleError, FileNotFoundError):
         return None
     return Ingested(data, told["data"], report_of(told["report"]), rejects)
+
+
+def _undamaged(entry: Path) -> dict[str, Any] | None:
+    """What the doctor said, where the files are those that were written then."""
+    told = Receipts(entry).get(REPORT)
+    try:
+        return told if told is not None and _plain_files(entry) == told["plain"] else None
+    except FileNotFoundError:
+        return None
 
 
 def _plain_files(entry: Path) -> dict[str, str]:

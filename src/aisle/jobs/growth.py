@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping as Marks
 from dataclasses import asdict
 from datetime import date, datetime, time, timedelta
 from pathlib import Path
@@ -12,7 +11,7 @@ from typing import Any
 from aisle.config import RunConfig
 from aisle.data.doctor.further import Further, Grown, WholeNeeded
 from aisle.data.doctor.pieces import Pieces
-from aisle.data.doctor.standing import Standing, open_standing, save_standing
+from aisle.data.doctor.standing import Standing, open_standing, save_standing, standing_of
 from aisle.data.mapping import from_toml, resolve
 from aisle.data.schema import Mapping, TableName
 from aisle.data.stored import open_dataset
@@ -25,11 +24,9 @@ STANDING = "standing"
 log = logging.getLogger(__name__)
 
 
-def keep_standing(
-    standing: Standing | None, entry: Path, path: Path, marks: Marks[Path, str], config: RunConfig
-) -> None:
+def keep_standing(standing: Standing | None, entry: Path, path: Path, kept: Pieces, config: RunConfig) -> None:
     """Write what further files of a source can be judged by, where they can, into the entry of its Dataset."""
-    facts = None if standing is None else _facts(path, marks, config, *_resolved(path, config))
+    facts = None if standing is None else _facts(path, kept, config, *_resolved(path, config))
     if standing is not None and facts is not None:
         (entry / STANDING).mkdir()
         save_standing(standing, entry / STANDING, facts)
@@ -39,10 +36,10 @@ def grow(entry: Path, path: Path, config: RunConfig, kept: Pieces, progress: Pro
     """What the source has become by further files, from an entry made before them; None where all must be read."""
     try:
         mapping, files = _resolved(path, config)
-        found, facts = open_standing(entry / STANDING), _facts(path, kept.marks, config, mapping, files)
-        if found is None or facts is None or _rest(found[1]) != _rest(facts):
+        told, facts = standing_of(entry / STANDING), _facts(path, kept, config, mapping, files)
+        if told is None or facts is None or _rest(told) != _rest(facts):
             return None
-        before = found[1]["files"]
+        before = told["files"]
         if [file for file in facts["files"] if file in before] != before or len(facts["files"]) == len(before):
             return None
         with progress.step("Reading and checking what is new") as tick:
@@ -55,7 +52,7 @@ def grow(entry: Path, path: Path, config: RunConfig, kept: Pieces, progress: Pro
                 progress=tick,
                 now=datetime.combine(today, time()) + timedelta(days=1),
                 kept=kept,
-                before=found[0],
+                before=open_standing(entry / STANDING),
                 data=open_dataset(entry / "dataset"),
                 known=frozenset(path / name for name, _ in before),
             )
@@ -72,14 +69,15 @@ def _resolved(path: Path, config: RunConfig) -> tuple[Mapping, dict[TableName, l
 
 
 def _facts(
-    path: Path, marks: Marks[Path, str], config: RunConfig, mapping: Mapping, files: dict[TableName, list[Path]]
+    path: Path, kept: Pieces, config: RunConfig, mapping: Mapping, files: dict[TableName, list[Path]]
 ) -> dict[str, Any] | None:
     """What a standing holds for; None where it would not hold for long."""
     if not path.is_dir() or config.at is not None or config.no_profile is not None:
         return None
-    sales = files.get("transactions", [])
+    sales, marks = files.get("transactions", []), kept.marks
     place = {file: file.relative_to(path).as_posix() for file in marks}
     return {
+        "code": kept.code,
         "mapping": fingerprint(asdict(mapping)),
         "settings": fingerprint([config.date_order, config.data]),
         "files": [[place[file], marks[file]] for file in sales],

@@ -48,6 +48,19 @@ class Grown:
     """Whole, but for the transactions, which are as ``grow.lines_of`` shows them."""
 
 
+@dataclass(frozen=True, eq=False)
+class Matched:
+    """Further lines after returns have met their sales."""
+
+    data: Dataset
+    """Of the lines before, some of them undone by now."""
+    lines: pl.DataFrame
+    """Further lines, and all of the customers ``anew``."""
+    anew: Codes
+    back: Back
+    """Returns among all lines that are kept."""
+
+
 @dataclass(kw_only=True)
 class Further(Visit):
     """A visit where all files but some are known.
@@ -62,7 +75,7 @@ class Further(Visit):
     known: frozenset[Path]
     pieces: list[tuple[Piece, int]] = field(default_factory=list)
     """Their lines, and the first of their numbers in the ledger."""
-    fresh: Bools = field(default_factory=lambda: np.zeros(0, dtype=bool))
+    is_new: Bools = field(default_factory=lambda: np.zeros(0, dtype=bool))
     """(F,) whether a file number is that of a further file."""
 
     def grow(self, kept: Pieces) -> Grown:
@@ -70,10 +83,11 @@ class Further(Visit):
         if self.data.flag("no_profile").any():
             raise WholeNeeded("customers have opted out")
         lines = self._further_lines(kept)
+        self.before = replace(self.before, late=self._renumbered(self.before.late))
         tables = {name: self._table(name) for name in KEYS if name in self.files}
         near, lines, standing = self._judged(self._near(lines), lines, tables)
-        lines, fresh, anew, back = self._matched(near, lines, standing.anonymous)
-        return self._built(lines, fresh, anew, tables, replace(standing, kept=back))
+        matched = self._matched(near, lines)
+        return self._built(matched, lines, tables, replace(standing, kept=matched.back))
 
     def _further_lines(self, kept: Pieces) -> pl.DataFrame:
         """Lines of further files, typed; what was found in the others is in the ledger."""
@@ -90,9 +104,10 @@ class Further(Visit):
             self.numbers[path] = range(first, len(self.ledger.files))
             self.pieces.append((piece, first))
             self._finished(path)
-        self.fresh = np.ones(len(self.ledger.files), dtype=bool)
-        self.fresh[self._numbers()] = False
-        if any(self.before.told.values()) and not self.fresh[self._numbers().max() :].any():
+        numbers = self._numbers()
+        self.is_new = np.ones(len(self.ledger.files), dtype=bool)
+        self.is_new[numbers] = False
+        if any(self.before.told.values()) and self.is_new[: numbers.max()].any():
             raise WholeNeeded("facts on lines of a file before others")
         lines = joined_up([one for one in found if one is not None] or [pl.DataFrame()])
         if "shape" not in lines.columns or (lines["shape"] > EXACT).any():
@@ -109,15 +124,17 @@ class Further(Visit):
         """The numbers that files have by now which had 0, 1, 2 … at the visit before."""
         return np.concatenate([np.asarray(self.numbers[piece.path], dtype=np.int16) for piece, _ in self.pieces])
 
-    def _is_fresh(self, lines: pl.DataFrame) -> pl.Series:
+    def _renumbered(self, late: pl.DataFrame) -> pl.DataFrame:
+        return late.with_columns(_file=pl.lit(pl.Series(self._numbers())).gather(pl.col("_file")))
+
+    def _new(self, lines: pl.DataFrame) -> pl.Series:
         """(E,) whether a line is of a further file."""
-        return pl.Series(self.fresh[lines["_file"].to_numpy()])
+        return pl.Series(self.is_new[lines["_file"].to_numpy()])
 
     def _near(self, lines: pl.DataFrame) -> pl.DataFrame:
         """The lines before that these touch."""
-        returns = self.before.read.returns > 0 or bool((lines["quantity"] < 0).any())
-        touch = Touch.of(lines, ordered=self.before.ordered, returns=returns)
-        return self._kept_lines(touch.rows)
+        pieces = [piece for piece, _ in self.pieces]
+        return self._kept_lines(Touch.of(lines, pieces, ordered=self.before.ordered).rows)
 
     def _kept_lines(self, pick: Callable[[Piece], Bools]) -> pl.DataFrame:
         """The lines before that a function picks of each file (E,)."""
@@ -132,25 +149,22 @@ class Further(Visit):
         self.returned = self._more_returns(self.before.read, near, both, _met)
         self.ledger.note("RETURN", self.returned.returns, column="quantity")
         earlier, known, wanted = rows_by_issue(self.ledger), len(self.ledger.late), self._checks(tables)
-        number = pl.lit(pl.Series(self._numbers())).gather(pl.col("_file"))
-        self.before = replace(self.before, late=self.before.late.with_columns(_file=number))
         self.ledger.say_again(self.before.counts, self.before.late)
         alone = self.ledger.beside()
         survivors(near, wanted, alone.judge_late)
-        beside = _Beside(self.ledger, self.ledger.beside(), self._is_fresh)
+        beside = _Beside(self.ledger, self.ledger.beside(), self._new)
         keep = survivors(both, wanted, beside.judge)
         if rows_by_issue(alone) != rows_by_issue(beside.old) or not alone.all_late().equals(beside.old.all_late()):
             raise WholeNeeded("lines before would be judged otherwise")
         standing = replace(
             self.before,
-            anonymous=self.before.anonymous or lines["customer_id"].null_count() > 0,
             read=self.returned,
             counts=rows_by_issue(self.ledger, earlier),
             late=self.ledger.all_late(known),
         )
         if crowded(self.ledger):
             raise WholeNeeded("more lines of a kind than are listed")
-        return self._without_rejected(near), both.filter(pl.Series(keep) & self._is_fresh(both)), standing
+        return self._without_rejected(near), both.filter(pl.Series(keep) & self._new(both)), standing
 
     def _without_rejected(self, lines: pl.DataFrame) -> pl.DataFrame:
         return lines.join(self.before.rejected, on=WHERE, how="anti", maintain_order="left")
@@ -163,39 +177,43 @@ class Further(Visit):
         if ours is None:
             return before
         named = before.named + ours.named - (theirs.named if theirs else 0)
-        returns = before.returns + int((ours.back & self._is_fresh(both).to_numpy()).sum())
+        returns = before.returns + int((ours.back & self._new(both).to_numpy()).sum())
         more = Back(returns, named)
         if before.returns and before.by_order != more.by_order:
             raise WholeNeeded("returns name their sales, or no longer")
         return replace(more, met=before.met + met(ours, more.by_order) - (met(theirs, more.by_order) if theirs else 0))
 
-    def _matched(
-        self, near: pl.DataFrame, lines: pl.DataFrame, anonymous: bool
-    ) -> tuple[pl.DataFrame, pl.DataFrame, Codes, Back]:
-        """(lines to build, further ones among them, customers whose lines are all there, returns among kept lines).
+    def _matched(self, near: pl.DataFrame, lines: pl.DataFrame) -> Matched:
+        """Returns meet their sales; customers whose baskets or earlier sales change are to be built anew.
 
-        Lines of customers whose baskets or earlier sales the further lines change are built anew.
+        ``near`` are lines before, and ``lines`` further ones, that are kept.
         """
         both = _in_order(near, lines)
-        fresh = self._is_fresh(both)
-        back = self._more_returns(self.before.kept, near, both, _alone)
-        if back.by_order and anonymous:
-            raise WholeNeeded("returns name their sales, and lines without a customer may be those")
+        new, back = self._new(both), self._more_returns(self.before.kept, near, both, _alone)
         void = self._undone(both, back)
-        moved = void.filter(~fresh).ne_missing(self._undone(near, back))
-        self.data, unclear = undone(self.data, near.with_columns(void.filter(~fresh).alias("void_at")), moved)
+        moved = void.filter(~new).ne_missing(self._undone(near, back))
+        data, unclear = undone(self.data, near.with_columns(void.filter(~new).alias("void_at")), moved)
         who = [unclear, interwoven(self.data, lines, by_day=not self.before.ordered)]
         if self.before.ordered:
             for some, others in ((near, lines), (lines, near)):
                 who.append(some.filter(pl.col("order_id").is_in(others["order_id"].implode()))["customer_id"])
         ids = pl.concat([one.cast(pl.String) for one in who]).unique()
-        again = lines["customer_id"].cast(pl.String).is_in(ids.implode(), nulls_equal=True)
-        whole = _in_order(self._lines_of(ids), lines.filter(again)) if len(ids) else lines.clear()
-        whole = whole.with_columns(self._undone(whole, back).alias("void_at"))
-        apart = lines.with_columns(void.filter(fresh).alias("void_at")).filter(~again)
-        known = self.data.customers.vocab.codes(ids.drop_nulls())
+        apart = lines.with_columns(void.filter(new).alias("void_at")).filter(~_of(ids, lines))
+        known = data.customers.vocab.codes(ids.drop_nulls())
         anew = np.append(known[known >= 0], np.full(ids.null_count(), UNKNOWN, dtype=np.int32))
-        return pl.concat([whole, apart]), lines, anew, back
+        return Matched(data, pl.concat([self._whole(ids, lines, back), apart]), anew, back)
+
+    def _whole(self, ids: pl.Series, lines: pl.DataFrame, back: Back) -> pl.DataFrame:
+        """All lines, further ones among them, of some customers (null = anonymous), with ``void_at``."""
+        if not len(ids):
+            return lines.clear().with_columns(void_at=pl.lit(None, dtype=lines.schema["timestamp"]))
+        whole = _in_order(self._lines_of(ids), lines.filter(_of(ids, lines)))
+        if back.by_order:  # others may have brought back what these bought
+            orders = whole["order_id"].unique().drop_nulls().cast(pl.String)
+            others = self._without_rejected(self._kept_lines(lambda piece: named(piece, "order_id", orders)))
+            others = others.filter(~_of(ids, others))
+            whole = _in_order(whole, others, lines.filter(~_of(ids, lines)))
+        return whole.with_columns(self._undone(whole, back).alias("void_at")).filter(_of(ids, whole))
 
     def _undone(self, lines: pl.DataFrame, back: Back) -> pl.Series:
         """When each line (E,) was undone by a return."""
@@ -211,28 +229,26 @@ class Further(Visit):
         return self._without_rejected(self._kept_lines(pick))
 
     def _built(
-        self,
-        lines: pl.DataFrame,
-        fresh: pl.DataFrame,
-        anew: Codes,
-        tables: dict[TableName, pl.DataFrame],
-        standing: Standing,
+        self, matched: Matched, new: pl.DataFrame, tables: dict[TableName, pl.DataFrame], standing: Standing
     ) -> Grown:
-        told = dict[TableName, Told]()
+        """The Dataset, and what is said of it; ``new`` are the further lines that are kept."""
+        told, lines = dict[TableName, Told](), matched.lines
         done, used = dict[TableName, pl.DataFrame](), dict[TableName, pl.Series]()
-        names: tuple[TableName, TableName] = ("products", "customers")
-        for name, before in zip(names, (self.data.products, self.data.customers), strict=True):
+        for name, before in self._ids_on_lines().items():
             key = KEYS[name]
-            told[name] = both_told(self.before.told[name], told_on(fresh, name, "timestamp"))
-            used[name] = pl.concat([before.vocab.ids, fresh[key].unique().drop_nulls().cast(pl.String)]).unique()
+            told[name] = both_told(self.before.told[name], told_on(new, name, "timestamp"))
+            used[name] = pl.concat([before, new[key].unique().drop_nulls().cast(pl.String)]).unique()
             done[name] = self._table_with(told[name], used[name], used[name], tables, name)
             lines = lines.drop(facts(lines, name))
+        entities = _entities(done, used)
+        if entities[0].flags.get("no_profile", np.zeros(1, dtype=bool)).any():
+            raise WholeNeeded("customers opt out")
         self.ledger.note("RETURN_UNMATCHED", standing.kept.met, column="quantity")
-        dataset = grown(self.data, lines.drop("_hash", "_policy", *WHERE), anew, _entities(done, used))
+        dataset = grown(matched.data, lines.drop("_hash", "_policy", *WHERE), matched.anew, entities)
         shown = lines_of(dataset)
         self._history(shown, done["customers"])
-        plain = {name: self._without_leaks(done[name], shown, KEYS[name], "timestamp") for name in names}
-        if any(plain[name].width < done[name].width for name in names):
+        plain = {name: self._without_leaks(done[name], shown, KEYS[name], "timestamp") for name in done}
+        if any(plain[name].width < done[name].width for name in done):
             customers, products = _entities(plain, used)
             dataset = replace(dataset, customers=customers, products=products)
         if "availability" in self.files:
@@ -244,6 +260,21 @@ class Further(Visit):
         self.standing = replace(standing, told=told) if stands(self.ledger) else None
         clean = CleanTables(shown, plain["products"], plain["customers"], rejects=rejects, report=self._report())
         return Grown(dataset, replace(clean, standing=self.standing))
+
+    def _ids_on_lines(self) -> dict[TableName, pl.Series]:
+        """Ids of products and customers that have lines before."""
+        events, found = self.data.all_events, dict[TableName, pl.Series]()
+        for name, vocab, codes in (
+            ("products", self.data.products.vocab, events.product),
+            ("customers", self.data.customers.vocab, events.customer[events.customer >= 0]),
+        ):
+            found[name] = vocab.ids.filter(pl.Series(np.bincount(codes, minlength=len(vocab)) > 0))  # type: ignore[index]
+        return found
+
+
+def _of(ids: pl.Series, lines: pl.DataFrame) -> pl.Series:
+    """(E,) whether a line is of one of these customers (null = anonymous)."""
+    return lines["customer_id"].cast(pl.String).is_in(ids.implode(), nulls_equal=True)
 
 
 def _in_order(*lines: pl.DataFrame) -> pl.DataFrame:
@@ -271,15 +302,15 @@ class _Beside:
 
     ledger: Ledger
     old: Ledger
-    is_fresh: Callable[[pl.DataFrame], pl.Series]
+    is_new: Callable[[pl.DataFrame], pl.Series]
 
     def judge(self, where: pl.DataFrame, issues: Sequence[Issue]) -> Bools:
         """See ``whole.Judge``."""
-        further = self.is_fresh(where).to_numpy()
-        keep = np.ones(len(further), dtype=bool)
-        for side, ledger in ((~further, self.old), (further, self.ledger)):
+        new = self.is_new(where).to_numpy()
+        keep = np.ones(len(new), dtype=bool)
+        for side, ledger in ((~new, self.old), (new, self.ledger)):
             mine = [Issue(issue.code, issue.rows[side], issue.column) for issue in issues]
             keep[side] = ledger.judge_late(where.filter(pl.Series(side)), mine)
-        if any(issue.code in SHARED and issue.rows[further].any() for issue in issues):
+        if any(issue.code in SHARED and issue.rows[new].any() for issue in issues):
             raise WholeNeeded("an order id stands for several customers or days")
         return keep

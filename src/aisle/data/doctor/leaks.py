@@ -43,13 +43,18 @@ def _totals(lines: pl.DataFrame, key: str, clock: str) -> pl.DataFrame:
         .group_by(key)
         .agg(
             pl.len().alias("number of purchases"),
-            pl.col("quantity").sum().alias("total quantity"),
-            pl.col("amount").sum().alias("total spend"),
+            _exact("quantity").alias("total quantity"),
+            _exact("amount").alias("total spend"),
             pl.col(clock).max().cast(pl.Int64).alias("last purchase"),
             pl.col(clock).min().cast(pl.Int64).alias("first purchase"),
         )
         .with_columns(pl.col(key).cast(pl.String))
     )
+
+
+def _exact(column: str) -> pl.Expr:
+    """A sum of short numbers in long ones: the same in any order of the lines, so that ties stay ties."""
+    return pl.col(column).cast(pl.Float32).cast(pl.Float64).sum()
 
 
 def _rank_correlation(left: pl.Series, right: pl.Series) -> float:

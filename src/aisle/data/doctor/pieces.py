@@ -19,6 +19,7 @@ from aisle.files import Receipts, atomic_dir, fingerprint, read_parquet, remove,
 from aisle.types import Bools
 
 TEXTS = pl.Schema({"_file": pl.Int64, "_line": pl.Int64, "raw": pl.String})
+PAIR = pl.Schema({"customer_id": pl.String, "product_id": pl.String})
 log = logging.getLogger(__name__)
 LEDGER = "ledger"
 """Key of the receipt."""
@@ -63,6 +64,7 @@ class Pieces:
         self.used.add(entry.name)
 
     def _write(self, entry: Path, lines: pl.DataFrame, coded: list[str], ledger: Ledger, now: datetime) -> None:
+        returned = pairs_returned(lines)
         with atomic_dir(entry) as folder:
             for name in coded:
                 lines = lines.with_columns(_coded(lines[name], folder / f"{name}.parquet"))
@@ -70,6 +72,7 @@ class Pieces:
             listed = [rows.with_columns(_entry=pl.lit(at)) for at, rows in enumerate(one.rows for one in ledger.listed)]
             write_parquet(folder / "listed.parquet", pl.concat(listed) if listed else pl.DataFrame(schema=REJECTS))
             write_parquet(folder / "texts.parquet", _texts(ledger.texts))
+            write_parquet(folder / "returned.parquet", returned)
             columns = {"coded": coded, "columns": lines.columns}
             Receipts(folder).put(LEDGER, _told(ledger) | columns | {"day": now.date().isoformat()})
 
@@ -125,6 +128,10 @@ class Piece:
         self.read.clear()
         return lines
 
+    def returned(self) -> pl.DataFrame:
+        """(customer_id, product_id) of returns, as text, each pair once."""
+        return read_parquet(self.folder / "returned.parquet")
+
     def column(self, name: str) -> pl.Series:
         """(E,) a column of the lines; of texts, the places in ``texts``."""
         if name not in self.read:
@@ -160,6 +167,14 @@ def state(path: Path) -> tuple[int, ...]:
     """What changes when a file is written to; the time of its entry (ctime) moves even where its own is set back."""
     found = path.stat()
     return found.st_size, found.st_mtime_ns, found.st_ctime_ns, found.st_ino
+
+
+def pairs_returned(lines: pl.DataFrame) -> pl.DataFrame:
+    """(customer_id, product_id) of the returns among lines, as text, each pair once."""
+    if "customer_id" not in lines.columns:
+        return pl.DataFrame(schema=PAIR)
+    pairs = lines.filter(pl.col("quantity") < 0).select(list(PAIR)).drop_nulls().unique()
+    return pairs.cast(PAIR)
 
 
 def _told(ledger: Ledger) -> dict[str, Any]:

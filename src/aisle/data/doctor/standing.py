@@ -49,8 +49,6 @@ class Standing:
     """Of the typed lines."""
     ordered: bool
     """Whether lines have order ids: all or none have."""
-    anonymous: bool
-    """Whether some lines have no customer."""
     read: Back
     """Returns among the lines read; ``met``: with a sale."""
     counts: Counts
@@ -94,7 +92,7 @@ def crowded(ledger: Ledger) -> bool:
 
 def save_standing(standing: Standing, folder: Path, facts: dict[str, Any]) -> None:
     """Write it, with further facts, into a folder that is there."""
-    told = {"columns": standing.columns, "ordered": standing.ordered, "anonymous": standing.anonymous}
+    told = {"columns": standing.columns, "ordered": standing.ordered}
     told |= {"read": asdict(standing.read), "kept": asdict(standing.kept)}
     told |= {"counts": [[*issue, rows] for issue, rows in standing.counts.items()]}
     names = [(name, column) for name, held in standing.told.items() for column in held]
@@ -104,21 +102,27 @@ def save_standing(standing: Standing, folder: Path, facts: dict[str, Any]) -> No
     Receipts(folder).put(FACTS, {"standing": told, "told": names, "facts": facts})
 
 
-def open_standing(folder: Path) -> tuple[Standing, dict[str, Any]] | None:
-    """Undo ``save_standing``; None where there is none.
+def standing_of(folder: Path) -> dict[str, Any] | None:
+    """The further facts that ``save_standing`` was given; None where nothing is there."""
+    stored = Receipts(folder).get(FACTS)
+    return None if stored is None else stored["facts"]
+
+
+def open_standing(folder: Path) -> Standing:
+    """Undo ``save_standing`` of the same code.
 
     Raises BundleError or FileNotFoundError where it is not whole.
     """
     stored = Receipts(folder).get(FACTS)
     if stored is None:
-        return None
+        raise FileNotFoundError(f"{folder} holds no standing")
     plain = stored["standing"]
     told: dict[TableName, Told] = {"products": {}, "customers": {}}
     for name, column in stored["told"]:
         told[name][column] = read_parquet(folder / _file_of(name, column))
     plain |= {"columns": tuple(plain["columns"]), "read": Back(**plain["read"]), "kept": Back(**plain["kept"])}
     plain["counts"] = {(code, column): rows for code, column, rows in plain["counts"]}
-    return Standing(**plain, late=read_parquet(folder / "late.parquet"), told=told), stored["facts"]
+    return Standing(**plain, late=read_parquet(folder / "late.parquet"), told=told)
 
 
 def _file_of(name: str, column: str) -> str:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import polars as pl
 
-from aisle.data.doctor.pieces import Piece
+from aisle.data.doctor.pieces import PAIR, Piece, pairs_returned
 from aisle.data.vocab import Vocab
 from aisle.types import DAY, Bools, Ints
 
@@ -20,15 +21,15 @@ class Touch:
     orders: pl.Series | None
     """Order ids; None where lines have none: then whole days are compared."""
     days: Ints
-    pairs: Pairs | None
-    """Customers with products; None where nothing was returned."""
+    pairs: Pairs
+    """Customers with products that were returned, in any file."""
 
     @classmethod
-    def of(cls, lines: pl.DataFrame, *, ordered: bool, returns: bool) -> Touch:
-        """What these typed lines (E,) share."""
+    def of(cls, lines: pl.DataFrame, pieces: Sequence[Piece], *, ordered: bool) -> Touch:
+        """What these typed lines (E,) share with those of files."""
         orders = lines["order_id"].unique().drop_nulls().cast(pl.String) if ordered else None
         days = np.unique(lines["timestamp"].dt.epoch("d").to_numpy())
-        return cls(lines["_hash"].unique(), orders, days, Pairs.of(lines) if returns else None)
+        return cls(lines["_hash"].unique(), orders, days, Pairs.of(lines, pieces))
 
     def rows(self, piece: Piece) -> Bools:
         """(E,) lines of a file that are touched. Raises BundleError or FileNotFoundError as ``Piece``."""
@@ -37,50 +38,37 @@ class Touch:
             touched |= named(piece, "order_id", self.orders)
         else:
             touched |= np.isin(piece.column("ticks").to_numpy() // DAY, self.days)
-        if self.pairs is not None:
-            touched |= self.pairs.rows(piece)
-        return touched
+        return touched | self.pairs.rows(piece) if len(self.pairs.keys) else touched
 
 
 @dataclass(frozen=True, eq=False)
 class Pairs:
-    """Customers and the products on their lines."""
+    """Customers with products."""
 
     customers: Vocab
     products: Vocab
     keys: pl.Series
-    """customer code x number of products + product code, of all lines."""
-    back: pl.Series
-    """The same, of returns."""
+    """customer code x number of products + product code."""
 
     @classmethod
-    def of(cls, lines: pl.DataFrame) -> Pairs:
-        """Those of lines (E,)."""
-        both = lines.select("customer_id", "product_id", "quantity").drop_nulls()
-        customers, products = (Vocab.of(both[name].unique()) for name in ("customer_id", "product_id"))
-        keys = _keys(customers.codes(both["customer_id"]), products.codes(both["product_id"]), len(products))
-        return cls(customers, products, keys.unique(), keys.filter(both["quantity"] < 0).unique())
+    def of(cls, lines: pl.DataFrame, pieces: Sequence[Piece]) -> Pairs:
+        """Those of lines (E,) that were returned among them or in a file."""
+        here = lines.select(list(PAIR)).drop_nulls().unique().cast(PAIR)
+        known = pl.concat([piece.returned() for piece in pieces] or [pl.DataFrame(schema=PAIR)]).unique()
+        pairs = pl.concat([pairs_returned(lines), here.join(known, on=list(PAIR), how="semi")]).unique()
+        customers, products = (Vocab.of(pairs[name].unique().sort()) for name in PAIR)
+        codes = customers.codes(pairs["customer_id"]), products.codes(pairs["product_id"])
+        return cls(customers, products, _keys(*codes, len(products)))
 
     def rows(self, piece: Piece) -> Bools:
-        """(E,) lines of a file with a pair of these that was returned, here or there."""
-        returned = np.flatnonzero((piece.column("quantity") < 0).fill_null(False).to_numpy())
-        theirs = self._keys_of(piece, returned)
-        pairs = pl.concat([self.back, theirs.filter(theirs.is_in(self.keys.implode()))]).unique()
-        buyers = np.zeros(len(self.customers), dtype=bool)
-        buyers[(pairs // max(len(self.products), 1)).to_numpy()] = True
-        code = self.customers.codes(piece.texts("customer_id"))
-        near = np.flatnonzero(_spread((code >= 0) & buyers[code], piece.column("customer_id"), blank=False))
-        rows = np.zeros(len(piece.column("customer_id")), dtype=bool)
-        rows[near[self._keys_of(piece, near).is_in(pairs.implode()).to_numpy()]] = True
+        """(E,) lines of a file with one of these pairs."""
+        buyer = _spread(self.customers.codes(piece.texts("customer_id")), piece.column("customer_id"))
+        near = np.flatnonzero(buyer >= 0)
+        product = _spread(self.products.codes(piece.texts("product_id")), piece.column("product_id").gather(near))
+        keys = _keys(buyer[near], product, len(self.products)).set(pl.Series(product < 0), -1)
+        rows = np.zeros(len(buyer), dtype=bool)
+        rows[near[keys.is_in(self.keys.implode()).to_numpy()]] = True
         return rows
-
-    def _keys_of(self, piece: Piece, rows: Ints) -> pl.Series:
-        """The pairs of some lines of a file, -1 where customer or product is none of these."""
-        customer, product = (
-            _spread(vocab.codes(piece.texts(name)), piece.column(name).gather(rows))
-            for name, vocab in (("customer_id", self.customers), ("product_id", self.products))
-        )
-        return _keys(customer, product, len(self.products)).set(pl.Series((customer < 0) | (product < 0)), -1)
 
 
 def named(piece: Piece, column: str, texts: pl.Series) -> Bools:

@@ -219,7 +219,6 @@ class Visit:
             self.standing = Standing(
                 columns=typed,
                 ordered=blank["order_id"] == 0,
-                anonymous=blank["customer_id"] > 0,
                 read=self.returned,
                 counts=rows_by_issue(self.ledger, before),
                 late=self.ledger.all_late(known),
@@ -253,7 +252,8 @@ class Visit:
         said = None if ids is None else settled(told, ids, name, self.ledger)
         rows = pl.DataFrame({"_file": [0], "_line": [0]}).clear()
         if said is not None:
-            rows = said.select(pl.lit(0, dtype=pl.Int16).alias("_file"), pl.lit(0, dtype=pl.Int64).alias("_line"))
+            zero = {"_file": pl.Int16, "_line": pl.Int64}
+            rows = said.select(pl.repeat(0, pl.len(), dtype=kind).alias(name) for name, kind in zero.items())
         typer = AttributeTyper(rows, Ledger([("products", self.source, "")], [0], [0]), self.order, self.now)
         return complete(tables.get(name), said, used, name, typer)
 
