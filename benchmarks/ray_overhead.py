@@ -5,8 +5,8 @@ a thread each; a cluster of its own, whose start is told and not counted. CPU se
 processes below it, looked at five times a second: Ray's own among them. Both must come to the same bytes. Other load of
 the machine slows both, not always alike: ratios of CPU seconds mean more there.
 
-    OMP_NUM_THREADS=1 python -m benchmarks.ray_overhead [--customers 30000] [--products 3000] [--days 300] [--epochs 12]
-        [--dim 64] [--part 5000] [--workers 2]
+    OMP_NUM_THREADS=1 python -m benchmarks.ray_overhead [--customers 6000] [--products 1000] [--days 300] [--epochs 7]
+        [--dim 32] [--part 1000] [--workers 2]
 """
 
 from __future__ import annotations
@@ -153,7 +153,7 @@ def ratios(found: dict[str, Any]) -> dict[str, Any]:
 def main() -> None:
     """Measure, and ``results/ray_overhead.json``."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    sizes = {"customers": 30_000, "products": 3_000, "days": 300, "epochs": 12, "dim": 64, "part": 5_000, "workers": 2}
+    sizes = {"customers": 6_000, "products": 1_000, "days": 300, "epochs": 7, "dim": 32, "part": 1_000, "workers": 2}
     for size, usual in sizes.items():
         parser.add_argument(f"--{size}", type=int, default=usual)
     given = parser.parse_args()

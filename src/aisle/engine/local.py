@@ -46,9 +46,11 @@ class Local(Engine):
 
     def check_together(self, size: int, gpu: bool) -> None:
         """See ``Engine.check_together``."""
+        if not gpu:
+            return
         from aisle.models.nn.together import gpus
 
-        if gpu and 0 < gpus() < size:
+        if 0 < gpus() < size:
             raise UsageError(f"{size} workers need a GPU each, there are {gpus()}; give fewer workers, or device=cpu")
 
     def ends(self, task: str, size: int, shared: str, gpu: bool) -> Ends:

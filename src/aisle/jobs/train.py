@@ -87,7 +87,7 @@ def train(
         tick = held.enter_context(progress.step(f"Fitting {model}"))
         if isinstance(fresh, LearnsInEpochs):
             watches.append(ticking(tick, int(fresh.params().get("epochs", 0))))
-        place = out.with_name(f".{out.name}.training") if follow.engine == "ray" else None
+        place = out.absolute().with_name(f".{out.name}.training") if follow.engine == "ray" else None
         crew = Crew(engine, follow.workers, place) if engine else None
         fit(fresh, dataset, checkpoint=follow.checkpoint, watches=watches, crew=crew)
         recommender = Recommender.prepare(fresh, dataset, seed=config.seed)
