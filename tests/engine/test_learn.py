@@ -7,7 +7,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +27,7 @@ from aisle.models.nn.checkpoint import NAME
 from aisle.models.nn.train import Epoch
 from aisle.types import DAY, Sparse
 from tests.engine import crash
+from tests.engine.processes import alive, until
 from tests.world.hybrid_shops import pairs
 
 SMALL: dict[str, Any] = {"dim": 8, "epochs": 3, "learning_rate": 0.01, "patience": 3}
@@ -153,24 +153,15 @@ import os, signal, sys
 from pathlib import Path
 from aisle.engine.learn import fit_together
 from aisle.models import create
+from tests.engine.processes import descendants
 from tests.engine.test_learn import SMALL, retail
 
 def watch(epoch):
+    Path(sys.argv[2] + ".workers").write_text(" ".join(map(str, descendants(os.getpid()))))
     os.kill(os.getpid(), signal.SIGKILL)
 
 fit_together(create(sys.argv[1], **SMALL), retail(), 2, checkpoint=Path(sys.argv[2]), watch=watch)
 """
-
-
-def alive(mark: str) -> list[str]:
-    """Processes whose command line speaks of a folder."""
-    found = []
-    for path in Path("/proc").glob("[0-9]*/cmdline"):
-        try:
-            found += [path.parent.name] if mark in path.read_text() else []
-        except OSError:  # it has just ended
-            continue
-    return found
 
 
 @BOTH
@@ -181,10 +172,9 @@ def test_with_everything_killed_the_same_call_goes_on(name: str, tmp_path: Path)
     folder = tmp_path / "kept"
     done = subprocess.run([sys.executable, "-c", SCRIPT, name, str(folder)], env=os.environ, check=False)
     assert done.returncode == -signal.SIGKILL
-    until = time.monotonic() + 60
-    while alive(str(folder)):
-        assert time.monotonic() < until, "workers outlive the process that started them"
-        time.sleep(0.1)
+    workers = [int(pid) for pid in Path(f"{folder}.workers").read_text().split()]
+    assert len(workers) == 2
+    until(lambda: not any(map(alive, workers)))
     model, _, seen = learnt(name, folder)
     assert equal(model, undisturbed)
     assert 1 < seen[0].number <= told[-1].number, "what was learnt is not learned again"
