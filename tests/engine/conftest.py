@@ -12,6 +12,7 @@ import pytest
 from aisle.config import RunConfig
 from aisle.engine import Engine, open_engine
 from tests.engine import tasks
+from tests.engine.machines import three_machines
 
 ENGINES = {
     "this process": RunConfig(),
@@ -58,3 +59,20 @@ class Job:
 @pytest.fixture
 def job(tmp_path: Path) -> Job:
     return Job(tmp_path)
+
+
+@pytest.fixture(scope="module")
+def token() -> None:
+    """Settle what all processes of a cluster go by: Ray reads its environment once."""
+    if not needs_ray.args[0]:
+        from aisle.engine.ray import Ray
+
+        Ray()
+
+
+@pytest.fixture(scope="module")
+def cluster(token: None) -> Iterator[Any]:
+    """Three nodes of a core each; the caller is at the first."""
+    made = three_machines()
+    yield made
+    made.shutdown()

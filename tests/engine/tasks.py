@@ -97,6 +97,28 @@ def slow_lists(part: dict[str, Any], shared: dict[str, Any]) -> dict[str, Any]:
     return lists.make_lists(part, shared)
 
 
+def peer(part: dict[str, Any], shared: dict[str, Any]) -> dict[str, Any]:
+    """One of several: when all are at work it answers, or does what ``shared`` says of its number."""
+    folder = Path(shared["traces"])
+    (folder / f"at-{part['rank']}-{os.getpid()}").touch()
+    deadline = time.monotonic() + 120
+    while len(list(folder.glob("at-*"))) < part["size"]:
+        assert time.monotonic() < deadline, "not all at once"
+        time.sleep(0.02)
+    does = shared.get("does", {}).get(str(part["rank"]))
+    if does == "die":
+        os.kill(os.getpid(), signal.SIGKILL)
+    if does == "stay":
+        time.sleep(600)
+    if does == "lose":
+        raise ConnectionError("another worker was lost")
+    if does == "exit":
+        os._exit(3)
+    if does:
+        raise getattr(errors, does, ValueError)("found 3, allowed is 2; take one away")
+    return part | surroundings(part, shared)
+
+
 def surroundings(part: Any, shared: Any) -> dict[str, Any]:
-    names = ("OMP_NUM_THREADS", "POLARS_MAX_THREADS")
+    names = ("OMP_NUM_THREADS", "POLARS_MAX_THREADS", "GLOO_SOCKET_IFNAME", "NCCL_SOCKET_IFNAME")
     return {"pid": os.getpid(), "group": os.getpgrp(), "path": sys.path} | {n: os.environ.get(n) for n in names}

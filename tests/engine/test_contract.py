@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from aisle import errors
-from aisle.engine import Engine
-from aisle.engine.base import RETRIES, found, named
+from aisle.engine import Engine, base
+from aisle.engine.base import RETRIES, Answers, Ends, LostError, found, gone, named
 from aisle.errors import BundleError, DataError, ResourceError, UsageError
 from aisle.files import Receipts
 from tests.engine import tasks
 from tests.engine.conftest import Job
+from tests.engine.processes import alive, at_work, until
 
 WANT = [f"{n * 3}\n" for n in range(10, 15)]
 
@@ -125,3 +127,73 @@ def test_a_part_that_takes_its_workers_down_ends_in_a_clear_error(workers: Engin
         workers.map(tasks.mortal, [job.parts[2], job.parts[2]], shared)
     assert RETRIES < job.asked() - 1 <= 2 * (RETRIES + 1), "as often as promised"
     assert workers.map(tasks.times, job.parts, job.shared), "the engine still works"
+
+
+# --- several at once --------------------------------------------------------------------------------------------------
+
+
+def test_workers_are_at_work_at_once_and_answer_by_their_numbers(workers: Engine, job: Job) -> None:
+    moments: list[None] = []
+    found = workers.together(tasks.peer, 2, job.shared, tick=lambda: moments.append(None))
+    assert [(one["rank"], one["size"]) for one in found] == [(0, 2), (1, 2)]
+    assert len({one["pid"] for one in found}) == 2
+    assert len({one["meeting"] for one in found}) == 1
+    assert {one["GLOO_SOCKET_IFNAME"] for one in found} <= {"lo", "lo0"}, "nobody outside this machine is let in"
+    assert all(int(one["OMP_NUM_THREADS"]) == one["threads"] == int(one["POLARS_MAX_THREADS"]) for one in found)
+    assert moments
+    until(lambda: not any(alive(one["pid"]) for one in found))
+
+
+@pytest.mark.parametrize(
+    ("does", "kind", "told"),
+    [
+        ({"0": "stay", "1": "die"}, LostError, "worker 1 was (ended by signal 9|lost)"),
+        ({"0": "lose", "1": "die"}, LostError, "worker 1 was (ended by signal 9|lost)"),
+        ({"0": "lose", "1": "lose"}, ConnectionError, "^another worker was lost"),
+        ({"0": "lose", "1": "ResourceError"}, ResourceError, "^found 3, allowed is 2"),
+        ({"0": "stay", "1": "odd"}, RuntimeError, "ValueError: found 3"),
+    ],
+)
+def test_one_that_fails_ends_the_others_and_says_why(
+    does: dict[str, str], kind: type[Exception], told: str, workers: Engine, job: Job, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(base, "GRACE", 0.5)
+    with pytest.raises(kind, match=told):
+        workers.together(tasks.peer, 2, job.shared | {"does": does})
+    until(lambda: not any(alive(pid) for pid in at_work(job.traces)))
+    for trace in job.traces.iterdir():
+        trace.unlink()
+    assert len(workers.together(tasks.peer, 2, job.shared)) == 2, "the engine still works"
+
+
+class Told(Engine):
+    """An engine whose workers have answered."""
+
+    def __init__(self, *ends: str) -> None:
+        self.told = ends
+
+    def answers(self, task: str, parts: Mapping[int, str], shared: str) -> Answers:
+        raise AssertionError
+
+    def check_together(self, size: int, gpu: bool) -> None:
+        pass
+
+    def ends(self, task: str, size: int, shared: str, gpu: bool) -> Ends:
+        yield from enumerate(self.told)
+
+
+def test_the_error_that_explains_the_others_is_raised() -> None:
+    ours = '{"error": "UsageError", "message": "use less", "trace": ""}'
+    odd = '{"error": "KeyError", "message": "a bug", "trace": ""}'
+    sight = '{"error": "ConnectionError", "message": "lost sight", "trace": ""}'
+    good = '{"receipt": {}}'
+    for told, kind, text in (
+        ((gone("one"), odd, sight, ours), UsageError, "use less"),
+        ((gone("one"), odd, sight), RuntimeError, "KeyError: a bug"),
+        ((sight, gone("one"), good, gone("two")), LostError, "^one, two$"),
+        ((good, sight), ConnectionError, "^lost sight"),
+        ((sight, gone("no start", lost=False)), RuntimeError, "no start"),
+    ):
+        with pytest.raises(kind, match=text):
+            Told(*told).together(tasks.peer, len(told), {})
+    assert Told(good, good).together(tasks.peer, 2, {}) == [{}, {}]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -11,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from aisle.engine import Local
-from aisle.engine.process import THREADS, cores, environment
+from aisle.engine import Local, process
+from aisle.engine.process import THREADS, cores, environment, on_network
 from aisle.errors import UsageError
 from aisle.files import Receipts
 from tests.engine import tasks
@@ -111,3 +112,46 @@ def test_one_worker_or_one_part_is_this_process(job: Job) -> None:
         assert {found["pid"] for found in engine.map(tasks.surroundings, parts)} == {os.getpid()}
     with pytest.raises(UsageError, match="workers is 0"):
         Local(0)
+
+
+def test_workers_run_the_callers_code_and_not_that_of_the_current_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("here", "found"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "here" / "json.py").write_text("raise SystemExit('executed')")
+    (tmp_path / "found" / "of_the_caller.py").write_text("def task(part, shared):\n    return {'rank': part['rank']}\n")
+    monkeypatch.syspath_prepend(str(tmp_path / "found"))
+    monkeypatch.chdir(tmp_path / "here")
+    assert Local(2).together("of_the_caller:task", 2, {}) == [{"rank": 0}, {"rank": 1}]
+
+
+def test_workers_that_cannot_start_say_why(job: Job) -> None:
+    with pytest.raises(RuntimeError, match="worker 1 ended with exit code 3"):
+        Local(2).together(tasks.peer, 2, job.shared | {"does": {"1": "exit"}})
+
+
+def test_workers_without_a_gpu_each_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("aisle.models.nn.together.gpus", lambda: 2)
+    with pytest.raises(UsageError, match="3 workers need a GPU each, there are 2"):
+        Local(3).together(tasks.peer, 3, {}, gpu=True)
+    Local(3).check_together(3, gpu=False)
+    Local(3).check_together(2, gpu=True)
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="Linux alone tells the addresses of networks")
+def test_networks_are_known_by_their_address(monkeypatch: pytest.MonkeyPatch) -> None:
+    own: dict[str, str] = {}
+    on_network(own, "203.0.113.7")
+    assert own == {}, "an address of nobody here"
+    on_network(own, "127.0.0.1")
+    assert own == {"GLOO_SOCKET_IFNAME": "lo", "NCCL_SOCKET_IFNAME": "lo"}
+    asked = {"GLOO_SOCKET_IFNAME": "eth7"}
+    on_network(asked)
+    assert asked == {"GLOO_SOCKET_IFNAME": "eth7", "NCCL_SOCKET_IFNAME": "lo"}, "who says it himself is right"
+    assert process._address("lo") == "127.0.0.1"
+    monkeypatch.setattr(process, "_address", {"lo": "127.0.0.1", "eth0": "10.0.0.7"}.get)
+    monkeypatch.setattr(socket, "if_nameindex", lambda: [(1, "lo"), (2, "eth0")])
+    found: dict[str, str] = {}
+    on_network(found, "10.0.0.7")
+    assert set(found.values()) == {"eth0"}

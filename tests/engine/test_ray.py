@@ -8,8 +8,7 @@ import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import suppress
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +17,6 @@ import pytest
 from aisle.bundle import Recommender, save
 from aisle.config import RunConfig
 from aisle.engine import open_engine
-from aisle.engine.ray import Ray
 from aisle.errors import UsageError
 from aisle.jobs import lists
 from aisle.jobs.lists import Policy, write_lists
@@ -26,9 +24,10 @@ from aisle.models import create
 from tests.contract.worlds import world
 from tests.engine import tasks
 from tests.engine.conftest import Job, needs_ray
+from tests.engine.machines import add_machine, lose
 from tests.engine.processes import alive, descendants, until
 
-SMALL = {"object_store_memory": 80 << 20, "include_dashboard": False}
+pytestmark = pytest.mark.usefixtures("token")
 
 
 def test_ray_is_imported_when_asked_for_alone() -> None:
@@ -114,36 +113,6 @@ def test_a_cluster_of_its_own_is_quiet_and_goes_with_its_caller(how: signal.Sign
 # --- three machines ---------------------------------------------------------------------------------------------------
 
 
-@pytest.fixture(scope="module", autouse=True)
-def token() -> None:
-    """Settle what all processes of a cluster go by: Ray reads its environment once."""
-    if not needs_ray.args[0]:
-        Ray()
-
-
-@pytest.fixture(scope="module")
-def cluster() -> Iterator[Any]:
-    """Three nodes of a core each; the caller is at the first."""
-    from ray.cluster_utils import Cluster
-
-    made = patiently(lambda: Cluster(initialize_head=True, head_node_args={"num_cpus": 1, **SMALL}))
-    for _ in range(2):
-        patiently(lambda: made.add_node(num_cpus=1, **SMALL))
-    yield made
-    made.shutdown()
-
-
-def patiently(start: Callable[[], Any]) -> Any:
-    """Start a machine of a cluster; Ray gives each half a minute, which a busy one may miss."""
-    for _ in range(5):
-        try:
-            return start()
-        except Exception as error:
-            if "timed out during startup" not in str(error):
-                raise
-    return pytest.fail("no machine joined")
-
-
 @needs_ray
 @pytest.mark.slow
 def test_a_cluster_that_is_there_is_used_and_left(cluster: Any, job: Job) -> None:
@@ -186,7 +155,7 @@ def test_five_machines_lost_while_scoring_cost_nothing(
         with open_engine(RunConfig(engine="ray", address=cluster.address)) as engine:
             found = write_lists(made, tmp_path / "model", ids, Policy(), folder / "work", engine=engine)
         lost.join()
-        patiently(lambda: cluster.add_node(num_cpus=1, **SMALL))
+        add_machine(cluster)
         assert [path.read_bytes() for path in found] == want
         assert len(list((folder / "traces").iterdir())) > 12, "the lost machine was at no part"
 
@@ -194,11 +163,5 @@ def test_five_machines_lost_while_scoring_cost_nothing(
 def lose_one(cluster: Any, folder: Path) -> None:
     """Kill a machine when all three are at work, then let the others go on."""
     until(lambda: len({path.name.split("-")[1] for path in (folder / "traces").iterdir()}) == 3, 120)
-    machine = sorted(cluster.worker_nodes, key=id)[0]
-    workers = descendants(machine.all_processes["raylet"][0].process.pid)
-    cluster.remove_node(machine, allow_graceful=False)
-    for pid in workers:  # they would answer before they notice
-        with suppress(ProcessLookupError):
-            os.kill(pid, signal.SIGKILL)
-    until(lambda: not any(map(alive, workers)))
+    lose(cluster)
     (folder / "go").touch()

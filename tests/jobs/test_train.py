@@ -12,9 +12,11 @@ import pytest
 import aisle
 from aisle.bundle import Recommender
 from aisle.config import RunConfig
+from aisle.engine import Local
 from aisle.errors import BundleError, UsageError
+from aisle.jobs import run
 from aisle.jobs.demo import demo
-from aisle.jobs.train import Follow, fit, parse_settings, ticking, train
+from aisle.jobs.train import Crew, Follow, fit, parse_settings, ticking, train
 from aisle.models import create
 from aisle.models.nn.train import Epoch
 from tests.world.test_hybrid import blocks
@@ -99,18 +101,27 @@ def test_settings_reach_the_model_and_its_bundle(shop: Path, tmp_path: Path) -> 
 # --- following --------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("follow", [{"checkpoint": Path("c")}, {"tensorboard": Path("t")}, {"mlflow": "run"}])
+@pytest.mark.parametrize(
+    "follow", [{"checkpoint": Path("c")}, {"tensorboard": Path("t")}, {"mlflow": "run"}, {"engine": "ray"}]
+)
 def test_models_without_epochs_are_refused_before_any_work(follow: dict[str, Any], tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"ease does not learn in epochs.*models that do: hybrid_factorization"):
         train(tmp_path / "no such folder", tmp_path / "model", "ease", follow=Follow(**follow))
     assert list(tmp_path.iterdir()) == []
 
 
+def test_whose_workers_is_checked_before_any_work() -> None:
+    with pytest.raises(UsageError, match="engine is 'spark'; allowed: local, ray"):
+        Follow(engine="spark")  # type: ignore[arg-type]
+    with pytest.raises(UsageError, match="an address needs engine 'ray'"):
+        Follow(address="10.0.0.1:6379")
+
+
 @pytest.mark.parametrize(
     ("model", "workers", "said"),
     [
         ("ease", 2, "ease does not learn in epochs.*models that do: hybrid_factorization"),
-        ("ease", 0, "workers is 0; give a whole number of at least 1"),
+        ("ease", 0, "workers is 0"),
         ("hybrid_factorization", True, "workers is True"),
     ],
 )
@@ -129,9 +140,27 @@ def test_so_many_processes_learn(monkeypatch: pytest.MonkeyPatch, tmp_path: Path
     asked: list[Any] = []
     monkeypatch.setattr("aisle.jobs.train.fit_together", lambda *given, **rest: asked.append((*given, rest)))
     model, data = create("hybrid_factorization", **SMALL), blocks()
-    assert fit(model, data, checkpoint=tmp_path, workers=3) is model
+    crew = Crew(Local(3), 3, tmp_path / "place")
+    assert fit(model, data, checkpoint=tmp_path, crew=crew) is model
     ((who, what, workers, rest),) = asked
     assert (who, what, workers, rest["checkpoint"]) == (model, data, 3, tmp_path)
+    assert (rest["engine"], rest["place"]) == (crew.engine, crew.place)
+
+
+def test_what_ships_is_learned_together_where_it_can_be(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    asked: list[dict[str, Any]] = []
+    monkeypatch.setattr("aisle.jobs.run.fit", lambda model, data, **rest: asked.append(rest))
+    engine, hybrid = Local(2), create("hybrid_factorization", **SMALL)
+    for config in (RunConfig(workers=2), RunConfig(workers=3), RunConfig(engine="ray")):
+        run._fit(hybrid, blocks(), tmp_path, config, engine, lambda done, total: None)
+    assert [rest["crew"].size for rest in asked] == [2, 3, 1]
+    assert all(rest["crew"].engine is engine for rest in asked)
+    assert len({rest["checkpoint"] for rest in asked}) == 3, "a training is gone on with by as many of the same"
+    assert all(rest["checkpoint"].parent == tmp_path for rest in asked)
+    for model, config in ((hybrid, RunConfig()), (create("item_knn"), RunConfig(workers=2))):
+        run._fit(model, blocks(), tmp_path, config, engine, lambda done, total: None)
+        model.check_fitted()
+    assert len(asked) == 3
 
 
 def test_the_python_face_refuses_them_too() -> None:

@@ -6,7 +6,7 @@ import json
 import os
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
@@ -16,6 +16,9 @@ from aisle.cli.options import AddressOption, EngineOption, MemoryOption, Workers
 from aisle.cli.screen import progress, show
 from aisle.errors import AisleError
 from aisle.version import VERSION
+
+if TYPE_CHECKING:
+    from aisle.config import EngineName
 
 app = typer.Typer(
     add_completion=False,
@@ -202,7 +205,9 @@ def train(
     mlflow: Annotated[
         str | None, typer.Option("--mlflow", metavar="RUN_ID", help="Send the curves to this run of MLflow.")
     ] = None,
+    engine: Annotated[str, typer.Option("--engine", help="Whose workers learn: local or ray.")] = "local",
     workers: Annotated[int, typer.Option("--workers", help="Processes that learn together.")] = 1,
+    address: AddressOption = None,
     memory: MemoryOption = None,
     cache: CacheOption = None,
     config: ConfigOption = None,
@@ -211,8 +216,8 @@ def train(
 ) -> None:
     """Fit one model on everything and write it as a bundle.
 
-    Values of --set are JSON (true, 0.1, null) or plain words. --checkpoint, --tensorboard, --mlflow and --workers are
-    for models that learn in epochs: hybrid_factorization, basket_transformer.
+    Values of --set are JSON (true, 0.1, null) or plain words. --checkpoint, --tensorboard, --mlflow, --engine and
+    --workers are for models that learn in epochs: hybrid_factorization, basket_transformer.
 
     Examples:
 
@@ -221,6 +226,8 @@ def train(
       aisle train exports/ --model hybrid_factorization --set loss=wmrb --set tastes=3
 
       aisle train exports/ --model hybrid_factorization --checkpoint training/ --tensorboard curves/
+
+      aisle train exports/ --model basket_transformer --checkpoint /shared/training --engine ray --workers 4
     """
     from aisle.config import load_config
     from aisle.jobs.cache import place_of
@@ -232,7 +239,14 @@ def train(
         out,
         model,
         settings=parse_settings(settings or []),
-        follow=Follow(checkpoint=checkpoint, tensorboard=tensorboard, mlflow=mlflow, workers=workers),
+        follow=Follow(
+            checkpoint=checkpoint,
+            tensorboard=tensorboard,
+            mlflow=mlflow,
+            workers=workers,
+            engine=cast("EngineName", engine),
+            address=address,
+        ),
         config=load_config(config, date_order=date_order, memory=memory),
         progress=progress(quiet),
         cache=place_of(cache),

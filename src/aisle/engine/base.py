@@ -13,6 +13,8 @@ from __future__ import annotations
 
 import importlib
 import json
+import math
+import time
 import traceback
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Generator, Mapping, Sequence
@@ -29,9 +31,19 @@ Receipt: TypeAlias = dict[str, Any]
 Task: TypeAlias = Callable[[Any, Any], Receipt]
 Answers: TypeAlias = Generator[tuple[int, Receipt], None, None]
 """Place and receipt of parts, as they end."""
+Ends: TypeAlias = Generator[tuple[int, str] | None, None, None]
+"""Number and answer of workers, as they end; None every moment in which none does."""
 
 RETRIES = 3
 """A part that took its worker down is given to another one so many times."""
+GRACE = 10.0
+"""Seconds in which workers that speak with each other end by themselves after one has failed."""
+POLL = 0.05
+"""Seconds of a moment."""
+
+
+class LostError(ConnectionError):
+    """A worker is gone: killed, out of memory, its machine lost."""
 
 
 class Engine(ABC):
@@ -71,6 +83,47 @@ class Engine(ABC):
         """Place and receipt of each part, as they end; parts by place, and ``shared``, are JSON texts.
 
         A generator: closing it early stops all work and leaves no process behind.
+        """
+
+    def together(
+        self,
+        task: Task | str,
+        size: int,
+        shared: Any,
+        *,
+        gpu: bool = False,
+        tick: Callable[[], None] = lambda: None,
+    ) -> list[Receipt]:
+        """Receipts of ``task`` by so many workers at once, who may speak with each other; by their numbers.
+
+        The part of a worker says ``rank``, its number, ``size``, ``threads``, and ``meeting``, where all find each
+        other (``models/nn/together``). With ``gpu`` each has a GPU of its own where there are any. ``tick`` is called
+        every moment. One that fails ends the others. Raises the error of a worker as ``map`` does; ConnectionError
+        where one is lost, or they lost sight of each other: the same call may go better.
+        """
+        name, found, until = named(task), dict[int, str](), math.inf
+        self.check_together(size, gpu)
+        with closing(self.ends(name, size, json.dumps(shared), gpu)) as ends:
+            for end in ends:
+                tick()
+                if end is not None:
+                    found[end[0]] = end[1]
+                    if "error" in json.loads(end[1]):
+                        until = min(until, time.monotonic() + GRACE)
+                if time.monotonic() > until:
+                    break
+        tick()
+        return _receipts(found)
+
+    @abstractmethod
+    def check_together(self, size: int, gpu: bool) -> None:
+        """Raise UsageError where there can never be so many workers at once, as ``together`` has them."""
+
+    @abstractmethod
+    def ends(self, task: str, size: int, shared: str, gpu: bool) -> Ends:
+        """How the workers of ``together`` end; ``shared`` is JSON text, an answer as of ``perform``, or of ``gone``.
+
+        A generator: closing it early stops all of them and leaves no process behind.
         """
 
     def close(self) -> None:  # noqa: B027  (most engines hold nothing)
@@ -126,6 +179,8 @@ def perform(task: str, part: str, shared: str) -> str:
         }
         if isinstance(error, MemoryError) and not ours:
             told["error"] = "MemoryError"  # that of pyarrow is a class of its own
+        elif isinstance(error, ConnectionError):
+            told["error"] = "ConnectionError"
         elif isinstance(error, OSError) and not ours:
             told["error"] = "OSError"
             if error.errno is not None:  # libraries raise some with a text alone
@@ -136,8 +191,8 @@ def perform(task: str, part: str, shared: str) -> str:
 def receipt_of(answer: str) -> Receipt:
     """The receipt in what ``perform`` answered; raises the error there instead, if there is one.
 
-    Errors of ours, of memory and of files keep their class, all others are a RuntimeError; what the worker was doing
-    stands in the notes of each.
+    Errors of ours, of memory, files and connections keep their class, all others are a RuntimeError; what the worker
+    was doing stands in the notes of each.
     """
     told = json.loads(answer)
     if "error" not in told:
@@ -150,9 +205,29 @@ def receipt_of(answer: str) -> Receipt:
     elif name == "OSError":
         numbered = "errno" in told
         error = OSError(told["errno"], told["message"], told["filename"]) if numbered else OSError(told["message"])
-    elif name == "MemoryError":
-        error = MemoryError(told["message"])
+    elif kind := {one.__name__: one for one in (MemoryError, ConnectionError, LostError)}.get(name):
+        error = kind(told["message"])
     else:
         error = RuntimeError(f"{name}: {told['message']}")
     error.add_note(f"In a worker:\n{told['trace']}")
     raise error
+
+
+def gone(how: str, *, lost: bool = True) -> str:
+    """The answer that stands for a worker that gave none; not ``lost``, it failed, and would again."""
+    return json.dumps({"error": LostError.__name__ if lost else "RuntimeError", "message": how, "trace": how})
+
+
+def _receipts(answers: Mapping[int, str]) -> list[Receipt]:
+    """Receipts by number; raises the error that explains the others instead, if there is one."""
+    found, failed = list[Receipt](), list[Exception]()
+    for _, answer in sorted(answers.items()):
+        try:
+            found.append(receipt_of(answer))
+        except Exception as error:
+            failed.append(error)
+    if not failed:
+        return found
+    lost = [str(error) for error in failed if isinstance(error, LostError)]
+    first = min(failed, key=lambda error: (not isinstance(error, AisleError), isinstance(error, ConnectionError)))
+    raise LostError(", ".join(lost)) if lost and isinstance(first, ConnectionError) else first

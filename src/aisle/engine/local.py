@@ -10,14 +10,16 @@ import json
 import signal
 import subprocess
 import sys
+import tempfile
 from collections import Counter, deque
 from collections.abc import Mapping
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from multiprocessing.connection import wait
+from pathlib import Path
 from typing import cast
 
-from aisle.engine.base import RETRIES, Answers, Engine, found, receipt_of
-from aisle.engine.process import environment
+from aisle.engine.base import POLL, RETRIES, Answers, Ends, Engine, found, gone, receipt_of
+from aisle.engine.process import cores, environment, on_network
 from aisle.errors import ResourceError, UsageError
 
 
@@ -41,6 +43,38 @@ class Local(Engine):
             return
         for place, part in parts.items():
             yield place, json.loads(json.dumps(found(task)(json.loads(part), json.loads(shared)), allow_nan=False))
+
+    def check_together(self, size: int, gpu: bool) -> None:
+        """See ``Engine.check_together``."""
+        if not gpu:
+            return
+        from aisle.models.nn.together import gpus
+
+        if 0 < gpus() < size:
+            raise UsageError(f"{size} workers need a GPU each, there are {gpus()}; give fewer workers, or device=cpu")
+
+    def ends(self, task: str, size: int, shared: str, gpu: bool) -> Ends:
+        """See ``Engine.ends``; nobody outside this machine is let in."""
+        own, started = environment(size), list[_Worker]()
+        on_network(own)
+        with tempfile.TemporaryDirectory(prefix="aisle-meeting-") as folder:
+            logs = [Path(folder) / f"worker-{rank}.log" for rank in range(size)]
+            meeting = {"size": size, "meeting": f"file://{folder}/meeting", "threads": max(cores() // size, 1)}
+            try:
+                for rank, log in enumerate(logs):
+                    started.append(_Worker(own, log))
+                    started[-1].give(rank, json.dumps([task, json.dumps({"rank": rank} | meeting), shared]))
+                busy = {worker.answers.fileno(): worker for worker in started}
+                while busy:
+                    for pipe in (ended := wait(list(busy), POLL)):
+                        worker = busy.pop(cast(int, pipe))
+                        line = worker.answers.readline()
+                        yield worker.place, line if line.endswith("\n") else _how(worker, logs[worker.place])
+                    if not ended:
+                        yield None
+            finally:
+                for worker in started:
+                    worker.stop()
 
 
 class _Crew:
@@ -95,16 +129,19 @@ class _Crew:
 class _Worker:
     """A process that runs ``aisle.engine.worker``, and the part that it is at."""
 
-    def __init__(self, environment: Mapping[str, str]) -> None:
+    def __init__(self, environment: Mapping[str, str], log: Path | None = None) -> None:
+        """What it says beside its answers goes to the file ``log``, or to the caller's standard error."""
         self.place = -1
-        self.process = subprocess.Popen(
-            [sys.executable, "-P", "-m", "aisle.engine.worker"],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            encoding="utf-8",
-            env=environment,
-            process_group=0,
-        )
+        with nullcontext() if log is None else log.open("ab") as said:
+            self.process = subprocess.Popen(
+                [sys.executable, "-P", "-m", "aisle.engine.worker"],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=said,
+                encoding="utf-8",
+                env=environment,
+                process_group=0,
+            )
         assert self.process.stdin is not None
         assert self.process.stdout is not None
         self.orders, self.answers = self.process.stdin, self.process.stdout
@@ -123,3 +160,12 @@ class _Worker:
         with suppress(BrokenPipeError):
             self.orders.close()
         return code
+
+
+def _how(worker: _Worker, log: Path) -> str:
+    """Why a worker gave no answer, as an answer; by a signal it is lost, otherwise it could not even start."""
+    code, said = worker.stop(), log.read_text(encoding="utf-8", errors="replace").strip()
+    if code < 0:
+        last = [f": {line}" for line in said.splitlines()[-1:]]
+        return gone("".join([f"worker {worker.place} was ended by signal {-code}", *last]))
+    return gone(f"worker {worker.place} ended with exit code {code}:\n{said[-4_000:]}", lost=False)

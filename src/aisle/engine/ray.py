@@ -1,29 +1,34 @@
 """The engine of a cluster, by Ray: each part a task of its core, given to another worker where one is lost.
 
-The one file that imports Ray, when it is asked for. Files are reached by path: inputs and results must lie on storage
-that all machines share.
+Workers that speak with each other are tasks too, all placed before the first begins, each in a process of its own; they
+are lost together. The one file that imports Ray, when it is asked for. Files are reached by path: inputs and results
+must lie on storage that all machines share.
 """
 
 from __future__ import annotations
 
+import json
 import os
 import secrets
 import shutil
 import socket
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping
+import time
+from collections.abc import Generator, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from aisle.engine.base import RETRIES, Answers, Engine, perform, receipt_of
-from aisle.engine.process import THREADS
+from aisle.engine.base import GRACE, POLL, RETRIES, Answers, Ends, Engine, LostError, gone, perform, receipt_of
+from aisle.engine.process import THREADS, on_network
 from aisle.errors import ResourceError, UsageError
 
 OBJECT_STORE_BYTES = 100 << 20
 """Receipts are all that goes through Ray; its own default is a third of the memory."""
 CONNECT_SECONDS = 10.0
+ROOM_SECONDS = 600.0
+"""So long workers that must all be there wait for room: other work may end, a lost machine come back."""
 SETTINGS = {
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_task_oom_retries": str(RETRIES),  # it would try for ever
@@ -89,6 +94,75 @@ class Ray(Engine):
                 "into the cluster's memory and logs; the same command goes on from here"
             ) from error
 
+    def check_together(self, size: int, gpu: bool) -> None:
+        """See ``Engine.check_together``; a cluster that is there may grow."""
+        self._connect()
+        there = self.ray.cluster_resources()
+        cores, gpus = int(there.get("CPU", 0)), int(there.get("GPU", 0))
+        if self.address is None and size > cores:
+            raise UsageError(f"{size} workers need a core each, Ray has {cores}; give fewer workers")
+        if gpu and 0 < gpus < size:
+            raise UsageError(f"{size} workers need a GPU each, Ray has {gpus}; give fewer workers, or device=cpu")
+
+    def ends(self, task: str, size: int, shared: str, gpu: bool) -> Ends:
+        """See ``Engine.ends``: over many machines where there are some, a core each, and a GPU where there are any."""
+        self._connect()
+        ray, running = self.ray, dict[Any, int]()
+        needs = {"num_cpus": 1, "num_gpus": int(gpu and ray.cluster_resources().get("GPU", 0) > 0)}
+        room = ray.util.placement_group([{"CPU": 1, "GPU": needs["num_gpus"]}] * size, strategy="SPREAD")
+        try:
+            yield from self._placed(room, size)
+            alone = {"max_retries": 0, "max_calls": 1, "runtime_env": {"env_vars": dict.fromkeys(THREADS, "1")}}
+            placed = [
+                needs
+                | {"scheduling_strategy": ray.util.scheduling_strategies.PlacementGroupSchedulingStrategy(room, r)}
+                for r in range(size)
+            ]
+            meeting = self._meeting(placed[0])
+            for rank in range(size):
+                part = json.dumps({"rank": rank, "size": size, "meeting": meeting, "threads": 1})
+                running[ray.remote(**placed[rank], **alone)(_peer).remote(task, part, shared)] = rank
+            while running:
+                ended = ray.wait(list(running), timeout=POLL)[0]
+                for one in ended:
+                    rank = running.pop(one)
+                    yield rank, self._end(one, rank)
+                if not ended:
+                    yield None
+        finally:
+            for left in running:
+                ray.cancel(left, force=True)
+            if running:
+                ray.wait(list(running), num_returns=len(running), timeout=GRACE)
+            ray.util.remove_placement_group(room)
+
+    def _placed(self, room: Any, size: int) -> Generator[None, None, None]:
+        """Wait until there is room for all workers."""
+        until = time.monotonic() + ROOM_SECONDS
+        while not room.wait(POLL):
+            if time.monotonic() > until:
+                there = int(self.ray.cluster_resources().get("CPU", 0))
+                raise ResourceError(
+                    f"the cluster had no room for {size} workers at once in {ROOM_SECONDS:.0f} seconds, it has {there} "
+                    "cores; start more machines, or give fewer workers; with --checkpoint the same command goes on"
+                )
+            yield None
+
+    def _meeting(self, first: dict[str, Any]) -> str:
+        """Where workers find each other: by a port of the first one's machine, or a file of a cluster of our own."""
+        if self.folder is not None:
+            return f"file://{self.folder}/meeting-{secrets.token_hex(8)}"
+        try:
+            return str(self.ray.get(self.ray.remote(**first)(_free_port).remote(), timeout=ROOM_SECONDS))
+        except self.ray.exceptions.RayError as error:
+            raise LostError(f"the first worker's machine was lost: {_first_line(error)}") from error
+
+    def _end(self, ended: Any, rank: int) -> str:
+        try:
+            return str(self.ray.get(ended))
+        except self.ray.exceptions.RayError as error:
+            return gone(f"worker {rank} was lost ({_first_line(error)})")
+
     def _connect(self) -> None:
         if self.ours or self.ray.is_initialized():
             return
@@ -126,6 +200,27 @@ class Ray(Engine):
         if self.folder is not None:
             shutil.rmtree(self.folder, ignore_errors=True)
             self.folder = None
+
+
+def _peer(task: str, part: str, shared: str) -> str:
+    """``perform``, speaking with the others on the network that Ray is on."""
+    on_network(os.environ, _host())
+    return perform(task, part, shared)
+
+
+def _free_port() -> str:
+    """A port of this machine that nobody listens at, as a meeting point."""
+    host = _host()
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.socket(family) as asked:
+        asked.bind((host, 0))
+        port = asked.getsockname()[1]
+    return f"tcp://[{host}]:{port}" if ":" in host else f"tcp://{host}:{port}"
+
+
+def _host() -> str:
+    """The address of this machine, asked in a worker of Ray."""
+    return str(sys.modules["ray"].util.get_node_ip_address())
 
 
 def _imported(own: bool) -> Any:

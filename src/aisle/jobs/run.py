@@ -26,8 +26,10 @@ from aisle.jobs.lists import Policy, write_lists
 from aisle.jobs.output import customers_frame, publish_lists
 from aisle.jobs.recommend import only_codes, search_prepared
 from aisle.jobs.samples import sales_by_period, sample_customers
+from aisle.jobs.train import Crew, fit, ticking
 from aisle.models import create, model_class
-from aisle.progress import Progress
+from aisle.models.base import LearnsInEpochs, Model
+from aisle.progress import Progress, Tick
 from aisle.report import write_report
 from aisle.types import Codes
 from aisle.version import VERSION
@@ -73,7 +75,7 @@ def _run(
     customers = _customer_codes(dataset, config)
     cells, told = work / "cells", found.report
     assessment = assess_dataset(dataset, config, kept=cells, engine=engine, progress=progress, report=told)
-    recommender = _recommender(dataset, assessment, work, config, progress)
+    recommender = _recommender(dataset, assessment, work, config, progress, engine)
     recommender = recommender.searching(config.search, least_recall=config.least_recall, customers=len(customers))
     policy = Policy(k=config.k, repeats=config.repeats, variants=config.variants, list_gone=config.list_gone, only=only)
     rules = policy.rules(recommender)
@@ -138,7 +140,7 @@ def _only_for(data: dict[str, Any], work: Path) -> None:
     """Forget cells, model and lists of other data: files may be read otherwise on another day."""
     mark = work / f"data-{fingerprint(data)}"
     if not mark.exists():
-        for stale in ("cells", "model", "lists"):
+        for stale in ("cells", "training", "model", "lists"):
             shutil.rmtree(work / stale, ignore_errors=True)
         for other in work.glob("data-*"):
             other.unlink()
@@ -146,7 +148,7 @@ def _only_for(data: dict[str, Any], work: Path) -> None:
 
 
 def _recommender(
-    dataset: Dataset, assessment: Assessment, work: Path, config: RunConfig, progress: Progress
+    dataset: Dataset, assessment: Assessment, work: Path, config: RunConfig, progress: Progress, engine: Engine
 ) -> Recommender:
     """The shipped model refitted on everything before ``as_of``, read back from its bundle: both answer alike.
 
@@ -161,10 +163,21 @@ def _recommender(
         pass
     for stale in ("model", "lists"):
         shutil.rmtree(work / stale, ignore_errors=True)
-    with progress.step(f"Fitting {assessment.ship} on everything"):
-        fitted = wanted.fit(dataset)
-        save(Recommender.prepare(fitted, dataset, seed=config.seed, cold_by_model=by_model), work / "model")
+    with progress.step(f"Fitting {assessment.ship} on everything") as tick:
+        _fit(wanted, dataset, work / "training", config, engine, tick)
+        save(Recommender.prepare(wanted, dataset, seed=config.seed, cold_by_model=by_model), work / "model")
     return load(work / "model").limited(config.memory_bytes // 4)
+
+
+def _fit(model: Model, dataset: Dataset, folder: Path, config: RunConfig, engine: Engine, tick: Tick) -> None:
+    """Fit in place; what learns in epochs, by all of several workers, and a killed run goes on in ``folder``."""
+    if not (config.several and isinstance(model, LearnsInEpochs)):
+        model.fit(dataset)
+        return
+    crew = Crew(engine, config.workers or 1)
+    kept = folder / fingerprint([model.name, model.params(), crew.size, config.engine])
+    watches = [ticking(tick, int(model.params().get("epochs", 0)))]
+    fit(model, dataset, checkpoint=kept, watches=watches, crew=crew)
 
 
 def _customer_codes(dataset: Dataset, config: RunConfig) -> Codes:

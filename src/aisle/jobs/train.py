@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from aisle.bundle import Recommender, save
-from aisle.config import RunConfig
+from aisle.config import EngineName, RunConfig
 from aisle.data.dataset import Dataset
+from aisle.engine import Engine, open_engine
 from aisle.engine.learn import fit_together
 from aisle.errors import UsageError
 from aisle.jobs.cache import ingest
@@ -34,12 +36,19 @@ class Follow:
     mlflow: str | None = None
     """Id of the run its curves belong to."""
     workers: int = 1
-    """Processes that learn together."""
+    """Workers that learn together."""
+    engine: EngineName = "local"
+    """Whose: processes of this machine, or of a Ray cluster."""
+    address: str | None = None
+    """``HOST:PORT`` of the cluster; None = one that lives as long as the training, on this machine."""
 
     def __post_init__(self) -> None:
-        workers: Any = self.workers
-        if not isinstance(workers, int) or isinstance(workers, bool) or workers < 1:
-            raise UsageError(f"workers is {workers!r}; give a whole number of at least 1")
+        self.whose  # noqa: B018  (validates)
+
+    @property
+    def whose(self) -> RunConfig:
+        """What says so to ``open_engine``."""
+        return RunConfig(engine=self.engine, workers=self.workers, address=self.address)
 
     def watches(self) -> list[Watch]:
         """One for each place that wants the curves; raises UsageError for a package that is not installed."""
@@ -62,7 +71,7 @@ def train(
     progress: Progress | None = None,
     cache: Path | None = None,
 ) -> Recommender:
-    """Fit one model, by ``follow.workers`` processes, and write the bundle to ``out``.
+    """Fit one model, by ``follow.workers`` of its engine, and write the bundle to ``out``.
 
     Raises UsageError for its name, its settings or ``follow``, before any work.
     """
@@ -71,15 +80,29 @@ def train(
     if follow != Follow():
         learner(fresh)
     watches = follow.watches()
-    dataset = ingest(source, config, progress, cache).dataset
-    refuse(model, dataset, config)
-    with progress.step(f"Fitting {model}") as tick:
+    with ExitStack() as held:
+        engine = held.enter_context(open_engine(follow.whose)) if follow.whose.several else None
+        dataset = ingest(source, config, progress, cache).dataset
+        refuse(model, dataset, config)
+        tick = held.enter_context(progress.step(f"Fitting {model}"))
         if isinstance(fresh, LearnsInEpochs):
             watches.append(ticking(tick, int(fresh.params().get("epochs", 0))))
-        fit(fresh, dataset, checkpoint=follow.checkpoint, watches=watches, workers=follow.workers)
+        place = out.absolute().with_name(f".{out.name}.training") if follow.engine == "ray" else None
+        crew = Crew(engine, follow.workers, place) if engine else None
+        fit(fresh, dataset, checkpoint=follow.checkpoint, watches=watches, crew=crew)
         recommender = Recommender.prepare(fresh, dataset, seed=config.seed)
         save(recommender, out)
     return recommender
+
+
+@dataclass(frozen=True, eq=False)
+class Crew:
+    """Workers that learn together."""
+
+    engine: Engine
+    size: int
+    place: Path | None = None
+    """Folder for what they share where there is no checkpoint; None = among the temporary files of this machine."""
 
 
 def fit(
@@ -88,21 +111,22 @@ def fit(
     *,
     checkpoint: Path | None = None,
     watches: Sequence[Watch] = (),
-    workers: int = 1,
+    crew: Crew | None = None,
 ) -> Model:
-    """Fit in place, by so many processes.
+    """Fit in place, by this process or by a crew.
 
     Raises UsageError where a model that does not learn in epochs is to be kept, watched or shared.
     """
-    if checkpoint is None and not watches and workers == 1:
+    if checkpoint is None and not watches and crew is None:
         return model.fit(data)
 
     def watch(epoch: Epoch) -> None:
         for one in watches:
             one(epoch)
 
-    if workers > 1:
-        fit_together(model, data, workers, checkpoint=checkpoint, watch=watch)
+    if crew is not None:
+        engine, place = crew.engine, crew.place
+        fit_together(model, data, crew.size, engine=engine, checkpoint=checkpoint, place=place, watch=watch)
     else:
         learner(model).fit(data, checkpoint=checkpoint, watch=watch)
     return model

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -53,8 +54,8 @@ class Checkpoint:
 
         Raises BundleError where the file is damaged, from a newer format, or of a training not ``made_of`` the same.
         """
-        if not self.path.exists():
-            return None
+        if not self.folder.is_dir() or NAME not in os.listdir(self.folder):  # asked by name, a network file system
+            return None  # would remember for a while that it was absent, when another machine has written it
         head, tensors = self._read()
         there, wanted = head["made_of"], json.loads(json.dumps({**made_of, **self.facts}))  # as it was read back
         if changed := _changes(there, wanted):

@@ -138,7 +138,7 @@ def train(
     for the CPU and for the network's device), so that equal inputs give equal bytes on the CPU of one machine, and
     nobody else's random numbers change. With ``checkpoint`` a training that was stopped anywhere goes on after its last
     whole epoch, to the same bytes, if all else is as it was; one that had ended answers at once. Raises BundleError
-    where the checkpoint cannot be gone on from, UsageError where the weights are no numbers in the end.
+    where the checkpoint cannot be gone on from, UsageError where the weights are no numbers after an epoch.
 
     In a group (``nn/together``) every worker calls this with the same arguments and ends with the same weights. A step
     is given the whole batch and takes its part by ``together.part``; the first worker alone validates and saves.
@@ -159,6 +159,7 @@ def train(
         while not learner.stopped(schedule):
             begun = time.perf_counter()
             learner.losses.append(_epoch(learner, size, step, schedule, batches))
+            _check(learner)
             if validate:
                 with learner.averaged():
                     _ask(learner, validate)
@@ -169,8 +170,7 @@ def train(
         net.load_state_dict(learner.kept)
     elif learner.steps:
         _set(list(net.parameters()), learner.mean)
-    if not all(bool(parameter.isfinite().all()) for parameter in net.parameters()):
-        raise UsageError(f"weights are no numbers after {len(learner.losses)} epochs; use a smaller learning_rate")
+    _check(learner)
     net.eval()
     return Trained(learner.best if validate else len(learner.losses), learner.curve, learner.losses)
 
@@ -307,6 +307,13 @@ def _epoch(learner: Learner, size: int, step: Step, schedule: Schedule, make: Ba
             "workers drew other numbers in a step than the first one: their batches would no longer agree"
         )
     return float(total) / max(size, 1)
+
+
+def _check(learner: Learner) -> None:
+    """Raise UsageError where learning has left the numbers; weights of an earlier epoch would hide it."""
+    found = all(bool(parameter.isfinite().all()) for parameter in learner.net.parameters())
+    if not found or not all(map(math.isfinite, learner.losses[-1:])):
+        raise UsageError(f"weights are no numbers after {len(learner.losses)} epochs; use a smaller learning_rate")
 
 
 def _ask(learner: Learner, validate: Callable[[], float]) -> None:
