@@ -17,7 +17,8 @@ BudgetName = Literal["quick", "standard", "full"]
 DateOrder = Literal["dmy", "mdy", "ymd"]
 EngineName = Literal["local", "ray"]
 BY_WHOM = ("engine", "workers", "address")
-"""Settings that say who does the work; they change nothing about the outcome."""
+"""Settings that say who does the work; they change nothing about the outcome, but for a network that several workers of
+Ray learn together."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -151,16 +151,36 @@ def test_what_ships_is_learned_together_where_it_can_be(monkeypatch: pytest.Monk
     asked: list[dict[str, Any]] = []
     monkeypatch.setattr("aisle.jobs.run.fit", lambda model, data, **rest: asked.append(rest))
     engine, hybrid = Local(2), create("hybrid_factorization", **SMALL)
-    for config in (RunConfig(workers=2), RunConfig(workers=3), RunConfig(engine="ray")):
+    by = (
+        RunConfig(),
+        RunConfig(workers=3),
+        RunConfig(engine="ray"),
+        *(RunConfig(engine="ray", workers=n) for n in (2, 3)),
+    )
+    for config in by:
         run._fit(hybrid, blocks(), tmp_path, config, engine, lambda done, total: None)
-    assert [rest["crew"].size for rest in asked] == [2, 3, 1]
-    assert all(rest["crew"].engine is engine for rest in asked)
+    assert [rest["crew"] and rest["crew"].size for rest in asked] == [None, None, None, 2, 3]
+    assert all(rest["crew"].engine is engine for rest in asked[3:])
     assert len({rest["checkpoint"] for rest in asked}) == 3, "a training is gone on with by as many of the same"
     assert all(rest["checkpoint"].parent == tmp_path for rest in asked)
-    for model, config in ((hybrid, RunConfig()), (create("item_knn"), RunConfig(workers=2))):
-        run._fit(model, blocks(), tmp_path, config, engine, lambda done, total: None)
-        model.check_fitted()
-    assert len(asked) == 3
+    run._fit(create("item_knn"), blocks(), tmp_path, by[-1], engine, lambda done, total: None)
+    assert len(asked) == 5
+
+
+def test_without_room_for_so_many_what_ships_is_learned_here(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    def full(*_: Any) -> None:
+        raise UsageError("2 workers need a core each, Ray has 1; give fewer workers")
+
+    engine, hybrid = Local(2), create("hybrid_factorization", **SMALL)
+    monkeypatch.setattr(engine, "check_together", full)
+    (tmp_path / "torn").mkdir()
+    monkeypatch.setattr(run, "fingerprint", lambda _: "torn")
+    for part in ("choose", "final"):
+        (tmp_path / "torn" / part).mkdir()
+        (tmp_path / "torn" / part / "training.safetensors").write_bytes(b"torn")
+    run._fit(hybrid, blocks(), tmp_path, RunConfig(engine="ray", workers=2), engine, lambda done, total: None)
+    hybrid.check_fitted()
+    assert hybrid.params() == create("hybrid_factorization", **SMALL).params()
 
 
 def test_the_python_face_refuses_them_too() -> None:

@@ -98,8 +98,8 @@ class Engine(ABC):
 
         The part of a worker says ``rank``, its number, ``size``, ``threads``, and ``meeting``, where all find each
         other (``models/nn/together``). With ``gpu`` each has a GPU of its own where there are any. ``tick`` is called
-        every moment. One that fails ends the others. Raises the error of a worker as ``map`` does; ConnectionError
-        where one is lost, or they lost sight of each other: the same call may go better.
+        every moment. One that fails ends the others. Raises the error of a worker as ``map`` does; LostError where one
+        is lost, or they lost sight of each other: the same call may go better.
         """
         name, found, until = named(task), dict[int, str](), math.inf
         self.check_together(size, gpu)
@@ -230,4 +230,4 @@ def _receipts(answers: Mapping[int, str]) -> list[Receipt]:
         return found
     lost = [str(error) for error in failed if isinstance(error, LostError)]
     first = min(failed, key=lambda error: (not isinstance(error, AisleError), isinstance(error, ConnectionError)))
-    raise LostError(", ".join(lost)) if lost and isinstance(first, ConnectionError) else first
+    raise LostError(", ".join(lost) or str(first)) if isinstance(first, ConnectionError) else first

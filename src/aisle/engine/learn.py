@@ -26,10 +26,10 @@ from safetensors.numpy import load_file, save_file
 
 from aisle.data.dataset import Dataset
 from aisle.data.stored import open_dataset, save_dataset
-from aisle.engine.base import Engine, Receipt
+from aisle.engine.base import Engine, LostError, Receipt
 from aisle.engine.local import Local
 from aisle.errors import ResourceError, UsageError
-from aisle.files import atomic, write_json
+from aisle.files import atomic, sha256, write_json
 from aisle.models import create, learner
 from aisle.models.base import Model
 
@@ -44,7 +44,7 @@ WORK = ".work"
 TASK = "aisle.engine.learn:learn_part"
 
 
-def learn_worker(rank: int, size: int, meeting_point: str, job: dict[str, Any]) -> dict[str, float]:
+def learn_worker(rank: int, size: int, meeting_point: str, job: dict[str, Any]) -> Receipt:
     """Learn as worker ``rank`` of ``size``; what it cost. Worker 0 leaves the result in the folder ``job["out"]``.
 
     ``meeting_point`` is ``tcp://host:port`` at worker 0, or ``file:///path`` of a new file that all workers see. The
@@ -67,12 +67,13 @@ def learn_worker(rank: int, size: int, meeting_point: str, job: dict[str, Any]) 
     with alone if size == 1 else joined(rank, size, meeting_point, threads=job["threads"]) as group:
         watch = _telling(out / EPOCHS) if rank == 0 else None
         learner(model).fit(data, checkpoint=Path(job["checkpoint"]), watch=watch)
-        cost = {"cpu_seconds": time.process_time() - start, "bytes": float(group.sent)}
+        cost: Receipt = {"cpu_seconds": time.process_time() - start, "bytes": float(group.sent)}
     if rank == 0:
         arrays, values = model.state()
         with atomic(out / WEIGHTS) as temporary:
             save_file({name: np.ascontiguousarray(array) for name, array in sorted(arrays.items())}, temporary)
         write_json(out / VALUES, values)
+        cost["files"] = {name: sha256(out / name) for name in (WEIGHTS, VALUES)}
     return cost
 
 
@@ -89,6 +90,8 @@ class Shared:
     """By worker: CPU seconds of the fit, and bytes put up to be added or shared."""
     lost: int = 0
     """How often workers had to be started again."""
+    files: dict[str, str] = field(default_factory=dict)
+    """SHA-256 of what the first worker left."""
 
 
 def fit_together(
@@ -129,18 +132,26 @@ def fit_together(
         }
         tell = _Teller(out / EPOCHS, watch)
         found = _until_learned(partial(engine.together, TASK, workers, job, gpu=gpu, tick=tell), restarts)
+        try:
+            same = all(sha256(out / name) == mark for name, mark in found.files.items())
+        except FileNotFoundError:
+            same = False
+        if not same:
+            raise UsageError(f"another command learns in {folder.parent}, too; give each a folder of its own")
         values = json.loads((out / VALUES).read_text(encoding="utf-8"))
         model.restore(dict(load_file(out / WEIGHTS)), values)
     return found
 
 
-def _until_learned(learn: Callable[[], list[dict[str, float]]], restarts: int) -> Shared:
+def _until_learned(learn: Callable[[], list[Receipt]], restarts: int) -> Shared:
     """Let all workers learn, again where one is lost; raises ResourceError where too many are."""
     lost = 0
     while True:
         try:
-            return Shared(costs=learn(), lost=lost)
-        except ConnectionError as error:
+            receipts = learn()
+            files = receipts[0].pop("files")
+            return Shared(costs=receipts, lost=lost, files=files)
+        except LostError as error:
             lost += 1
             if lost > restarts:
                 raise ResourceError(
@@ -199,5 +210,5 @@ class _Teller:
             for line in file:
                 if not line.endswith(b"\n"):
                     break
-                self.read += len(line)
                 self.watch(Epoch(**json.loads(line)))
+                self.read += len(line)

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import cast
 
 from aisle.engine.base import POLL, RETRIES, Answers, Ends, Engine, found, gone, receipt_of
-from aisle.engine.process import cores, environment, on_network
+from aisle.engine.process import NETWORKS, cores, environment, on_network
 from aisle.errors import ResourceError, UsageError
 
 
@@ -56,6 +56,8 @@ class Local(Engine):
     def ends(self, task: str, size: int, shared: str, gpu: bool) -> Ends:
         """See ``Engine.ends``; nobody outside this machine is let in."""
         own, started = environment(size), list[_Worker]()
+        for name in NETWORKS:
+            own.pop(name, None)
         on_network(own)
         with tempfile.TemporaryDirectory(prefix="aisle-meeting-") as folder:
             logs = [Path(folder) / f"worker-{rank}.log" for rank in range(size)]

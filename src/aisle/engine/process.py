@@ -10,6 +10,8 @@ from collections.abc import MutableMapping
 
 THREADS = ("OMP_NUM_THREADS", "POLARS_MAX_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 """What the libraries of a worker take their number of threads from."""
+NETWORKS = "GLOO_SOCKET_IFNAME", "NCCL_SOCKET_IFNAME"
+"""Variables that tell gloo and NCCL which network to use."""
 SIOCGIFADDR = 0x8915
 """Of Linux: give the address of a network."""
 
@@ -43,7 +45,7 @@ def on_network(own: MutableMapping[str, str], address: str | None = None) -> Non
     names = [name for _, name in socket.if_nameindex()]
     found = [name for name in names if name in ("lo", "lo0") if address is None or address.startswith("127.")]
     found = found or [name for name in names if address is not None and _address(name) == address]
-    for variable in ("GLOO_SOCKET_IFNAME", "NCCL_SOCKET_IFNAME") if found else ():
+    for variable in NETWORKS if found else ():
         own.setdefault(variable, found[0])
 
 

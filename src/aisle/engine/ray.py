@@ -161,7 +161,8 @@ class Ray(Engine):
         try:
             return str(self.ray.get(ended))
         except self.ray.exceptions.RayError as error:
-            return gone(f"worker {rank} was lost ({_first_line(error)})")
+            raised = self.ray.exceptions.RayTaskError, self.ray.exceptions.RuntimeEnvSetupError
+            return gone(f"worker {rank} was lost ({_first_line(error)})", lost=not isinstance(error, raised))
 
     def _connect(self) -> None:
         if self.ours or self.ray.is_initialized():

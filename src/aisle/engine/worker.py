@@ -10,6 +10,7 @@ import os
 import queue
 import sys
 import threading
+import traceback
 
 from aisle.engine.base import perform
 
@@ -20,9 +21,14 @@ def main() -> None:
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # what tasks and libraries print is no answer
     orders: queue.SimpleQueue[list[str]] = queue.SimpleQueue()
     threading.Thread(target=_listen, args=(orders,), daemon=True).start()
-    while True:
-        answers.write(perform(*orders.get()) + "\n")
-        answers.flush()
+    try:
+        while True:
+            answers.write(perform(*orders.get()) + "\n")
+            answers.flush()
+    except BaseException:  # a panic of Polars, say: the exit code is settled before the pipe closes
+        traceback.print_exc()
+        sys.stderr.flush()
+        os._exit(1)
 
 
 def _listen(orders: queue.SimpleQueue[list[str]]) -> None:

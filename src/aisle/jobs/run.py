@@ -170,14 +170,33 @@ def _recommender(
 
 
 def _fit(model: Model, dataset: Dataset, folder: Path, config: RunConfig, engine: Engine, tick: Tick) -> None:
-    """Fit in place; what learns in epochs, by all of several workers, and a killed run goes on in ``folder``."""
-    if not (config.several and isinstance(model, LearnsInEpochs)):
+    """Fit in place; what learns in epochs goes on in ``folder`` after a kill, and is learned by workers of a cluster.
+
+    Where the cluster has no room for so many, and on one machine, whose cores are all in use anyway, by this process.
+    """
+    if not isinstance(model, LearnsInEpochs):
         model.fit(dataset)
         return
-    crew = Crew(engine, config.workers or 1)
-    kept = folder / fingerprint([model.name, model.params(), crew.size, config.engine])
+    crew = _crew(model, config, engine)
+    kept = folder / fingerprint([model.name, model.params(), crew and [crew.size, config.engine]])
     watches = [ticking(tick, int(model.params().get("epochs", 0)))]
-    fit(model, dataset, checkpoint=kept, watches=watches, crew=crew)
+    try:
+        fit(model, dataset, checkpoint=kept, watches=watches, crew=crew)
+    except BundleError:  # torn, or of another device: it is made again
+        shutil.rmtree(kept, ignore_errors=True)
+        fit(model, dataset, checkpoint=kept, watches=watches, crew=crew)
+
+
+def _crew(model: Model, config: RunConfig, engine: Engine) -> Crew | None:
+    """The workers of a cluster that learn a model together; None where there is none, or no room for them."""
+    size = config.workers or 1
+    if config.engine != "ray" or size == 1:
+        return None
+    try:
+        engine.check_together(size, model.params().get("device", "cpu") != "cpu")
+    except UsageError:
+        return None
+    return Crew(engine, size)
 
 
 def _customer_codes(dataset: Dataset, config: RunConfig) -> Codes:

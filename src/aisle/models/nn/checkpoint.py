@@ -54,8 +54,9 @@ class Checkpoint:
 
         Raises BundleError where the file is damaged, from a newer format, or of a training not ``made_of`` the same.
         """
-        if not self.folder.is_dir() or NAME not in os.listdir(self.folder):  # asked by name, a network file system
-            return None  # would remember for a while that it was absent, when another machine has written it
+        self.folder.mkdir(parents=True, exist_ok=True)
+        if NAME not in os.listdir(self.folder):  # asked by name, a network file system would remember for a while
+            return None  # that folder and file were absent, when another machine has written them
         head, tensors = self._read()
         there, wanted = head["made_of"], json.loads(json.dumps({**made_of, **self.facts}))  # as it was read back
         if changed := _changes(there, wanted):
