@@ -17,6 +17,7 @@ NAMES = {
     "retail_case_study": "Retail case study (Kaggle)",
     "online_retail_ii": "Online Retail II (UCI)",
     "dunnhumby_sort_of_real": "Let's Get Sort-of-Real (dunnhumby)",
+    "dunnhumby_sort_of_real_quick": "the same, `--budget quick`",
     "demo": "`aisle demo`",
 }
 HEAD = (
