@@ -30,20 +30,6 @@ def shop(tmp_path: Path) -> Path:
     return folder
 
 
-@pytest.fixture
-def reads(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
-    """The sources that were read, not taken from the cache."""
-    found: list[Path] = []
-    clean = clean_source
-
-    def counted(source: Any, *rest: Any, **named: Any) -> Any:
-        found.append(source)
-        return clean(source, *rest, **named)
-
-    monkeypatch.setattr(room, "clean_source", counted)
-    return found
-
-
 def same(one: Ingested, other: Ingested) -> bool:
     assert one.report == other.report
     assert one.data == other.data

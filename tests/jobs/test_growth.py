@@ -14,22 +14,7 @@ from aisle.config import RunConfig
 from aisle.jobs import cache as room
 from aisle.jobs.cache import ingest
 from aisle.jobs.demo import demo
-from aisle.jobs.ingest import clean_source
 from tests.jobs.test_cache import same
-
-
-@pytest.fixture
-def reads(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
-    """The sources that were read whole."""
-    found: list[Path] = []
-    clean = clean_source
-
-    def counted(source: Any, *rest: Any, **named: Any) -> Any:
-        found.append(source)
-        return clean(source, *rest, **named)
-
-    monkeypatch.setattr(room, "clean_source", counted)
-    return found
 
 
 @pytest.fixture

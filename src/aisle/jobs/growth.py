@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from dataclasses import asdict
-from datetime import date, datetime, time, timedelta
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +12,12 @@ from aisle.config import RunConfig
 from aisle.data.doctor.further import Further, Grown, WholeNeeded
 from aisle.data.doctor.pieces import Pieces
 from aisle.data.doctor.standing import Standing, open_standing, save_standing, standing_of
-from aisle.data.mapping import from_toml, resolve
+from aisle.data.doctor.visit import end_of
 from aisle.data.schema import Mapping, TableName
 from aisle.data.stored import open_dataset
 from aisle.errors import BundleError
 from aisle.files import fingerprint
+from aisle.jobs.ingest import resolved
 from aisle.progress import Progress
 
 STANDING = "standing"
@@ -26,7 +27,7 @@ log = logging.getLogger(__name__)
 
 def keep_standing(standing: Standing | None, entry: Path, path: Path, kept: Pieces, config: RunConfig) -> None:
     """Write what further files of a source can be judged by, where they can, into the entry of its Dataset."""
-    facts = None if standing is None else _facts(path, kept, config, *_resolved(path, config))
+    facts = None if standing is None else _facts(path, kept, config, *resolved(path, config))
     if standing is not None and facts is not None:
         (entry / STANDING).mkdir()
         save_standing(standing, entry / STANDING, facts)
@@ -35,7 +36,7 @@ def keep_standing(standing: Standing | None, entry: Path, path: Path, kept: Piec
 def grow(entry: Path, path: Path, config: RunConfig, kept: Pieces, progress: Progress, today: date) -> Grown | None:
     """What the source has become by further files, from an entry made before them; None where all must be read."""
     try:
-        mapping, files = _resolved(path, config)
+        mapping, files = resolved(path, config)
         told, facts = standing_of(entry / STANDING), _facts(path, kept, config, mapping, files)
         if told is None or facts is None or _rest(told) != _rest(facts):
             return None
@@ -50,22 +51,18 @@ def grow(entry: Path, path: Path, config: RunConfig, kept: Pieces, progress: Pro
                 given=config.date_order,
                 at=None,
                 progress=tick,
-                now=datetime.combine(today, time()) + timedelta(days=1),
+                now=end_of(today),
                 kept=kept,
                 before=open_standing(entry / STANDING),
                 data=open_dataset(entry / "dataset"),
                 known=frozenset(path / name for name, _ in before),
             )
-            return further.grow(kept)
+            return further.grow()
     except WholeNeeded as reason:
         log.info("all files are read: %s", reason)
     except (BundleError, FileNotFoundError) as damage:
         log.info("all files are read: what was kept is not whole: %s", damage)
     return None
-
-
-def _resolved(path: Path, config: RunConfig) -> tuple[Mapping, dict[TableName, list[Path]]]:
-    return resolve(path, pinned=from_toml(config.data) if config.data else None)
 
 
 def _facts(

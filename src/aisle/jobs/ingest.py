@@ -20,7 +20,7 @@ from aisle.data.doctor.pieces import Pieces
 from aisle.data.mapping import from_toml, resolve
 from aisle.data.read import lines_in
 from aisle.data.read.sql import export_tables
-from aisle.data.schema import CleanTables
+from aisle.data.schema import CleanTables, Mapping, TableName
 from aisle.errors import DataError, ResourceError, UsageError
 from aisle.files import write_parquet
 from aisle.progress import Progress
@@ -48,11 +48,16 @@ def clean_source(
             export_tables(str(source), Path(folder))
             return clean_source(Path(folder), config, progress)
     path = existing(source)
-    mapping, files = resolve(path, pinned=from_toml(config.data) if config.data else None)
+    mapping, files = resolved(path, config)
     check_room(files.get("transactions", []), config)
     with progress.step("Reading and checking") as tick:
         order, at = config.date_order, config.at_moment
         return clean(path, mapping, files, date_order=order, at=at, progress=tick, kept=kept, today=today)
+
+
+def resolved(path: Path, config: RunConfig) -> tuple[Mapping, dict[TableName, list[Path]]]:
+    """Which column is which in a folder or file, and the files of each table; raises as ``mapping.resolve``."""
+    return resolve(path, pinned=from_toml(config.data) if config.data else None)
 
 
 def check_room(files: Sequence[Path], config: RunConfig) -> None:

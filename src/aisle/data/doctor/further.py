@@ -68,6 +68,7 @@ class Further(Visit):
     Raises WholeNeeded, and BundleError or FileNotFoundError where what is kept of them is damaged.
     """
 
+    kept: Pieces
     before: Standing
     """Of the files that are known."""
     data: Dataset
@@ -78,18 +79,18 @@ class Further(Visit):
     is_new: Bools = field(default_factory=lambda: np.zeros(0, dtype=bool))
     """(F,) whether a file number is that of a further file."""
 
-    def grow(self, kept: Pieces) -> Grown:
+    def grow(self) -> Grown:
         """Judge, match, build."""
         if self.data.flag("no_profile").any():
             raise WholeNeeded("customers have opted out")
-        lines = self._further_lines(kept)
+        lines = self._further_lines()
         self.before = replace(self.before, late=self._renumbered(self.before.late))
         tables = {name: self._table(name) for name in KEYS if name in self.files}
         near, lines, standing = self._judged(self._near(lines), lines, tables)
         matched = self._matched(near, lines)
         return self._built(matched, lines, tables, replace(standing, kept=matched.back))
 
-    def _further_lines(self, kept: Pieces) -> pl.DataFrame:
+    def _further_lines(self) -> pl.DataFrame:
         """Lines of further files, typed; what was found in the others is in the ledger."""
         joined = load_joins(self._mapped("transactions"), self.source)
         found = []
@@ -97,7 +98,7 @@ class Further(Visit):
             if path not in self.known:
                 found.append(self._piece(path, joined))
                 continue
-            piece = kept.piece(path, self.mapping, self.now)
+            piece = self.kept.piece(path, self.mapping, self.now)
             if piece is None:
                 raise WholeNeeded(f"{path.name} is not kept")
             first = self.ledger.absorb(piece.ledger())
@@ -255,8 +256,7 @@ class Further(Visit):
             spans = Assortment.of(self._availability(), dataset.stores, dataset.products.vocab)
             dataset = replace(dataset, assortment=spans)
         rejects = self.ledger.rejects(self._fetch)
-        if self.kept:
-            self._keep_texts(self.kept)
+        self._keep_texts(self.kept)
         self.standing = replace(standing, told=told) if stands(self.ledger) else None
         clean = CleanTables(shown, plain["products"], plain["customers"], rejects=rejects, report=self._report())
         return Grown(dataset, replace(clean, standing=self.standing))

@@ -378,6 +378,10 @@ def clean(
         raise DataError(
             f"{source} has no transactions table; name it transactions.csv or map it in [data.transactions]."
         )
-    # the end of the day, so that an answer holds for all of it
-    now = datetime.combine(today or datetime.now(UTC).date(), time()) + timedelta(days=1)
+    now = end_of(today or datetime.now(UTC).date())
     return Visit(source, mapping, files, date_order, at, progress, now, kept).run()
+
+
+def end_of(day: date) -> datetime:
+    """The moment up to which a visit of that day judges dates: its end, so that an answer holds for all of it."""
+    return datetime.combine(day, time()) + timedelta(days=1)
