@@ -191,7 +191,7 @@ def uneven_draws() -> str:
 def other_folder(folder: Path) -> str:
     """Workers that do not see one checkpoint are refused, and do not learn different things."""
     try:
-        learn_toy(0.3, folder=folder if together.rank() == 0 else folder / "elsewhere")
+        learn_toy(0.3, folder=folder if together.rank() == 0 else folder.with_name("elsewhere"))
     except (BundleError, ConnectionError) as error:
         return type(error).__name__
     return ""
