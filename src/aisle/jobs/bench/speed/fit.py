@@ -9,7 +9,7 @@ from __future__ import annotations
 from functools import partial
 
 from aisle.jobs.bench.speed import rivals
-from aisle.jobs.bench.speed.pieces import MODELS, dataset, read_matrix
+from aisle.jobs.bench.speed.pieces import MODELS, dataset, read_matrix, unfitted
 from aisle.jobs.bench.speed.task import Json, Pair, Place, Side, Task, Work
 
 IMPORTS = {name: ("aisle.jobs.cache", f"aisle.models.{name}") for name in MODELS}
@@ -17,11 +17,9 @@ IMPORTS = {name: ("aisle.jobs.cache", f"aisle.models.{name}") for name in MODELS
 
 def ours(name: str, place: Place) -> Work:
     """A fit of one of our models to the retailer."""
-    from aisle.models import create
-
     data = dataset(place)
     pairs, shape = data.counts.nnz, data.shape
-    return Work(lambda: create(name, **MODELS[name]).fit(data), lambda found: _told(name, pairs, shape))
+    return Work(lambda: unfitted(name).fit(data), lambda found: _told(name, pairs, shape))
 
 
 def _implicit(name: str, place: Place) -> Work:

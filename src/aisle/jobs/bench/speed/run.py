@@ -96,7 +96,7 @@ class One:
     @property
     def name(self) -> str:
         """Task, side and, where there are several, size."""
-        rows = f", {self.size.rows:,} rows" if len(self.task.shares) > 1 else ""
+        rows = f", {self.size.rows:,} rows" if self.task.steps > 1 else ""
         return f"{self.task.name}: {self.side.name}{rows}"
 
 
@@ -203,7 +203,7 @@ class _Run:
             "pairs": [paired(pair, by_name, limits, self._why(now)) for pair in now.pairs],
             "goals": [reached(goal, by_name) for goal in now.goals],
         }
-        if len(now.shares) > 1:
+        if now.steps > 1:
             sides = {one["side"]: [o for o in figures if o["side"] == one["side"]] for one in figures}
             told["curves"] = [curve(name, found) for name, found in sides.items()]
         return told | {"failed": {n: why for n, why in self.failed.items() if n.startswith(f"{now.name}:")}}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import import_module
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
@@ -12,6 +12,7 @@ from aisle.errors import UsageError
 
 Json: TypeAlias = dict[str, Any]
 ROWS_A_CUSTOMER = 50
+MILLION = 1_000_000
 LEAST_ROWS = 2_000
 """Fewer are no retailer: growth begins at an eighth of them."""
 FULL = 10_000_000
@@ -114,16 +115,20 @@ class Task:
     sides: tuple[Side, ...]
     pairs: tuple[Pair, ...] = ()
     goals: tuple[Goal, ...] = ()
-    shares: tuple[float, ...] = (1.0,)
-    """Sizes, as shares of the rows asked for; several make a curve."""
+    steps: int = 1
+    """Sizes; several make a curve."""
 
     def side(self, name: str) -> Side:
         """The side of a name."""
         return next(side for side in self.sides if side.name == name)
 
     def sizes(self, size: Size) -> tuple[Size, ...]:
-        """The sizes it is measured at."""
-        return tuple(Size(round(size.rows * share), size.products, size.threads) for share in self.shares)
+        """The sizes it is measured at: a curve begins at an eighth or a million rows, and rises by one factor."""
+        if self.steps == 1:
+            return (size,)
+        least = min(size.rows / 8, MILLION)
+        shares = [step / (self.steps - 1) for step in range(self.steps)]
+        return tuple(replace(size, rows=round(least * (size.rows / least) ** share)) for share in shares)
 
     @property
     def limited(self) -> bool:
