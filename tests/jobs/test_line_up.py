@@ -143,3 +143,13 @@ def test_the_data_take_their_share_of_the_memory(monkeypatch: pytest.MonkeyPatch
 def test_small_models_are_never_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     shop = random_shop(0, customers=20)
     assert line_up(shop, RunConfig(memory="1MB", models=("popularity", "ease"))).names == ("popularity", "ease")
+
+
+def test_what_learns_from_a_sample_costs_no_more_where_there_is_more() -> None:
+    most = model_class("ranker").learns_from
+    assert most
+    held = replace(LARGE, lines=most, customers=LARGE.customers * most // LARGE.lines)
+    singles = model_class("ranker").past_fits(held.customers, held.products, held.lines, held.clock)
+    assert seconds("ranker", LARGE) == seconds("ranker", held)
+    assert singles
+    assert seconds("item_knn", LARGE) > seconds("item_knn", held)

@@ -91,6 +91,20 @@ class Dataset:
         events = self.all_events.take(self.all_events.time < moment)
         return replace(self, all_events=events, as_of=moment, end=moment)
 
+    def drawn(self, purchases: int, seed: int) -> Dataset:
+        """The same retailer with all that randomly drawn customers bought so far, about so many ``purchases``.
+
+        Itself where it has no more. Anonymous baskets are drawn with the same chance; products stay as they are.
+        """
+        if len(self.purchases) <= purchases:
+            return self
+        share, random, lines = purchases / len(self.purchases), np.random.default_rng(seed), self.lines
+        customer, mine = lines.customer, random.random(self.shape[0]) < share
+        nobody = int(np.searchsorted(customer, 0))
+        _, basket = np.unique(lines.take(slice(0, nobody)).basket, return_inverse=True)
+        kept = random.random(int(basket.max(initial=-1)) + 1)[basket] < share
+        return replace(self, all_events=lines.take(np.concatenate((kept, mine[customer[nobody:]]))))
+
     @property
     def unit(self) -> int:
         """Clock ticks in a day (in a basket, under a sequence clock)."""

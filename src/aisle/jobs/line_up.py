@@ -65,6 +65,13 @@ class Size:
         products = int((data.popularity > 0).sum())
         return cls(customers, products, int(data.indptr[-1] - data.indptr[0]), min(asked, customers), data.clock)
 
+    def learned_by(self, name: str) -> Size:
+        """What a model makes of it with its defaults: a sample of the customers, where it takes no more."""
+        most = model_class(name).learns_from
+        if most is None or self.lines <= most:
+            return self
+        return replace(self, lines=most, customers=-(-self.customers * most // self.lines))
+
     def drivers(self) -> dict[str, float]:
         """What a cost may rise with: a start, 10^6 purchases (those of a batch), 10^4 products, 10^9 scores and pairs,
         products³.
@@ -122,6 +129,7 @@ def seconds(name: str, size: Size) -> float:
     A run gives single models to those that join, so that members that join others themselves cost nothing here. It may
     give more of them than a model holds by default: up to ``tune.MEMBERS`` and one.
     """
+    size = size.learned_by(name)
     drivers = size.drivers()
     own = sum(rate * drivers[driver] for driver, rate in _costs()[name].items())
     past = model_class(name).past_fits(size.customers, size.products, size.lines, size.clock)

@@ -55,6 +55,8 @@ class Model(ABC):
     """Rows without purchases are answered with -inf throughout: this model cannot tell them apart."""
     joins: ClassVar[str] = ""
     """The setting that takes the models this one joins, registry name -> settings; empty for a model of its own."""
+    learns_from: ClassVar[int | None] = None
+    """Purchases that it learns from by default, at most; None = all."""
     space: ClassVar[dict[str, tuple[Any, ...]]] = {}
     """Tuning space: setting -> values worth trying, best guess first."""
 

@@ -5,10 +5,13 @@ decide between them by features of the customer, the product and both (``feature
 score and rank. A training question is a customer at the start of a past window; candidates,
 features and sources are strictly as of that moment. Cheap sources are fitted anew for each window; costly ones once,
 before the earliest, where only the histories they are asked about move on; all are fitted again for what is scored.
-Only what was proposed can be right: what no source found is no positive. Candidates not bought are thinned evenly where
+Only what was proposed can be right: what no source found is no positive. Of more than ``max_lines`` purchases a sample
+of customers is learned from, by sources and trees alike, so that scores and shares mean the same to the trees on all
+sides; everybody is ranked. Candidates not bought are thinned evenly where
 the table would pass ``max_rows``; that moves all chances of a window alike and no rank. A tenth of the customers
 decides when to stop.
-Cost: the sources, once a window for cheap ones; ``max_rows x features`` floats; a minute of trees a million rows.
+Cost: the sources on ``max_lines`` at most, once a window for cheap ones; ``max_rows x features`` floats; a minute of
+trees a million rows.
 """
 
 from __future__ import annotations
@@ -42,6 +45,7 @@ SOLVED = 20_000
 """Closed-form regression up to so many products, graph filters beyond."""
 MANY_LINES = 20_000
 """Purchases from which a network is worth its training."""
+MOST_LINES = 20_000_000
 FOLDS = 4
 JUDGES = 0.1
 """Share of customers who decide when to stop."""
@@ -57,6 +61,7 @@ class Ranker(Model):
 
     name: ClassVar[str] = "ranker"
     joins: ClassVar[str] = "sources"
+    learns_from: ClassVar[int | None] = MOST_LINES
     space: ClassVar[dict[str, tuple[Any, ...]]] = {
         "leaves": (31, 63),
         "objective": ("binary", "both"),
@@ -72,6 +77,8 @@ class Ranker(Model):
     """Length of the windows in days (baskets); None = from the usual gap between baskets."""
     max_customers: int = 15_000
     """Customers asked in each window, at most."""
+    max_lines: int = MOST_LINES
+    """Purchases to learn from, at most; of more, those of randomly drawn customers."""
     max_rows: int = 1_000_000
     """Rows of the training table, at most, the same number for each window; of more, those not bought are thinned, and
     those bought where they would be more than half."""
@@ -104,7 +111,18 @@ class Ranker(Model):
         holding.check_members(self.sources, "sources", ("ranker", "stack", "random"))
         if self.objective not in get_args(Objective):
             raise UsageError(f"objective is {self.objective!r}; give {', '.join(get_args(Objective))}")
-        for setting in ("candidates", "windows", "max_customers", "max_rows", "folds", "trees", "min_rows", "threads"):
+        sizes = (
+            "candidates",
+            "windows",
+            "max_customers",
+            "max_lines",
+            "max_rows",
+            "folds",
+            "trees",
+            "min_rows",
+            "threads",
+        )
+        for setting in sizes:
             if (value := getattr(self, setting)) is not None and value < 1:
                 raise UsageError(f"{setting} is {getattr(self, setting)}; it must be at least 1")
         if self.leaves < 2 or not self.learning_rate > 0:
@@ -126,6 +144,7 @@ class Ranker(Model):
         folds = self.folds or (FOLDS if data.clock == "sequence" else 1)
         if folds > 1 and data.clock == "time":
             raise UsageError(f"folds is {self.folds}; only baskets in order without times allow more than 1")
+        data = data.drawn(self.max_lines, self.seed)
         sources = self.sources or chosen(data)
         ticks = gap_ticks(data, self.target_days)
         asked = questions(data, ticks, self.windows, self.max_customers, self.seed, "even")

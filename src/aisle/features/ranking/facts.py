@@ -157,9 +157,12 @@ def sales_facts(data: Dataset, lines: Events) -> dict[str, Floats]:
 def repeat_facts(data: Dataset) -> dict[str, Floats]:
     """Share of customers who bought it, repeat rate (rebuyers + 1) / (buyers + 10), baskets a buyer, usual gap."""
     size, people = data.shape[1], max(int((np.diff(data.indptr) > 0).sum()), 1)
-    own = [rhythms(batch, batch.lines.product, size) for batch in data.batches()]
-    product = np.concatenate([part.key % size for part in own])
-    count, gap = (np.concatenate([part.columns[name] for part in own]) for name in ("count", "gap"))
+    own = []
+    for batch in data.batches():
+        part = rhythms(batch, batch.lines.product, size)
+        own.append((part.key % size, part.columns["count"], part.columns["gap"]))
+        del part  # its other columns are many times as large
+    product, count, gap = (np.concatenate(column) for column in zip(*own, strict=True))
     buyers = np.bincount(product, minlength=size)
     again = np.bincount(product[count > 1], minlength=size)
     gaps = np.bincount(product, weights=count - 1, minlength=size)
