@@ -19,8 +19,10 @@ from aisle.data.dataset import Dataset
 from aisle.data.entities import Entities
 from aisle.data.events import Batch
 from aisle.errors import NotFittedError, UsageError
+from aisle.kernels.topk import top_k
 from aisle.models import MODELS, create, model_class
-from aisle.models.base import Dotted, Model
+from aisle.models.base import Dotted, Model, ScoresFew
+from aisle.models.scored import Scored
 from aisle.types import DAY, UNKNOWN, Floats
 from tests.contract.worlds import CUSTOMERS, CUT, PRODUCTS, other_future, shuffled, tables, world
 
@@ -176,6 +178,56 @@ def test_vectors_tell_the_same_scores(name: str) -> None:
     asked = ~batch.empty if model.needs_history else np.ones(len(batch), dtype=bool)
     np.testing.assert_allclose(scores[asked], model.score(batch)[asked], rtol=1e-4, atol=1e-5)
     assert len(set(zip(dots.row.tolist(), dots.code.tolist(), strict=True))) == len(dots.row)
+
+
+@every_model
+@pytest.mark.parametrize("share", [0.0, 1.0])
+def test_the_best_are_those_of_the_scores(name: str, share: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whichever road the size of the cells takes."""
+    monkeypatch.setattr("aisle.kernels.few.SHARE", share)
+    batch, random = everyone(data()), np.random.default_rng(0)
+    scores, listed = fitted(name).score(batch), random.random(PRODUCTS) < 0.8
+    found = Scored.of(fitted(name), batch)
+    for limit, barred in ((None, None), (listed, batch.history), (None, batch.history)):
+        dense = scores.copy()
+        if limit is not None:
+            dense[:, ~limit] = -np.inf
+        if barred is not None:
+            dense[barred.nonzero()] = -np.inf
+        wanted = top_k(dense, 7, data().tie_rank)
+        codes, values = found.best(7, data().tie_rank, listed=limit, barred=barred)
+        np.testing.assert_array_equal(codes, wanted[0])
+        np.testing.assert_array_equal(values, wanted[1])
+
+
+@every_model
+@pytest.mark.parametrize("cells", [0, 1_000])
+def test_single_scores_are_those_of_all(name: str, cells: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("aisle.models.scored.SORTED", cells)
+    random = np.random.default_rng(0)
+    row, code = random.integers(0, CUSTOMERS, 300), random.integers(0, PRODUCTS, 300).astype(np.int32)
+    found = Scored.of(fitted(name), everyone(data())).at(row, code)
+    np.testing.assert_array_equal(found, fitted(name).score(everyone(data()))[row, code])
+
+
+def test_models_of_what_goes_together_score_few_products_of_their_own() -> None:
+    few = {name for name in NAMES if isinstance(create(name), ScoresFew)}
+    assert few >= {
+        "popularity",
+        "personal_frequency",
+        "item_knn",
+        "sequence_knn",
+        "rp3beta",
+        "slim",
+        "tifu_knn",
+        "up_cf",
+    }
+    assert few >= {"repeat_hazard", "bought_together", "recent_popularity", "seasonal_popularity"}
+    for name in sorted(few):
+        told = fitted(name).few(everyone(data()))  # type: ignore[attr-defined]
+        rows = np.repeat(np.arange(CUSTOMERS), np.diff(told.cells.indptr))
+        assert len(np.unique(rows * PRODUCTS + told.cells.indices)) == told.cells.nnz, "no cell twice"
+        assert told.cells.dtype == told.rest.dtype == np.float32
 
 
 @every_model

@@ -1,4 +1,4 @@
-"""Lists found by vectors are those of dense scores."""
+"""Lists found by vectors, or by few cells, are those of dense scores."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from aisle.data.events import Batch
 from aisle.models import create
 from aisle.models.base import Dotted, Model
 from aisle.rank.lists import Lists
+from aisle.rank.rules import Rules
 from aisle.types import Floats, Repeats
 from tests.contract.worlds import CUSTOMERS, world
 
@@ -83,6 +84,27 @@ def test_blocks_without_named_pairs_or_anybody(name: str, repeats: Repeats) -> N
         found = recommender.lists(data().batch(customers), 3, rules)
         assert found.codes.shape == (len(customers), 3)
         assert (found.codes >= 0).all()
+
+
+@pytest.mark.parametrize("name", ["item_knn", "personal_frequency", "popularity", "repeat_hazard"])
+@pytest.mark.parametrize(("k", "repeats", "only"), [(5, "mixed", None), (40, "new", None), (4, "mixed", [3, 7, 9, 20])])
+@pytest.mark.parametrize("cold_by_model", [False, True])
+def test_lists_of_few_cells_are_those_of_dense_scores(
+    name: str, k: int, repeats: Repeats, only: list[int] | None, cold_by_model: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recommender = Recommender.prepare(create(name).fit(data()), data(), cold_by_model=cold_by_model)
+    batch = data().batch(np.arange(-1, CUSTOMERS, dtype=np.int32))
+    codes = None if only is None else np.array(only, dtype=np.int32)
+    rules = recommender.rules(repeats=repeats, only=codes, list_gone=True)
+    monkeypatch.setattr("aisle.kernels.few.SHARE", 1.0)
+    with monkeypatch.context() as patch:
+        patch.setattr("aisle.models.base.Few.dense", None)
+        found = recommender.lists(batch, k, rules)
+    monkeypatch.setattr(Rules, "by_product", False)
+    expected = recommender.lists(batch, k, rules)
+    np.testing.assert_array_equal(found.codes, expected.codes)
+    np.testing.assert_array_equal(found.scores, expected.scores)
+    np.testing.assert_array_equal(found.filled, expected.filled)
 
 
 def test_models_without_vectors_and_rules_of_families_take_the_dense_road() -> None:

@@ -79,8 +79,8 @@ def test_members_survive_their_state() -> None:
     arrays, values = holding.state_of(held)
     assert {key.split(":")[0] for key in arrays} == set(members)
     back = holding.restored(arrays, json.loads(json.dumps(values)))
-    for name, scores in holding.scores_of(back, everyone(data)).items():
-        np.testing.assert_array_equal(scores, held[name].score(everyone(data)))
+    for name, model in back.items():
+        np.testing.assert_array_equal(model.score(everyone(data)), held[name].score(everyone(data)))
 
 
 def test_a_part_of_a_batch_is_that_batch() -> None:

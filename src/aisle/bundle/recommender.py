@@ -136,8 +136,7 @@ class Recommender:
 
     def _by_vectors(self, rules: Rules) -> bool:
         """For models whose scores are inner products; not where rules speak of more than single products."""
-        several = rules.families is not None or rules.repeats == "only" or self.dataset.assortment is not None
-        return not several and isinstance(self.model, Dotted)
+        return rules.by_product and self.dataset.assortment is None and isinstance(self.model, Dotted)
 
     def search_told(self, rules: Rules, k: int) -> dict[str, Any]:
         """How the lists of these rules and length are searched, as the certificate says it; prepares it where needed.

@@ -16,8 +16,9 @@ from aisle.data.events import Batch
 from aisle.data.split import Truth, Window, sample, truth
 from aisle.evaluate import floor, metrics
 from aisle.features.customers import Segments
-from aisle.kernels.topk import NOTHING, top_k
+from aisle.kernels.topk import NOTHING
 from aisle.models.base import Model
+from aisle.models.scored import Scored
 from aisle.types import DAY, NEVER, UNKNOWN, Bools, Codes, Doubles, Ints, Sparse
 
 HEADLINE = "ndcg@10"
@@ -182,9 +183,7 @@ def make_lists(model: Model, exam: Exam, batches: tuple[Batch, ...], k: int) -> 
     """(N, k) best candidates of each customer; places that the model leaves empty are filled by popularity."""
     lists = [np.zeros((0, k), dtype=np.int32)]
     for batch in batches:
-        scores = model.score(batch)
-        scores[:, ~exam.truth.known] = -np.inf
-        lists.append(top_k(scores, k, exam.past.tie_rank)[0])
+        lists.append(Scored.of(model, batch).best(k, exam.past.tie_rank, listed=exam.truth.known)[0])
     return fill(np.concatenate(lists), exam.truth.known, exam.past.tie_rank)
 
 

@@ -15,6 +15,7 @@ import scipy.sparse as sp
 
 from aisle.data.dataset import Dataset
 from aisle.data.events import Batch, first_of_basket, order_by, sparse_sum, stacked
+from aisle.kernels.few import are_few, top_few
 from aisle.kernels.topk import top_k
 from aisle.types import Bools, Codes, Doubles, Floats, Ints, Sparse
 
@@ -201,10 +202,15 @@ def _strongest_of_rows(product: Sparse, sources: Codes, targets: Codes, k: int, 
     worth, from_, to = product.data, sources[row], targets[product.indices]
     if weigh is not None:
         worth = weigh(worth, from_, to)
-    good = (worth > 0) & (from_ != to)
-    block = np.full(product.shape, -np.inf, dtype=np.float32)
-    block.reshape(-1)[row[good] * product.shape[1] + product.indices[good]] = worth[good]
-    near, found = top_k(block, k, np.arange(len(targets), dtype=np.int32))
+    worth[(worth <= 0) | (from_ == to)] = -np.inf
+    by_code = np.arange(len(targets), dtype=np.int32)
+    if are_few(product):
+        cells: Sparse = sp.csr_array((worth, product.indices, product.indptr), shape=product.shape)
+        near, found = top_few(cells, np.full(len(targets), -np.inf, dtype=np.float32), k, by_code)
+    else:
+        block = np.full(product.shape, -np.inf, dtype=np.float32)
+        block.reshape(-1)[row * product.shape[1] + product.indices] = worth
+        near, found = top_k(block, k, by_code)
     near[near < 0] = len(targets)
     order = np.argsort(near, axis=1)
     near, found = np.take_along_axis(near, order, axis=1), np.take_along_axis(found, order, axis=1)

@@ -24,7 +24,7 @@ from aisle.data.dataset import Dataset
 from aisle.data.events import Batch
 from aisle.errors import NotFittedError, UsageError
 from aisle.features.pairs import add_sparse, decayed_counts
-from aisle.types import CSR_PARTS, Clock, Floats, Ints
+from aisle.types import CSR_PARTS, Bools, Clock, Floats, Ints, Sparse
 
 if TYPE_CHECKING:  # torch is imported by the models that learn with it alone
     from aisle.models.nn.train import Watch
@@ -177,6 +177,35 @@ class Dotted(Protocol):
         ...
 
 
+@dataclass(frozen=True, eq=False)
+class Few:
+    """Scores of B customers, who score but few products in a way of their own."""
+
+    cells: Sparse
+    """(B, I) own scores, also where they are 0; no product twice in a row."""
+    rest: Floats
+    """(I,) what all other products score."""
+    silent: Bools
+    """(B,) rows that score -inf throughout."""
+
+    def dense(self) -> Floats:
+        """(B, I) all scores."""
+        scores = np.tile(self.rest, (self.cells.shape[0], 1))
+        rows = np.repeat(np.arange(len(scores)), np.diff(self.cells.indptr))
+        scores[rows, self.cells.indices] = self.cells.data
+        scores[self.silent] = -np.inf
+        return scores
+
+
+@runtime_checkable
+class ScoresFew(Protocol):
+    """A model that scores most products alike for everybody: its lists are found without dense scores."""
+
+    def few(self, batch: Batch) -> Few:
+        """What ``score`` says, as few cells."""
+        ...
+
+
 @runtime_checkable
 class LearnsInEpochs(Protocol):
     """A model whose training can be followed, stopped and gone on with."""
@@ -205,6 +234,17 @@ def check_own(half_life_days: float | None, own_weight: float) -> None:
         raise UsageError(f"half_life_days must be > 0 or None, got {half_life_days}")
     if not own_weight >= 0:
         raise UsageError(f"own_weight must be >= 0, got {own_weight}")
+
+
+def few_with_own(taste: Sparse, batch: Batch, own: Sparse, own_weight: float) -> Few:
+    """Scores ``taste`` (B, I), 0 for all else, plus ``own_weight`` times the customer's ``own`` counts (B, I).
+
+    Models of what goes together know no repeats, or too little of them. Rows without purchases are silent.
+    """
+    if own_weight > 0:
+        counts = sp.csr_array((np.float32(own_weight) * own.data, own.indices, own.indptr), shape=own.shape)
+        taste = sp.csr_array(taste + counts)
+    return Few(taste, np.zeros(batch.n_products, dtype=np.float32), batch.empty)
 
 
 def with_own(scores: Floats, batch: Batch, half_life_days: float | None, own_weight: float) -> Floats:

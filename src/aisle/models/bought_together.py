@@ -19,8 +19,8 @@ from aisle.data.dataset import Dataset
 from aisle.data.events import Batch, sparse_sum
 from aisle.errors import UsageError
 from aisle.features.copurchase import MEASURES, Limits, Measure, associations
-from aisle.features.pairs import add_sparse, basket_contents, basket_places, decayed_presence
-from aisle.models.base import Model, without_empty
+from aisle.features.pairs import basket_contents, basket_places, decayed_presence
+from aisle.models.base import Few, Model, few_with_own
 from aisle.types import Floats, Sparse
 
 
@@ -75,15 +75,17 @@ class BoughtTogether(Model):
 
     def score(self, batch: Batch) -> Floats:
         """(B, I) summed worth of the rules; rows without purchases are -inf."""
+        return self.few(batch).dense()
+
+    def few(self, batch: Batch) -> Few:
+        """The same scores, as few cells."""
         self.check_fitted()
         place, number = basket_places(batch)
         recent = place >= number[batch.row] - self.baskets
         spoken = decayed_presence(batch, None, self.place_decay)
         late = sparse_sum(batch.row, batch.lines.product, 1.0 * recent, batch.shape)
-        scores: Floats = (spoken.multiply(late.sign()).tocsr() @ self.rules_).toarray()
-        if self.own_weight > 0:
-            add_sparse(scores, batch.history, self.own_weight)
-        return without_empty(scores, batch)
+        taste = spoken.multiply(late.sign()).tocsr() @ self.rules_
+        return few_with_own(taste, batch, batch.history, self.own_weight)
 
     def _limits(self) -> Limits:
         return Limits(min_support=self.min_support, min_lift=self.min_lift)

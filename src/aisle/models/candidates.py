@@ -17,9 +17,9 @@ from aisle.features import ranking
 from aisle.features.ranking import Facts
 from aisle.features.ranking.blocks import FADE
 from aisle.features.ranking.rhythm import visits
-from aisle.kernels.topk import top_k
 from aisle.models import holding
-from aisle.models.base import Model
+from aisle.models.base import Few, Model
+from aisle.models.scored import Scored
 from aisle.types import Bools, Codes, Doubles, Floats, Ints
 
 CELLS = 12_000_000
@@ -115,23 +115,22 @@ class Pool:
 
     def pairs(self, batch: Batch) -> Pairs:
         """The candidates of a (small) batch; rows without purchases have none."""
-        scores = holding.scores_of(self.held, batch)
-        scores[COMPANY] = self._company(batch)
+        scored = {name: Scored.of(model, batch) for name, model in self.held.items()}
+        scored[COMPANY] = Scored(self._company(batch))
         width = np.int64(batch.n_products)
         rows = np.repeat(np.arange(len(batch)), np.diff(batch.history.indptr))
         keys = [rows * width + batch.history.indices]
-        some = np.flatnonzero(~batch.empty)
-        for found in scores.values():
-            best, _ = top_k(found[some], min(self.top, batch.n_products), self.tie_rank)
-            row, place = np.nonzero(best >= 0)
-            keys.append(some[row] * width + best[row, place])
+        for found in scored.values():
+            best, _ = found.best(min(self.top, batch.n_products), self.tie_rank)
+            row, place = np.nonzero((best >= 0) & ~batch.empty[:, None])
+            keys.append(row * width + best[row, place])
         key = sorted_set(np.concatenate(keys))
         row, code = key // width, (key % width).astype(np.int32)
         proposed = np.stack([np.isin(key, one) for one in keys], axis=1)
-        table = np.stack([found[row, code] for found in scores.values()], axis=1)
+        table = np.stack([found.at(row, code) for found in scored.values()], axis=1)
         places = np.stack([self._places(row, code, column) for column in table.T], axis=1)
         table[np.isneginf(table)] = np.nan
-        return Pairs(row, code, (OWN, *scores), proposed, table, places)
+        return Pairs(row, code, (OWN, *scored), proposed, table, places)
 
     def table(self, batch: Batch, pairs: Pairs) -> tuple[tuple[str, ...], Floats]:
         """Names (F,) and values (P, F): the features of the pairs, and every source's score and rank."""
@@ -141,13 +140,13 @@ class Pool:
         names += ("lists", *(f"{name}_score" for name in models), *(f"{name}_rank" for name in models))
         return names, np.concatenate((values, lists, pairs.scores, pairs.ranks), axis=1)
 
-    def _company(self, batch: Batch) -> Floats:
-        """(B, I) summed cosine over baskets with the products of the history, the latest basket first."""
+    def _company(self, batch: Batch) -> Few:
+        """Summed cosine over baskets with the products of the history, the latest basket first; -inf for all else."""
         seen = visits(batch, batch.lines.product)
         history = sparse_sum(seen.row, seen.thing.astype(np.int32), FADE ** (seen.ago - 1.0), batch.shape)
-        found: Floats = (history @ self.facts.company).toarray()
-        found[found <= 0] = -np.inf
-        return found
+        cells = history @ self.facts.company
+        cells.data[cells.data <= 0] = -np.inf
+        return Few(cells, np.full(batch.n_products, -np.inf, dtype=np.float32), batch.empty)
 
     def _places(self, row: Ints, code: Codes, score: Floats) -> Floats:
         """(P,) place of each pair among those of its row by a source's scores; NaN where there is none."""

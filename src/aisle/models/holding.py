@@ -17,7 +17,6 @@ from aisle.data.events import Batch
 from aisle.errors import UsageError
 from aisle.models import MODELS, create, model_class
 from aisle.models.base import Array, Model
-from aisle.types import Floats
 
 BETWEEN = ":"
 Settings = dict[str, dict[str, Any]]
@@ -60,11 +59,6 @@ def restored(arrays: Mapping[str, Array], values: Mapping[str, Any]) -> dict[str
         own = {key.removeprefix(front): array for key, array in arrays.items() if key.startswith(front)}
         held[name] = model_class(name)(**kept["settings"]).restore(own, kept["values"])
     return held
-
-
-def scores_of(held: Mapping[str, Model], batch: Batch) -> dict[str, Floats]:
-    """Scores (B, I) of every member; the caller keeps batches small, see ``blocks``."""
-    return {name: model.score(batch) for name, model in held.items()}
 
 
 def blocks(rows: int, products: int, members: int, cells: int) -> list[slice]:

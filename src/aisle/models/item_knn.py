@@ -22,14 +22,13 @@ from aisle.data.dataset import Dataset
 from aisle.data.events import Batch
 from aisle.errors import UsageError
 from aisle.features.pairs import (
-    add_sparse,
     basket_contents,
     cosine_neighbours,
     decayed_counts,
     decayed_presence,
     of_everyone,
 )
-from aisle.models.base import Model, without_empty
+from aisle.models.base import Few, Model, few_with_own
 from aisle.types import Floats, Sparse
 
 Within: TypeAlias = Literal["customer", "basket"]
@@ -94,9 +93,11 @@ class ItemKNN(Model):
 
     def score(self, batch: Batch) -> Floats:
         """(B, I) summed similarity to the history; rows without purchases are -inf."""
+        return self.few(batch).dense()
+
+    def few(self, batch: Batch) -> Few:
+        """The same scores, as few cells."""
         self.check_fitted()
         fade = (self.half_life_days, self.place_decay)
-        scores: Floats = (decayed_presence(batch, *fade) @ self.similar_).toarray()
-        if self.own_weight > 0:
-            add_sparse(scores, decayed_counts(batch, *fade), self.own_weight)
-        return without_empty(scores, batch)
+        taste = decayed_presence(batch, *fade) @ self.similar_
+        return few_with_own(taste, batch, decayed_counts(batch, *fade), self.own_weight)

@@ -20,7 +20,7 @@ from aisle.data.dataset import Dataset
 from aisle.data.events import Batch
 from aisle.errors import UsageError
 from aisle.features.pairs import decayed_counts
-from aisle.models.base import Model, without_empty
+from aisle.models.base import Few, Model
 from aisle.types import Floats
 
 
@@ -51,12 +51,11 @@ class PersonalFrequency(Model):
 
     def score(self, batch: Batch) -> Floats:
         """(B, I) own frequency and below it the tail; rows without purchases are -inf."""
+        return self.few(batch).dense()
+
+    def few(self, batch: Batch) -> Few:
+        """The same scores, as few cells."""
         self.check_fitted()
         own = decayed_counts(batch, self.half_life_days)
-        rows = np.repeat(np.arange(len(batch)), np.diff(own.indptr))
-        scores = np.tile(self.tail_, (len(batch), 1))
-        if self.half_life_days is None:
-            scores[rows, own.indices] += own.data
-        else:
-            scores[rows, own.indices] = 1 + own.data
-        return without_empty(scores, batch)
+        own.data += self.tail_[own.indices] if self.half_life_days is None else np.float32(1)
+        return Few(own, self.tail_, batch.empty)

@@ -17,7 +17,7 @@ from aisle.data.events import Batch, Events, first_of_basket, sparse_sum
 from aisle.errors import UsageError
 from aisle.features.customers import Segments
 from aisle.features.groups import EVERY, customer_groups, every, line_groups, resolve
-from aisle.models.base import Model
+from aisle.models.base import Few, Model
 from aisle.types import Doubles, Floats, Ints, Sparse
 
 YEAR_DAYS = 364
@@ -37,8 +37,13 @@ class _Fixed(Model):
 
     def score(self, batch: Batch) -> Floats:
         """(B, I) the same row for every customer."""
+        return self.few(batch).dense()
+
+    def few(self, batch: Batch) -> Few:
+        """The same scores, without any cell."""
         self.check_fitted()
-        return np.tile(self.scores_, (len(batch), 1))
+        nothing = sparse_sum(batch.row[:0], batch.lines.product[:0], np.zeros(0), batch.shape)
+        return Few(nothing, self.scores_, np.zeros(len(batch), dtype=bool))
 
 
 @dataclass(kw_only=True, eq=False)

@@ -30,7 +30,7 @@ from aisle.data.events import Batch
 from aisle.errors import UsageError
 from aisle.features.pairs import basket_places, decayed_counts, holds
 from aisle.features.repeats import Repeats, joined, repeats
-from aisle.models.base import Model, without_empty
+from aisle.models.base import Few, Model
 from aisle.models.nn.windows import Question, gap_ticks, questions, sales_before
 from aisle.types import UNKNOWN, Bools, Codes, Doubles, Floats, Ints, Sparse, Times
 
@@ -140,11 +140,15 @@ class RepeatHazard(Model):
 
     def score(self, batch: Batch) -> Floats:
         """(B, I) chances; rows without purchases are -inf."""
+        return self.few(batch).dense()
+
+    def few(self, batch: Batch) -> Few:
+        """The same scores, as few cells."""
         self.check_fitted()
         own = repeats(batch)
-        scores = np.tile(self.first_time_, (len(batch), 1))
-        scores[own.row, own.product] = self._chances(batch, own)
-        return without_empty(scores, batch)
+        indptr = np.searchsorted(own.row, np.arange(len(batch) + 1))
+        chances = self._chances(batch, own).astype(np.float32)
+        return Few(sp.csr_array((chances, own.product, indptr), shape=batch.shape), self.first_time_, batch.empty)
 
     def due(self, batch: Batch) -> Due:
         """Own products with the time of their next purchase and its chance within ``window_days_``."""

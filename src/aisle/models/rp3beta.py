@@ -22,8 +22,8 @@ import numpy as np
 from aisle.data.dataset import Dataset
 from aisle.data.events import Batch
 from aisle.errors import UsageError
-from aisle.features.pairs import decayed_presence, of_everyone, scaled, strongest
-from aisle.models.base import Model, check_own, with_own
+from aisle.features.pairs import decayed_counts, decayed_presence, of_everyone, scaled, strongest
+from aisle.models.base import Few, Model, check_own, few_with_own
 from aisle.types import Doubles, Floats, Sparse
 
 
@@ -67,9 +67,13 @@ class RP3beta(Model):
 
     def score(self, batch: Batch) -> Floats:
         """(B, I) where walks from the history end; rows without purchases are -inf."""
+        return self.few(batch).dense()
+
+    def few(self, batch: Batch) -> Few:
+        """The same scores, as few cells."""
         self.check_fitted()
-        scores: Floats = (decayed_presence(batch, self.half_life_days) @ self.walk_).toarray()
-        return with_own(scores, batch, self.half_life_days, self.own_weight)
+        taste = decayed_presence(batch, self.half_life_days) @ self.walk_
+        return few_with_own(taste, batch, decayed_counts(batch, self.half_life_days), self.own_weight)
 
 
 def two_steps(x: Sparse, alpha: float, beta: float, k: int) -> Sparse:

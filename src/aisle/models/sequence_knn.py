@@ -25,8 +25,8 @@ import scipy.sparse as sp
 from aisle.data.dataset import Dataset
 from aisle.data.events import Batch, sparse_sum, stacked
 from aisle.errors import UsageError
-from aisle.features.pairs import add_sparse, basket_places, decayed_counts, decayed_presence, linked
-from aisle.models.base import Model, without_empty
+from aisle.features.pairs import basket_places, decayed_counts, decayed_presence, linked
+from aisle.models.base import Few, Model, few_with_own
 from aisle.types import Doubles, Floats, Ints, Sparse
 
 
@@ -97,11 +97,13 @@ class SequenceKNN(Model):
 
     def score(self, batch: Batch) -> Floats:
         """(B, I) summed nearness to the history; rows without purchases are -inf."""
+        return self.few(batch).dense()
+
+    def few(self, batch: Batch) -> Few:
+        """The same scores, as few cells."""
         self.check_fitted()
-        scores: Floats = (decayed_presence(batch, None, self.place_decay) @ self.similar_).toarray()
-        if self.own_weight > 0:
-            add_sparse(scores, decayed_counts(batch, None, self.place_decay), self.own_weight)
-        return without_empty(scores, batch)
+        taste = decayed_presence(batch, None, self.place_decay) @ self.similar_
+        return few_with_own(taste, batch, decayed_counts(batch, None, self.place_decay), self.own_weight)
 
     def _pairs_of_baskets(self, owner: Ints) -> Pairs:
         """(N, N) weight of the column's basket for the row's; baskets lie in order by ``owner`` (N,)."""

@@ -22,8 +22,8 @@ import scipy.sparse as sp
 from aisle.data.dataset import Dataset
 from aisle.data.events import Batch, sparse_sum
 from aisle.errors import UsageError
-from aisle.features.pairs import BLOCK_CELLS, cosine_neighbours, decayed_presence, of_everyone
-from aisle.models.base import Model, check_own, with_own
+from aisle.features.pairs import BLOCK_CELLS, cosine_neighbours, decayed_counts, decayed_presence, of_everyone
+from aisle.models.base import Few, Model, check_own, few_with_own
 from aisle.types import Bools, Doubles, Floats, Ints, Sparse
 
 
@@ -86,9 +86,13 @@ class SLIM(Model):
 
     def score(self, batch: Batch) -> Floats:
         """(B, I) regression of every product on the history; rows without purchases are -inf."""
+        return self.few(batch).dense()
+
+    def few(self, batch: Batch) -> Few:
+        """The same scores, as few cells."""
         self.check_fitted()
-        scores: Floats = (decayed_presence(batch, self.half_life_days) @ self.weights_).toarray()
-        return with_own(scores, batch, self.half_life_days, self.own_weight)
+        taste = decayed_presence(batch, self.half_life_days) @ self.weights_
+        return few_with_own(taste, batch, decayed_counts(batch, self.half_life_days), self.own_weight)
 
 
 def problems(columns: sp.csc_array[np.float64], near: Sparse, targets: Ints) -> tuple[Doubles, Doubles]:

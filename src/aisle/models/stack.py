@@ -21,11 +21,11 @@ from aisle.data.dataset import Dataset
 from aisle.data.events import Batch, sorted_set
 from aisle.errors import UsageError
 from aisle.features.pairs import holds
-from aisle.kernels.topk import top_k
 from aisle.models import holding
 from aisle.models.base import Array, Model, PastFits
 from aisle.models.nn.windows import Question, bought_again, gap_ticks, questions
 from aisle.models.ranker import costly, once
+from aisle.models.scored import Scored
 from aisle.types import Clock, Codes, Doubles, Floats, Ints, Sparse
 
 K = 10
@@ -165,13 +165,12 @@ class Stack(Model):
 
     def _heights(self, held: dict[str, Model], batch: Batch, tie_rank: Codes) -> tuple[Ints, Codes, Doubles]:
         """Row (P,), product (P,) and heights (P, M) of all that a member lists; no row without purchases."""
-        some = np.flatnonzero(~batch.empty)
         width, depth = np.int64(batch.n_products), min(self.depth, batch.n_products)
         keys, heights = [], []
         for model in held.values():
-            best, _ = top_k(model.score(batch)[some], depth, tie_rank)
-            row, place = np.nonzero(best >= 0)
-            keys.append(some[row] * width + best[row, place])
+            best, _ = Scored.of(model, batch).best(depth, tie_rank)
+            row, place = np.nonzero((best >= 0) & ~batch.empty[:, None])
+            keys.append(row * width + best[row, place])
             heights.append(1 - np.log(place + 1) / np.log(self.depth + 1))
         key = sorted_set(np.concatenate([np.zeros(0, dtype=np.int64), *keys]))
         table = np.zeros((len(key), len(held)))

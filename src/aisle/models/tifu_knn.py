@@ -28,11 +28,11 @@ import numpy as np
 import scipy.sparse as sp
 
 from aisle.data.dataset import Dataset
-from aisle.data.events import Batch, first_of_basket, sparse_sum
+from aisle.data.events import Batch, first_of_basket, sparse_sum, stacked
 from aisle.errors import UsageError
 from aisle.features.pairs import BLOCK_CELLS, basket_places, of_everyone
 from aisle.kernels.topk import top_k
-from aisle.models.base import Model, without_empty
+from aisle.models.base import Few, Model
 from aisle.types import DAY, Doubles, Floats, Ints, Sparse
 
 Pace: TypeAlias = Literal["baskets", "time"]
@@ -97,19 +97,22 @@ class TIFUKNN(Model):
 
     def score(self, batch: Batch) -> Floats:
         """(B, I) own vector blended with the neighbours' mean; rows without purchases are -inf."""
+        return self.few(batch).dense()
+
+    def few(self, batch: Batch) -> Few:
+        """The same scores, as few cells."""
         self.check_fitted()
         own = self._vectors(batch)
-        scores = np.zeros(batch.shape, dtype=np.float32)
         across = self.vectors_.T.tocsr()
         lengths: Floats = np.asarray(self.vectors_.multiply(self.vectors_).sum(axis=1))
-        step = max(1, BLOCK_CELLS // max(self.vectors_.shape[0], 1))
-        for start in range(0, len(batch), step):
+        step, found = max(1, BLOCK_CELLS // max(self.vectors_.shape[0], 1)), list[Sparse]()
+        for start in range(0, max(len(batch), 1), step):
             rows = own[start : start + step]
             mean = nearest(rows, across, lengths, self.neighbours) @ self.vectors_
-            scores[start : start + step] = (self.alpha * rows + (1 - self.alpha) * mean).toarray()
-        if self.popular_weight > 0:
-            scores += np.float32(self.popular_weight) * self.popular_
-        return without_empty(scores, batch)
+            found.append(self.alpha * rows + (1 - self.alpha) * mean)
+        cells, rest = stacked(found), np.float32(self.popular_weight) * self.popular_
+        cells.data += rest[cells.indices]
+        return Few(cells, rest, batch.empty)
 
     def _vectors(self, batch: Batch) -> Sparse:
         """(B, I) v_u of each customer."""

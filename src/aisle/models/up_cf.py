@@ -22,11 +22,11 @@ import numpy.typing as npt
 import scipy.sparse as sp
 
 from aisle.data.dataset import Dataset
-from aisle.data.events import Batch, first_of_basket, sparse_sum
+from aisle.data.events import Batch, first_of_basket, sparse_sum, stacked
 from aisle.errors import UsageError
 from aisle.features.pairs import BLOCK_CELLS, basket_places, of_everyone
 from aisle.kernels.topk import top_k
-from aisle.models.base import Model, without_empty
+from aisle.models.base import Few, Model, few_with_own
 from aisle.types import Doubles, Floats, Ints, Sparse
 
 
@@ -74,18 +74,21 @@ class UPCF(Model):
 
     def score(self, batch: Batch) -> Floats:
         """(B, I) own shares plus those of the neighbours; rows without purchases are -inf."""
+        return self.few(batch).dense()
+
+    def few(self, batch: Batch) -> Few:
+        """The same scores, as few cells."""
         self.check_fitted()
         sets, recent = batch.history.sign(), recent_shares(batch, self.recency)
-        scores: Floats = recent.toarray()
         across = self.sets_.T.tocsr()
         sizes = np.diff(self.sets_.indptr).astype(np.float64) ** (1 - self.asymmetry)
         twin = twins(sets, recent, self.sets_, self.recent_)
-        step = max(1, BLOCK_CELLS // max(self.sets_.shape[0], 1))
-        for start in range(0, len(batch), step):
+        step, found = max(1, BLOCK_CELLS // max(self.sets_.shape[0], 1)), list[Sparse]()
+        for start in range(0, max(len(batch), 1), step):
             part = slice(start, start + step)
             near = self._similar(sets[part], across, sizes, twin[part])
-            scores[part] += (near @ self.recent_).toarray()
-        return without_empty(scores, batch)
+            found.append(near @ self.recent_)
+        return few_with_own(stacked(found), batch, recent, 1.0)
 
     def _similar(self, sets: Sparse, across: Sparse, sizes: Doubles, twin: Ints) -> Sparse:
         """(R, N) powers of the similarity of each row to the training customers heard, 0 to its own ``twin`` (R,)."""

@@ -15,7 +15,8 @@ from aisle.data.dataset import Dataset
 from aisle.data.events import Batch
 from aisle.features.groups import usual
 from aisle.kernels.topk import NOTHING, ranks, top_k
-from aisle.models.base import Dotted, Model
+from aisle.models.base import Dotted, Model, ScoresFew
+from aisle.models.scored import Scored
 from aisle.rank.fallback import Choice, Fallback
 from aisle.rank.families import Families, widened
 from aisle.rank.rules import Rules
@@ -67,7 +68,8 @@ def recommend_block(
     The model answers rows with purchases; rows without, and customers who opted out, get the fallback chain, which
     also fills what the model leaves empty. With ``cold_by_model`` the model answers rows without purchases too, where
     it can and something else is known of them. Filled scores lie below every score of the model. With ``search``, made
-    by ``search.search_of`` for these rules, nothing dense is scored.
+    by ``search.search_of`` for these rules, nothing dense is scored, nor for models that score few products of their
+    own.
     """
     local = local_products(dataset, batch)
     if search is not None and isinstance(model, Dotted):
@@ -75,6 +77,12 @@ def recommend_block(
 
         asked = ~_theirs(model, dataset, batch, cold_by_model)
         codes, values = best_by_vectors(model, batch, asked, search, rules, k, dataset.tie_rank)
+    elif isinstance(model, ScoresFew) and rules.by_product and local is None:
+        codes, values = Scored.of(model, batch).best(
+            k, dataset.tie_rank, listed=rules.listed, barred=batch.history if rules.repeats == "new" else None
+        )
+        theirs = _theirs(model, dataset, batch, cold_by_model)
+        codes[theirs], values[theirs] = NOTHING, -np.inf
     else:
         scores = rules.mask(_model_scores(model, dataset, batch, cold_by_model), batch.history, local)
         codes, values = top_k(scores, k, dataset.tie_rank)

@@ -49,6 +49,11 @@ class Rules:
     families: Families | None = None
     """Variants of which a list holds the best alone; None = they are listed like any product."""
 
+    @property
+    def by_product(self) -> bool:
+        """Whether they speak of single products alone: none of them follows from what else is listed or scored."""
+        return self.families is None and self.repeats != "only"
+
     def mask(self, scores: Floats, history: Sparse, local: Bools | None = None) -> Floats:
         """Scores (B, I) with whatever must not be listed set to -inf, in place.
 

@@ -125,10 +125,23 @@ class Facts:
 
 
 def cells(matrix: Sparse, row: Codes | Ints, column: Codes | Ints) -> Doubles:
-    """(P,) single cells of a CSR array."""
-    if not len(row):
-        return np.zeros(0)
-    return np.asarray(matrix[row, column], dtype=np.float64).ravel()
+    """(P,) single cells of a CSR array whose columns are sorted.
+
+    By bisection: SciPy goes through the whole row, a hundred thousand cells of a group, for each cell asked for.
+    """
+    found = np.zeros(len(row))
+    if not matrix.nnz:
+        return found
+    low, stop = matrix.indptr[row].astype(np.int64), matrix.indptr[np.asarray(row) + 1].astype(np.int64)
+    high = stop.copy()
+    while (low < high).any():
+        middle = (low + high) // 2
+        before = (low < high) & (matrix.indices[np.minimum(middle, matrix.nnz - 1)] < column)
+        low, high = np.where(before, middle + 1, low), np.where(before, high, np.minimum(middle, high))
+    place = np.minimum(low, matrix.nnz - 1)
+    there = (low < stop) & (matrix.indices[place] == column)
+    found[there] = matrix.data[place[there]]
+    return found
 
 
 def sales_facts(data: Dataset, lines: Events) -> dict[str, Floats]:

@@ -5,6 +5,7 @@ Our parts are imported where they are used: the process of a rival must not hold
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
@@ -139,11 +140,15 @@ def missing(place: Place, pieces: tuple[str, ...]) -> tuple[str, ...]:
 
 
 def read(source: Path, folder: Path | None = None) -> Ingested:
-    """A source as ``aisle run`` reads it, with a folder that keeps what was read, or without."""
+    """A source as ``aisle run`` reads it, with a folder that keeps what was read, or without.
+
+    All memory of the machine is allowed: what reading takes is measured here, not refused.
+    """
     from aisle.config import RunConfig
     from aisle.jobs.cache import ingest
 
-    return ingest(source, RunConfig(), folder=folder)
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    return ingest(source, RunConfig(memory=f"{memory // 10**6}MB"), folder=folder)
 
 
 def dataset(place: Place) -> Dataset:

@@ -1,0 +1,65 @@
+"""What a model says of customers, and the best of it: by few cells where most products score alike, else by all."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from aisle.data.events import Batch
+from aisle.kernels.few import are_few, top_few
+from aisle.kernels.topk import NOTHING, top_k
+from aisle.models.base import Few, Model, ScoresFew
+from aisle.types import Bools, Codes, Floats, Ints, Sparse
+
+SORTED = 64
+"""Cells a row, up to which single scores are looked up among them; of more, all scores are made."""
+
+
+@dataclass(frozen=True, eq=False)
+class Scored:
+    """Scores of B customers."""
+
+    told: Few | Floats
+
+    @classmethod
+    def of(cls, model: Model, batch: Batch) -> Scored:
+        """What a model says of a batch."""
+        return cls(model.few(batch) if isinstance(model, ScoresFew) else model.score(batch))
+
+    @cached_property
+    def dense(self) -> Floats:
+        """(B, I) all scores."""
+        return self.told.dense() if isinstance(self.told, Few) else self.told
+
+    def at(self, row: Ints, code: Codes) -> Floats:
+        """(P,) scores of single pairs of a row (P,) and a product (P,)."""
+        if not isinstance(self.told, Few) or self.told.cells.nnz > SORTED * len(self.told.silent):
+            return np.asarray(self.dense[row, code])
+        cells, width = self.told.cells, np.int64(self.told.cells.shape[1])
+        keys = np.repeat(np.arange(cells.shape[0]) * width, np.diff(cells.indptr)) + cells.indices
+        order = np.argsort(keys)
+        found, asked = self.told.rest[code], row * width + code
+        if len(keys):
+            place = order[np.minimum(np.searchsorted(keys, asked, sorter=order), len(keys) - 1)]
+            found = np.where(keys[place] == asked, cells.data[place], found)
+        return np.where(self.told.silent[row], np.float32(-np.inf), found)
+
+    def best(
+        self, k: int, tie_rank: Codes, *, listed: Bools | None = None, barred: Sparse | None = None
+    ) -> tuple[Codes, Floats]:
+        """The k best products of each customer, as ``top_k`` has them: codes (B, k) and scores (B, k).
+
+        Only those ``listed`` (I,), None = all, and none that ``barred`` (B, I) stores.
+        """
+        if isinstance(self.told, Few) and are_few(self.told.cells):
+            few = self.told
+            codes, values = top_few(few.cells, few.rest, k, tie_rank, allowed=listed, barred=barred)
+            codes[few.silent], values[few.silent] = NOTHING, -np.inf
+            return codes, values
+        scores = self.dense if listed is None else np.where(listed, self.dense, np.float32(-np.inf))
+        if barred is not None:
+            scores = scores.copy() if listed is None else scores
+            scores[np.repeat(np.arange(len(scores)), np.diff(barred.indptr)), barred.indices] = -np.inf
+        return top_k(scores, k, tie_rank)
