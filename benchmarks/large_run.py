@@ -5,7 +5,7 @@ accuracy is taken from it. A run that was stopped goes on when the command is gi
 last stretch, and says so.
 
     python -m benchmarks.large_run --rows 10000000 --folder DIR [--products 100000] [--memory 16GB]
-        [--budget quick] [--models popularity,personal_frequency,item_knn]
+        [--budget quick] [--models popularity,personal_frequency,item_knn] [--train ranker]
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+from aisle.bundle import load
 from aisle.jobs.bench.speed.retailer import write_products, write_sales
 from aisle.jobs.bench.speed.task import Size
 from benchmarks.common import measure, record
@@ -37,21 +38,37 @@ def generate(folder: Path, rows: int, products: int) -> dict[str, Any]:
     return {"rows_per_second": round(rows / seconds), "cpu_seconds": round(time.process_time() - cpu, 1)}
 
 
+def aisle(command: list[str], told: Path) -> dict[str, Any]:
+    """Cost of a command, and of its steps by the clock."""
+    cost = measure([str(Path(sys.executable).parent / "aisle"), *command], told=told)
+    done = STEP.findall(told.read_text(encoding="utf-8"))
+    steps = {name.strip(): int(h or 0) * 3600 + int(m) * 60 + int(s) for name, h, m, s in done}
+    return {**cost, "wall_seconds_by_step": steps}
+
+
+def train(source: Path, out: Path, model: str, memory: str) -> dict[str, Any]:
+    """Cost of fitting one model on everything, the tables read before; and what its ranker found, if it is one."""
+    folder = out.with_name(f"{out.name}_{model}")
+    options = ["--model", model, "--memory", memory]
+    command = ["train", str(source), "--out", str(folder), "--cache", str(out / ".cache"), *options]
+    cost = {**aisle(command, folder.with_suffix(".log")), "command": f"aisle train RETAILER {' '.join(options)}"}
+    if cost["exit_code"]:
+        return cost
+    learnt = load(folder).model
+    return cost | {name: getattr(learnt, f"{name}_") for name in ("recall", "gains") if hasattr(learnt, f"{name}_")}
+
+
 def run(source: Path, out: Path, options: list[str]) -> dict[str, Any]:
     """Cost of the run, of its steps by the clock, and what it wrote."""
-    went_on, told = (out / ".work").exists(), out.with_suffix(".log")
-    aisle = str(Path(sys.executable).parent / "aisle")
-    cost = measure([aisle, "run", str(source), "--out", str(out), *options], told=told)
+    went_on = (out / ".work").exists()
+    cost = aisle(["run", str(source), "--out", str(out), *options], out.with_suffix(".log"))
     if cost["exit_code"]:
         return cost
     certificate = json.loads((out / "certificate.json").read_text(encoding="utf-8"))
-    done = STEP.findall(told.read_text(encoding="utf-8"))
-    steps = {name.strip(): int(h or 0) * 3600 + int(m) * 60 + int(s) for name, h, m, s in done}
     return {
         **cost,
         "command": f"aisle run RETAILER --out OUT {' '.join(options)}",
         "went_on": went_on,
-        "wall_seconds_by_step": steps,
         "rows_read": certificate["data"]["rows_read"],
         "recommendations": certificate["lists"]["rows"],
         "ships": certificate["verdict"]["ship"],
@@ -68,6 +85,7 @@ def main() -> None:
     parser.add_argument("--memory", default="16GB")
     parser.add_argument("--budget", default="quick")
     parser.add_argument("--models")
+    parser.add_argument("--train", help="a model to fit after the run")
     given = parser.parse_args()
     source = given.folder / f"retailer_{given.rows}_{given.products}"
     options = ["--memory", given.memory, "--budget", given.budget]
@@ -75,6 +93,8 @@ def main() -> None:
     found = {"rows": given.rows, "products": given.products, "options": options}
     found["generated"] = generate(source, given.rows, given.products)
     found["run"] = run(source, given.folder / f"{source.name}_out", options)
+    if given.train:
+        found["train"] = train(source, given.folder / f"{source.name}_out", given.train, given.memory)
     rest = " ".join(
         f"--{name} {value}" for name, value in vars(given).items() if name != "folder" and value is not None
     )

@@ -187,7 +187,6 @@ def test_the_best_are_those_of_the_scores(name: str, share: float, monkeypatch: 
     monkeypatch.setattr("aisle.kernels.few.SHARE", share)
     batch, random = everyone(data()), np.random.default_rng(0)
     scores, listed = fitted(name).score(batch), random.random(PRODUCTS) < 0.8
-    found = Scored.of(fitted(name), batch)
     for limit, barred in ((None, None), (listed, batch.history), (None, batch.history)):
         dense = scores.copy()
         if limit is not None:
@@ -195,7 +194,7 @@ def test_the_best_are_those_of_the_scores(name: str, share: float, monkeypatch: 
         if barred is not None:
             dense[barred.nonzero()] = -np.inf
         wanted = top_k(dense, 7, data().tie_rank)
-        codes, values = found.best(7, data().tie_rank, listed=limit, barred=barred)
+        codes, values = Scored.of(fitted(name), batch).best(7, data().tie_rank, listed=limit, barred=barred)
         np.testing.assert_array_equal(codes, wanted[0])
         np.testing.assert_array_equal(values, wanted[1])
 

@@ -61,7 +61,10 @@ def test_the_best_of_few_cells_are_the_best_of_all(
     allowed = None if limits[0] is None else random.random(shape[1]) < limits[0]
     out = np.zeros(shape, dtype=bool) if limits[1] is None else random.random(shape) < limits[1]
     tie_rank = random.permutation(shape[1]).astype(np.int32)
-    dense = np.where(stored, scores, rest)
+    dense, own = np.where(stored, scores, rest), None
+    if random.random() < 0.5:
+        added = np.where(random.random(shape) < 0.1, random.choice(EQUALS[:6], size=shape), 0).astype(np.float32)
+        dense, own = dense + added, sp.csr_array(added)
     dense[out] = -np.inf
     if allowed is not None:
         dense[:, ~allowed] = -np.inf
@@ -69,7 +72,9 @@ def test_the_best_of_few_cells_are_the_best_of_all(
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(few, "MARKS", sizes[0])
         patch.setattr(few, "HEAD", sizes[1])
-        codes, values = top_few(cells_of(scores, stored, random), rest, k, tie_rank, allowed=allowed, barred=barred)
+        codes, values = top_few(
+            cells_of(scores, stored, random), rest, k, tie_rank, own=own, allowed=allowed, barred=barred
+        )
     wanted = top_k(dense, k, tie_rank)
     np.testing.assert_array_equal(codes, wanted[0])
     np.testing.assert_array_equal(values, wanted[1])

@@ -25,7 +25,7 @@ from aisle.models.base import Model
 from aisle.models.boosting import Table
 from aisle.models.candidates import SLACK, Pairs, Pool, Thinned
 from aisle.models.nn.windows import Question
-from aisle.models.ranker import Ranker, chosen, joined, places, without
+from aisle.models.ranker import DEAR, HUGE, Ranker, chosen, costly, joined, places, sources_at, without
 from aisle.types import DAY, NEVER, Bools, Floats
 
 SIMPLE = {"popularity": {}, "personal_frequency": {"half_life_days": 28.0}, "item_knn": {}}
@@ -153,6 +153,15 @@ def test_costly_sources_see_nothing_after_the_earliest_window(monkeypatch: pytes
     monkeypatch.setattr("aisle.models.ranker.MANY_PRODUCTS", 0)
     model.fit(data)
     assert moments == [data.as_of - 3 * 28 * DAY, data.as_of]
+
+
+def test_of_a_huge_shop_only_sources_that_scale_are_asked() -> None:
+    usual = sources_at(100_000, HUGE, again=True, levels=True)
+    huge = sources_at(100_000, HUGE + 1, again=True, levels=True)
+    assert set(usual) - set(huge) == set(DEAR)
+    assert {"popularity", "personal_frequency", "item_knn", "repeat_hazard", "content_knn"} <= set(huge)
+    assert "repeat_hazard" in costly(100_000, HUGE + 1)
+    assert "repeat_hazard" not in costly(100_000, HUGE)
 
 
 @pytest.mark.parametrize("name", ["ranker", "stack"])

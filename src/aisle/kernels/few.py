@@ -7,7 +7,7 @@ into for rows alone whose own cells do not fill the list above it.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeAlias
 
 import numpy as np
@@ -38,15 +38,16 @@ def top_few(
     k: int,
     tie_rank: Codes,
     *,
+    own: Sparse | None = None,
     allowed: Bools | None = None,
     barred: Sparse | None = None,
 ) -> tuple[Codes, Floats]:
     """The k best columns of each row: codes (B, k) and scores (B, k), best first.
 
     ``cells`` (B, I) stores scores, a column once in a row; a column that a row does not store scores ``rest`` (I,).
-    Only columns ``allowed`` (I,) may be listed, None = all, and none that ``barred`` (B, I) stores for the row. Scores
-    of -inf and NaN are not listed: such places get code -1 and score -inf at the end of the row. Ties go to the smaller
-    ``tie_rank`` (I,).
+    ``own`` (B, I), columns sorted, is added to either. Only columns ``allowed`` (I,) may be listed, None = all, and
+    none that ``barred`` (B, I) stores for the row. Scores of -inf and NaN are not listed: such places get code -1 and
+    score -inf at the end of the row. Ties go to the smaller ``tie_rank`` (I,).
     """
     n_rows, n_columns = cells.shape
     codes = np.full((n_rows, k), NOTHING, dtype=np.int32)
@@ -56,8 +57,9 @@ def top_few(
     marks = np.zeros((min(step, n_rows), n_columns), dtype=bool)
     for at in range(0, n_rows if k else 0, step):
         rows = slice(at, min(at + step, n_rows))
-        part = _Part.of(cells, rows, allowed, None if barred is None else barred[rows], marks)
-        codes[rows], values[rows] = part.best(common, k)
+        there = () if barred is None else _places(barred[rows])
+        part = _Part.of(cells[rows], None if own is None else own[rows], common, marks)
+        codes[rows], values[rows] = part.without(allowed, there).best(common, k)
     return codes, values
 
 
@@ -88,44 +90,49 @@ class _Common:
 class _Part:
     """Some rows of the cells."""
 
-    row: Ints
-    code: Codes
-    score: Floats
-    """(P,) -inf where a cell must not be listed."""
+    cells: Found
+    """In the order of the rows; a score is -inf where a cell must not be listed."""
     indptr: Ints
-    barred: Sparse | None
+    more: Found
+    """Cells that only what is added has made."""
     marks: Bools
     """(R, I) False throughout between any two uses."""
+    barred: tuple[Ints, Codes] | tuple[()] = ()
 
     @classmethod
-    def of(cls, cells: Sparse, rows: slice, allowed: Bools | None, barred: Sparse | None, marks: Bools) -> _Part:
-        indptr = cells.indptr[rows.start : rows.stop + 1].astype(np.int64)
-        code = cells.indices[indptr[0] : indptr[-1]]
-        score = _numbers(cells.data[indptr[0] : indptr[-1]])
-        row = np.repeat(np.arange(len(indptr) - 1), np.diff(indptr))
-        never = np.zeros(0, dtype=bool) if allowed is None else ~allowed[code]
-        if barred is not None and barred.nnz:
-            there = _places(barred)
-            marks[there] = True
-            never = marks[row, code] if allowed is None else never | marks[row, code]
-            marks[there] = False
-        if len(never):
-            score = np.where(never, np.float32(-np.inf), score)
-        return cls(row, code, score, indptr - indptr[0], barred, marks)
+    def of(cls, cells: Sparse, own: Sparse | None, common: _Common, marks: Bools) -> _Part:
+        row, code = _places(cells)
+        found, none = (row, code, _numbers(cells.data)), np.zeros(0, dtype=np.int64)
+        more: Found = (none, none.astype(np.int32), none.astype(np.float32))
+        if own is not None:
+            found, more = _added(found, own, common, marks)
+        return cls(found, cells.indptr.astype(np.int64), more, marks)
+
+    def without(self, allowed: Bools | None, barred: tuple[Ints, Codes] | tuple[()]) -> _Part:
+        """The same without what must not be listed."""
+        kinds = []
+        for row, code, score in (self.cells, self.more):
+            never = np.zeros(len(code), dtype=bool) if allowed is None else ~allowed[code]
+            if barred:
+                self.marks[barred] = True
+                never |= self.marks[row, code]
+                self.marks[barred] = False
+            kinds.append((row, code, np.where(never, np.float32(-np.inf), score)))
+        return replace(self, cells=kinds[0], more=kinds[1], barred=barred)
 
     def best(self, common: _Common, k: int) -> tuple[Codes, Floats]:
         """Codes and scores (R, k)."""
-        kept, n_rows, first = self._contenders(k), len(self.indptr) - 1, common.head(1)
-        found: list[Found] = [(self.row[kept], self.code[kept], self.score[kept])]
+        n_rows, first = len(self.indptr) - 1, common.head(1)
+        found = [_picked(self.cells, self._contenders(k)), _picked(self.more, np.flatnonzero(self.more[2] > -np.inf))]
         if len(first):
-            above = found[0][0][found[0][2] > common.scores[first[0]]]
-            short = np.bincount(above, minlength=n_rows) < k
+            above = [row[score > common.scores[first[0]]] for row, _, score in found]
+            short = np.bincount(np.concatenate(above), minlength=n_rows) < k
             found += self._of_the_rest(common, short, k) if short.any() else []
         return _ordered(found, n_rows, k, common.tie_rank)
 
     def _contenders(self, k: int) -> Ints:
         """(M,) places of cells that may be among the k best of their rows."""
-        count = np.diff(self.indptr)
+        (row, _, score), count = self.cells, np.diff(self.indptr)
         group = np.minimum(count // max(2 * k, 1), GROUP)
         many = group >= LEAST_GROUP
         group = np.where(many, group, np.maximum(count, 1))
@@ -135,17 +142,16 @@ class _Part:
         low = np.full(len(count), -np.inf, dtype=np.float32)
         if many.any():
             most = np.full((len(count), int(number.max())), -np.inf, dtype=np.float32)
-            most[owner, place] = np.maximum.reduceat(self.score, self.indptr[owner] + place * group[owner])
+            most[owner, place] = np.maximum.reduceat(score, self.indptr[owner] + place * group[owner])
             low[many] = np.partition(most[many], most.shape[1] - k, axis=1)[:, most.shape[1] - k]
-        return np.flatnonzero((self.score >= low[self.row]) & (self.score > -np.inf))
+        return np.flatnonzero((score >= low[row]) & (score > -np.inf))
 
     def _of_the_rest(self, common: _Common, short: Bools, k: int) -> list[Found]:
         """The best k columns, at most, of which the rows that are ``short`` (R,) store nothing."""
         found, size, rows = [], max(HEAD, 4 * k), np.flatnonzero(short)
-        mine = short[self.row]
-        stored = [(self.row[mine], self.code[mine])]
-        if self.barred is not None:
-            stored.append(_places(self.barred))
+        stored = [(row[short[row]], code[short[row]]) for row, code, _ in (self.cells, self.more)]
+        if self.barred:
+            stored.append(self.barred)
         for there in stored:
             self.marks[there] = True
         while len(rows):
@@ -159,6 +165,28 @@ class _Part:
         for there in stored:
             self.marks[there] = False
         return found
+
+
+def _picked(found: Found, kept: Ints) -> Found:
+    row, code, score = found
+    return row[kept], code[kept], score[kept]
+
+
+def _added(found: Found, own: Sparse, common: _Common, marks: Bools) -> tuple[Found, Found]:
+    """Cells with what is added to them, and the cells that are new by it."""
+    row, code, score = found
+    there = _places(own)
+    marks[there] = True
+    hit = np.flatnonzero(marks[row, code])
+    marks[there] = False
+    width = np.int64(marks.shape[1])
+    place = np.searchsorted(there[0] * width + there[1], row[hit] * width + code[hit])
+    score = score.copy()
+    score[hit] += own.data[place]
+    alone = np.ones(own.nnz, dtype=bool)
+    alone[place] = False
+    new_row, new_code = there[0][alone], there[1][alone]
+    return (row, code, _numbers(score)), (new_row, new_code, _numbers(common.scores[new_code] + own.data[alone]))
 
 
 def _places(x: Sparse) -> tuple[Ints, Codes]:

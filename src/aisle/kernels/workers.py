@@ -2,23 +2,31 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 
-import torch
-from threadpoolctl import threadpool_limits
+from threadpoolctl import threadpool_info, threadpool_limits
 
 
 def by_parts(work: Callable[[int], None], parts: Iterable[int], threads: int | None = None) -> None:
-    """Call ``work`` for each part, on so many ``threads``, None = as many as torch takes; its errors are raised."""
+    """Call ``work`` for each part, on so many ``threads``, None = ``usual_threads``; its errors are raised."""
     parts = list(parts)
-    workers = min(torch.get_num_threads() if threads is None else threads, len(parts))
+    workers = min(usual_threads() if threads is None else threads, len(parts))
     with ThreadPoolExecutor(max(workers, 1), initializer=_alone) as pool:
         for _ in pool.map(work, parts):
             pass
 
 
+def usual_threads() -> int:
+    """As many as torch takes, or where nobody imported it, as many as products of NumPy's matrices take."""
+    if (torch := sys.modules.get("torch")) is not None:
+        return int(torch.get_num_threads())
+    return max((pool["num_threads"] for pool in threadpool_info()), default=1)
+
+
 def _alone() -> None:
     """Let a worker's own products take one thread; other threads, torch's own setting among them, keep theirs."""
-    torch.get_num_threads()  # a thread that has not asked yet would be told by torch later
+    if (torch := sys.modules.get("torch")) is not None:
+        torch.get_num_threads()  # a thread that has not asked yet would be told by torch later
     threadpool_limits(1, user_api="openmp")

@@ -187,12 +187,18 @@ class Few:
     """(I,) what all other products score."""
     silent: Bools
     """(B,) rows that score -inf throughout."""
+    own: Sparse | None = None
+    """(B, I) what some scores get on top, columns sorted."""
 
     def dense(self) -> Floats:
         """(B, I) all scores."""
-        scores = np.tile(self.rest, (self.cells.shape[0], 1))
-        rows = np.repeat(np.arange(len(scores)), np.diff(self.cells.indptr))
-        scores[rows, self.cells.indices] = self.cells.data
+        if self.rest.any():
+            scores = np.tile(self.rest, (self.cells.shape[0], 1))
+            scores[np.repeat(np.arange(len(scores)), np.diff(self.cells.indptr)), self.cells.indices] = self.cells.data
+        else:
+            scores = self.cells.toarray()
+        if self.own is not None:
+            add_sparse(scores, self.own, 1.0)
         scores[self.silent] = -np.inf
         return scores
 
@@ -241,10 +247,10 @@ def few_with_own(taste: Sparse, batch: Batch, own: Sparse, own_weight: float) ->
 
     Models of what goes together know no repeats, or too little of them. Rows without purchases are silent.
     """
+    counts: Sparse | None = None
     if own_weight > 0:
         counts = sp.csr_array((np.float32(own_weight) * own.data, own.indices, own.indptr), shape=own.shape)
-        taste = sp.csr_array(taste + counts)
-    return Few(taste, np.zeros(batch.n_products, dtype=np.float32), batch.empty)
+    return Few(taste, np.zeros(batch.n_products, dtype=np.float32), batch.empty, counts)
 
 
 def with_own(scores: Floats, batch: Batch, half_life_days: float | None, own_weight: float) -> Floats:

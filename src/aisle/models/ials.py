@@ -29,8 +29,9 @@ from aisle.data.dataset import Dataset
 from aisle.data.events import Batch
 from aisle.errors import UsageError
 from aisle.features.pairs import BLOCK_CELLS, bought_products, decayed_counts, decayed_presence, of_everyone, scaled
+from aisle.kernels.workers import by_parts
 from aisle.models.base import Dots, Model, check_own, with_own
-from aisle.types import Codes, Doubles, Floats, Sparse
+from aisle.types import Codes, Doubles, Floats, Ints, Sparse
 
 TILE = 200_000
 """Numbers of vectors that are solved with at once: what is worked on stays in cache."""
@@ -188,13 +189,18 @@ class IALS(Model):
         sums = np.asarray(x.sum(axis=1, dtype=np.float64)).ravel()
         penalty = self.regularization * (sums + self.alpha0 * number) ** self.nu
         base = np.maximum(self.alpha0 * others.spread, LEAST)
+        parts: list[tuple[int, Ints]] = []
         for size, (start, stop) in zip(sizes.tolist(), pairwise([*starts.tolist(), len(order)]), strict=True):
             step = max(1, TILE // (self.dim * max(size, 1)))
-            for at in range(start if size else stop, stop, step):
-                rows = order[at : min(at + step, stop)]
-                cells = x.indptr[rows, None] + np.arange(size)
-                root = np.sqrt(x.data[cells], dtype=np.float64)
-                solved[rows] = best(others.vectors, x.indices[cells], root, base + penalty[rows, None])
+            parts += [(size, order[at : min(at + step, stop)]) for at in range(start if size else stop, stop, step)]
+
+        def solve(part: int) -> None:
+            size, rows = parts[part]
+            cells = x.indptr[rows, None] + np.arange(size)
+            root = np.sqrt(x.data[cells], dtype=np.float64)
+            solved[rows] = best(others.vectors, x.indices[cells], root, base + penalty[rows, None])
+
+        by_parts(solve, range(len(parts)))
         return solved
 
 

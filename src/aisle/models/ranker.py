@@ -39,13 +39,17 @@ NETWORKS = ("hybrid_factorization", "basket_transformer")
 """Sources fitted once, before the earliest window …"""
 SOLVERS, MANY_PRODUCTS, MANY_PURCHASES = ("ease", "slim", "ials", "graph_filter"), 8_000, 2_000_000
 """… and so are these, where more products are sold, or more purchases were made."""
+HUGE, DEAR = 5_000_000, ("tifu_knn", "up_cf", "graph_filter", "hybrid_factorization")
+"""Beyond so many purchases these are no sources by default: they meet customers with customers, or take hours."""
+SLOW = ("repeat_hazard",)
+"""… and these are fitted once too."""
 ALWAYS = ("popularity", "recent_popularity", "personal_frequency", "item_knn", "sequence_knn")
 REPEATS = ("tifu_knn", "up_cf", "repeat_hazard")
 SOLVED = 20_000
 """Closed-form regression up to so many products, graph filters beyond."""
 MANY_LINES = 20_000
 """Purchases from which a network is worth its training."""
-MOST_LINES = 20_000_000
+MOST_LINES = 10_000_000
 FOLDS = 4
 JUDGES = 0.1
 """Share of customers who decide when to stop."""
@@ -273,7 +277,7 @@ def sources_at(sold: int, lines: int, *, again: bool, levels: bool) -> tuple[str
     wanted = [*ALWAYS, *(REPEATS if again else ()), "ease" if sold <= SOLVED else "graph_filter"]
     if levels:
         wanted += ["content_knn", "tree_shares", *(["hybrid_factorization"] if lines >= MANY_LINES else [])]
-    return tuple(name for name in wanted if name in MODELS)
+    return tuple(name for name in wanted if name in MODELS and not (lines > HUGE and name in DEAR))
 
 
 def once(data: Dataset) -> tuple[str, ...]:
@@ -283,7 +287,8 @@ def once(data: Dataset) -> tuple[str, ...]:
 
 def costly(sold: int, lines: int) -> tuple[str, ...]:
     """Models that so many products and purchases make too costly for that."""
-    return (*NETWORKS, *SOLVERS) if sold > MANY_PRODUCTS or lines > MANY_PURCHASES else NETWORKS
+    many = sold > MANY_PRODUCTS or lines > MANY_PURCHASES
+    return (*NETWORKS, *(SOLVERS if many else ()), *(SLOW if lines > HUGE else ()))
 
 
 def without(data: Dataset, lines: Bools, cut: int) -> Dataset:

@@ -28,6 +28,11 @@ class Scored:
         """What a model says of a batch."""
         return cls(model.few(batch) if isinstance(model, ScoresFew) else model.score(batch))
 
+    @property
+    def by_cells(self) -> bool:
+        """Whether cells alone are the quicker way to the best."""
+        return isinstance(self.told, Few) and are_few(self.told.cells)
+
     @cached_property
     def dense(self) -> Floats:
         """(B, I) all scores."""
@@ -37,29 +42,42 @@ class Scored:
         """(P,) scores of single pairs of a row (P,) and a product (P,)."""
         if not isinstance(self.told, Few) or self.told.cells.nnz > SORTED * len(self.told.silent):
             return np.asarray(self.dense[row, code])
-        cells, width = self.told.cells, np.int64(self.told.cells.shape[1])
-        keys = np.repeat(np.arange(cells.shape[0]) * width, np.diff(cells.indptr)) + cells.indices
-        order = np.argsort(keys)
-        found, asked = self.told.rest[code], row * width + code
-        if len(keys):
-            place = order[np.minimum(np.searchsorted(keys, asked, sorter=order), len(keys) - 1)]
-            found = np.where(keys[place] == asked, cells.data[place], found)
-        return np.where(self.told.silent[row], np.float32(-np.inf), found)
+        few = self.told
+        found = _looked_up(few.cells, row, code, few.rest[code])
+        if few.own is not None:
+            found = found + _looked_up(few.own, row, code, np.zeros(len(code), dtype=np.float32))
+        return np.where(few.silent[row], np.float32(-np.inf), found)
 
     def best(
         self, k: int, tie_rank: Codes, *, listed: Bools | None = None, barred: Sparse | None = None
     ) -> tuple[Codes, Floats]:
         """The k best products of each customer, as ``top_k`` has them: codes (B, k) and scores (B, k).
 
-        Only those ``listed`` (I,), None = all, and none that ``barred`` (B, I) stores.
+        Only those ``listed`` (I,), None = all, and none that ``barred`` (B, I) stores: ``dense`` may be without the
+        others afterwards.
         """
-        if isinstance(self.told, Few) and are_few(self.told.cells):
+        if self.by_cells and isinstance(self.told, Few):
             few = self.told
-            codes, values = top_few(few.cells, few.rest, k, tie_rank, allowed=listed, barred=barred)
+            codes, values = top_few(few.cells, few.rest, k, tie_rank, own=few.own, allowed=listed, barred=barred)
             codes[few.silent], values[few.silent] = NOTHING, -np.inf
             return codes, values
-        scores = self.dense if listed is None else np.where(listed, self.dense, np.float32(-np.inf))
+        scores = self.dense
+        if listed is not None:
+            scores[:, ~listed] = -np.inf
         if barred is not None:
-            scores = scores.copy() if listed is None else scores
             scores[np.repeat(np.arange(len(scores)), np.diff(barred.indptr)), barred.indices] = -np.inf
         return top_k(scores, k, tie_rank)
+
+
+def _looked_up(cells: Sparse, row: Ints, code: Codes, rest: Floats) -> Floats:
+    """(P,) cells of pairs of a row (P,) and a column (P,), ``rest`` (P,) where nothing is stored."""
+    if not cells.nnz:
+        return rest
+    width = np.int64(cells.shape[1])
+    keys, asked = (
+        np.repeat(np.arange(cells.shape[0]) * width, np.diff(cells.indptr)) + cells.indices,
+        row * width + code,
+    )
+    order = np.argsort(keys)
+    place = order[np.minimum(np.searchsorted(keys, asked, sorter=order), len(keys) - 1)]
+    return np.where(keys[place] == asked, cells.data[place], rest)

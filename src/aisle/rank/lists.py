@@ -15,7 +15,7 @@ from aisle.data.dataset import Dataset
 from aisle.data.events import Batch
 from aisle.features.groups import usual
 from aisle.kernels.topk import NOTHING, ranks, top_k
-from aisle.models.base import Dotted, Model, ScoresFew
+from aisle.models.base import Dotted, Model
 from aisle.models.scored import Scored
 from aisle.rank.fallback import Choice, Fallback
 from aisle.rank.families import Families, widened
@@ -77,15 +77,15 @@ def recommend_block(
 
         asked = ~_theirs(model, dataset, batch, cold_by_model)
         codes, values = best_by_vectors(model, batch, asked, search, rules, k, dataset.tie_rank)
-    elif isinstance(model, ScoresFew) and rules.by_product and local is None:
-        codes, values = Scored.of(model, batch).best(
-            k, dataset.tie_rank, listed=rules.listed, barred=batch.history if rules.repeats == "new" else None
-        )
-        theirs = _theirs(model, dataset, batch, cold_by_model)
-        codes[theirs], values[theirs] = NOTHING, -np.inf
     else:
-        scores = rules.mask(_model_scores(model, dataset, batch, cold_by_model), batch.history, local)
-        codes, values = top_k(scores, k, dataset.tie_rank)
+        scored, theirs = Scored.of(model, batch), _theirs(model, dataset, batch, cold_by_model)
+        if scored.by_cells and rules.by_product and local is None:
+            barred = batch.history if rules.repeats == "new" else None
+            codes, values = scored.best(k, dataset.tie_rank, listed=rules.listed, barred=barred)
+            codes[theirs], values[theirs] = NOTHING, -np.inf
+        else:
+            scored.dense[theirs] = -np.inf
+            codes, values = top_k(rules.mask(scored.dense, batch.history, local), k, dataset.tie_rank)
     choice = _choose(dataset, fallback, batch)
     short = np.flatnonzero((codes == NOTHING).any(axis=1))
     filled = np.zeros(codes.shape, dtype=bool)
