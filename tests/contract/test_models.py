@@ -185,6 +185,7 @@ def test_vectors_tell_the_same_scores(name: str) -> None:
 def test_the_best_are_those_of_the_scores(name: str, share: float, monkeypatch: pytest.MonkeyPatch) -> None:
     """Whichever road the size of the cells takes."""
     monkeypatch.setattr("aisle.kernels.few.SHARE", share)
+    monkeypatch.setattr("aisle.kernels.few.LEAST_ROWS", 0)
     batch, random = everyone(data()), np.random.default_rng(0)
     scores, listed = fitted(name).score(batch), random.random(PRODUCTS) < 0.8
     for limit, barred in ((None, None), (listed, batch.history), (None, batch.history)):

@@ -162,3 +162,12 @@ def test_two_directions_tell_the_halves_of_the_shop_apart() -> None:
 def test_ials_refuses_nonsense(settings: dict[str, Any]) -> None:
     with pytest.raises(UsageError, match=next(iter(settings))):
         IALS(**settings)
+
+
+def test_threads_move_no_byte(monkeypatch: pytest.MonkeyPatch) -> None:
+    found = []
+    for threads in (1, 2, 5):
+        monkeypatch.setattr("aisle.kernels.workers.usual_threads", lambda many=threads: many)
+        monkeypatch.setattr(ials, "TILE", 64)
+        found.append(IALS(dim=6, sweeps=2).fit(data()).products_.tobytes())
+    assert len(set(found)) == 1

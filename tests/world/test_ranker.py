@@ -209,11 +209,17 @@ def test_thinning_keeps_all_that_was_bought_and_the_order() -> None:
     assert recall(thin, rhythmic(), 7, 2) > 0.75
 
 
-def test_of_many_purchases_a_sample_of_customers_teaches_and_everybody_is_ranked() -> None:
+def test_of_many_purchases_a_sample_teaches_and_everybody_is_ranked(monkeypatch: pytest.MonkeyPatch) -> None:
     few = Ranker(sources=SIMPLE, target_days=7, windows=6, max_lines=len(rhythmic().purchases) // 2).fit(rhythmic())
     assert recall(few, rhythmic(), 7, 2) > 0.7, "most of whom it has never seen"
     whole = by_rhythm().pool_.facts.columns["log_share"]
     assert not np.array_equal(few.pool_.facts.columns["log_share"], whole)
+    held: list[Table] = []
+    monkeypatch.setattr(Ranker, "_grow", lambda self, tables: held.extend(tables))
+    Ranker(sources=SIMPLE, target_days=7, windows=6, max_lines=len(rhythmic().purchases) // 5).fit(rhythmic())
+    judges = np.mean(np.concatenate([table.judge for table in held]))
+    assert 0.02 < judges < 0.25, "who judges has nothing to do with who was drawn"
+    monkeypatch.undo()
     again = Ranker(sources=SIMPLE, target_days=7, windows=6, max_lines=10**9).fit(rhythmic())
     assert again.boosters_ == by_rhythm().boosters_
 

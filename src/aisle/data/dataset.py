@@ -98,7 +98,8 @@ class Dataset:
         """
         if len(self.purchases) <= purchases:
             return self
-        share, random, lines = purchases / len(self.purchases), np.random.default_rng(seed), self.lines
+        share, lines = purchases / len(self.purchases), self.lines
+        random = np.random.default_rng((seed, 1))  # a stream of its own: others draw customers by the same seed
         customer, mine = lines.customer, random.random(self.shape[0]) < share
         nobody = int(np.searchsorted(customer, 0))
         _, basket = np.unique(lines.take(slice(0, nobody)).basket, return_inverse=True)

@@ -66,7 +66,10 @@ class Size:
         return cls(customers, products, int(data.indptr[-1] - data.indptr[0]), min(asked, customers), data.clock)
 
     def learned_by(self, name: str) -> Size:
-        """What a model makes of it with its defaults: a sample of the customers, where it takes no more."""
+        """What a model makes of it with its defaults: a sample of the customers, where it takes no more.
+
+        The sample counts anonymous purchases too: where there are many, this is too much rather than too little.
+        """
         most = model_class(name).learns_from
         if most is None or self.lines <= most:
             return self

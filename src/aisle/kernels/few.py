@@ -21,15 +21,16 @@ GROUP, LEAST_GROUP = 64, 4
 """Most cells whose largest score alone is compared first; where fewer than the least fit, all are."""
 HEAD = 256
 """Products that sell best by what is the same for everybody, looked into first."""
-SHARE = 1 / 8
-"""Share of all scores that are cells of their own, up to which the cells alone are the quicker way."""
+SHARE, LEAST_ROWS = 1 / 8, 16
+"""Share of all scores that are cells of their own, up to which the cells alone are the quicker way; fewer rows than
+the least do not pay for the order of what all others score."""
 Found: TypeAlias = tuple[Ints, Codes, Floats]
 """Rows, columns and scores of cells (P,)."""
 
 
 def are_few(cells: Sparse) -> bool:
     """Whether ``top_few`` takes less time than ``top_k`` on all scores."""
-    return bool(cells.nnz <= SHARE * cells.shape[0] * cells.shape[1])
+    return cells.shape[0] >= LEAST_ROWS and bool(cells.nnz <= SHARE * cells.shape[0] * cells.shape[1])
 
 
 def top_few(

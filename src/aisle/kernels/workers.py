@@ -13,7 +13,8 @@ def by_parts(work: Callable[[int], None], parts: Iterable[int], threads: int | N
     """Call ``work`` for each part, on so many ``threads``, None = ``usual_threads``; its errors are raised."""
     parts = list(parts)
     workers = min(usual_threads() if threads is None else threads, len(parts))
-    with ThreadPoolExecutor(max(workers, 1), initializer=_alone) as pool:
+    pool = ThreadPoolExecutor(max(workers, 1), initializer=_alone)
+    with threadpool_limits(1, user_api="blas"), pool:  # NumPy's threads are everybody's: they rest meanwhile
         for _ in pool.map(work, parts):
             pass
 

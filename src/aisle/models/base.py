@@ -205,7 +205,10 @@ class Few:
 
 @runtime_checkable
 class ScoresFew(Protocol):
-    """A model that scores most products alike for everybody: its lists are found without dense scores."""
+    """A model that scores most products alike for everybody: its lists are found without dense scores.
+
+    ``score`` is ``few(batch).dense()``: who changes one in a subclass changes the other.
+    """
 
     def few(self, batch: Batch) -> Few:
         """What ``score`` says, as few cells."""

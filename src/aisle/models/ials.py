@@ -200,7 +200,11 @@ class IALS(Model):
             root = np.sqrt(x.data[cells], dtype=np.float64)
             solved[rows] = best(others.vectors, x.indices[cells], root, base + penalty[rows, None])
 
-        by_parts(solve, range(len(parts)))
+        if len(parts) < 2:  # threads would take longer than a single request
+            for part in range(len(parts)):
+                solve(part)
+        else:
+            by_parts(solve, range(len(parts)))
         return solved
 
 

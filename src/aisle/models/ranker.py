@@ -50,6 +50,8 @@ SOLVED = 20_000
 MANY_LINES = 20_000
 """Purchases from which a network is worth its training."""
 MOST_LINES = 10_000_000
+SIZES = ("candidates", "windows", "max_customers", "max_lines", "max_rows", "folds", "trees", "min_rows", "threads")
+"""Settings of at least 1."""
 FOLDS = 4
 JUDGES = 0.1
 """Share of customers who decide when to stop."""
@@ -115,18 +117,7 @@ class Ranker(Model):
         holding.check_members(self.sources, "sources", ("ranker", "stack", "random"))
         if self.objective not in get_args(Objective):
             raise UsageError(f"objective is {self.objective!r}; give {', '.join(get_args(Objective))}")
-        sizes = (
-            "candidates",
-            "windows",
-            "max_customers",
-            "max_lines",
-            "max_rows",
-            "folds",
-            "trees",
-            "min_rows",
-            "threads",
-        )
-        for setting in sizes:
+        for setting in SIZES:
             if (value := getattr(self, setting)) is not None and value < 1:
                 raise UsageError(f"{setting} is {getattr(self, setting)}; it must be at least 1")
         if self.leaves < 2 or not self.learning_rate > 0:

@@ -14,7 +14,7 @@ Json: TypeAlias = dict[str, Any]
 ROWS_A_CUSTOMER = 50
 MILLION = 1_000_000
 LEAST_ROWS = 2_000
-"""Fewer are no retailer: growth begins at an eighth of them."""
+"""Fewer are no retailer: growth begins at an eighth of them, or at a million rows."""
 FULL = 10_000_000
 """Rows at which most is asked."""
 TASKS = ("limits", "ingest", "topk", "fit", "lists", "growth")
