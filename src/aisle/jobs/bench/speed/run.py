@@ -274,8 +274,9 @@ class _Run:
 def _check_disk(order: Order) -> None:
     """Raise ResourceError where the pieces would not fit."""
     order.cache.mkdir(parents=True, exist_ok=True)
+    there = sum(path.stat().st_size for path in order.cache.rglob("*") if path.is_file())  # of a run that was stopped
     free, needed = shutil.disk_usage(order.cache).free, order.rows * BYTES_A_ROW
-    if free < needed:
+    if free + there < needed:
         raise ResourceError(
             f"{order.rows:,} rows need about {needed / 1e9:.0f} GB in {order.cache}, and {free / 1e9:.0f} GB are free; "
             "give fewer --rows, or another --cache"
