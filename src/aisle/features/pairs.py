@@ -14,7 +14,7 @@ import numpy as np
 import scipy.sparse as sp
 
 from aisle.data.dataset import Dataset
-from aisle.data.events import Batch, first_of_basket, order_by, sparse_sum, stacked
+from aisle.data.events import Batch, first_of_basket, order_by, sorted_set, sparse_sum, stacked
 from aisle.kernels.few import are_few, top_few
 from aisle.kernels.topk import top_k
 from aisle.types import Bools, Codes, Doubles, Floats, Ints, Sparse
@@ -180,20 +180,25 @@ def strongest(
     blocks = []
     for start, stop in blocks_of_work(work, BLOCK_CELLS):
         part = across[start:stop]
-        product = (part if through is None else _through(part, through)) @ right
+        product = part @ right if through is None else _through(part, through, right)
         blocks.append(_strongest_of_rows(product, sources[start:stop], targets, k, weigh))
     found = stacked(blocks) if blocks else sp.csr_array((0, shape[1]), dtype=np.float32)
     ends = np.searchsorted(sources, np.arange(shape[0] + 1))  # products that were not bought have rows of nothing
     return sp.csr_array((found.data, targets[found.indices], found.indptr[ends]), shape=shape)
 
 
-def _through(part: Sparse, through: Through) -> Sparse:
-    """(R, N) ``part M``: of M (N, N) only the rows that the part (R, N) has cells for are made."""
-    rows = np.unique(part.indices)
-    narrow = sp.csr_array(
-        (part.data, np.searchsorted(rows, part.indices), part.indptr), shape=(part.shape[0], len(rows))
-    )
-    return narrow @ through.rows(rows.astype(np.int64))
+def _through(part: Sparse, through: Through, right: Sparse) -> Sparse:
+    """(R, C) ``part M right``: of M (N, N) and right (N, C) only what the part (R, N) reaches is made and met."""
+    part, rows = narrowed(part)
+    near, columns = narrowed(through.rows(rows))
+    return (part @ near) @ right[columns]
+
+
+def narrowed(x: Sparse) -> tuple[Sparse, Ints]:
+    """X without its empty columns, and which the others are: SciPy's product takes time for every column there is."""
+    columns = sorted_set(x.indices.astype(np.int64))
+    narrow = sp.csr_array((x.data, np.searchsorted(columns, x.indices), x.indptr), shape=(x.shape[0], len(columns)))
+    return narrow, columns
 
 
 def _strongest_of_rows(product: Sparse, sources: Codes, targets: Codes, k: int, weigh: Weigh | None) -> Sparse:

@@ -22,7 +22,7 @@ from aisle.data.dataset import Dataset
 from aisle.data.events import Batch
 from aisle.errors import UsageError
 from aisle.features.content import content_matrix, content_vectors, unit
-from aisle.features.pairs import add_sparse, decayed_counts
+from aisle.features.pairs import add_sparse, decayed_counts, narrowed
 from aisle.models.base import Model, without_empty
 from aisle.types import Floats
 
@@ -98,7 +98,6 @@ class ContentKNN(Model):
         return np.zeros(len(batch), dtype=np.float32)
 
     def _tastes(self, batch: Batch) -> Floats:
-        mean = np.asarray(
-            decayed_counts(batch, self.half_life_days) @ self.vectors_.astype(np.float64), dtype=np.float64
-        )
+        own, columns = narrowed(decayed_counts(batch, self.half_life_days))  # the whole catalogue would be converted
+        mean = np.asarray(own @ self.vectors_[columns].astype(np.float64), dtype=np.float64)
         return unit(mean).astype(np.float32)

@@ -131,7 +131,7 @@ class Pairs:
 
     def rows(self, places: Ints) -> Sparse:
         """(R, N) the weights of those near some baskets (R,)."""
-        widths = self.widths[places]
+        widths = self.high[places] - self.low[places]
         ends = np.concatenate(([0], np.cumsum(widths)))
         near = np.repeat(self.low[places] - ends[:-1], widths) + np.arange(ends[-1])
         weights = self.weights[near - np.repeat(places, widths) + self.reach]
