@@ -15,7 +15,7 @@ import scipy.sparse as sp
 
 from aisle.data.dataset import Dataset
 from aisle.data.events import Batch, first_of_basket, order_by, sorted_set, sparse_sum, stacked
-from aisle.kernels.few import are_few, top_few
+from aisle.kernels.few import are_few, rows_and_columns, top_few
 from aisle.kernels.topk import top_k
 from aisle.types import Bools, Codes, Doubles, Floats, Ints, Sparse
 
@@ -98,15 +98,13 @@ def basket_places(batch: Batch) -> tuple[Ints, Ints]:
 
 def holds(x: Sparse, row: Ints, code: Ints | Codes) -> Bools:
     """(P,) whether x (B, I) has a cell at each pair of a row (P,) and a column (P,)."""
-    width = np.int64(x.shape[1])
-    rows = np.repeat(np.arange(x.shape[0]), np.diff(x.indptr))
-    return np.isin(row * width + code, rows * width + x.indices)
+    (rows, columns), width = rows_and_columns(x), np.int64(x.shape[1])
+    return np.isin(row * width + code, rows * width + columns)
 
 
 def add_sparse(scores: Floats, extra: Sparse, weight: float) -> Floats:
     """Add ``weight`` times a CSR array to dense scores (B, I), in place."""
-    rows = np.repeat(np.arange(extra.shape[0]), np.diff(extra.indptr))
-    scores[rows, extra.indices] += np.float32(weight) * extra.data
+    scores[rows_and_columns(extra)] += np.float32(weight) * extra.data
     return scores
 
 
@@ -195,7 +193,7 @@ def _through(part: Sparse, through: Through, right: Sparse) -> Sparse:
 
 
 def narrowed(x: Sparse) -> tuple[Sparse, Ints]:
-    """X without its empty columns, and which the others are: SciPy's product takes time for every column there is."""
+    """The array without its empty columns, and which the others are: SciPy's product takes time for every column there is."""
     columns = sorted_set(x.indices.astype(np.int64))
     narrow = sp.csr_array((x.data, np.searchsorted(columns, x.indices), x.indptr), shape=(x.shape[0], len(columns)))
     return narrow, columns

@@ -58,7 +58,7 @@ def top_few(
     marks = np.zeros((min(step, n_rows), n_columns), dtype=bool)
     for at in range(0, n_rows if k else 0, step):
         rows = slice(at, min(at + step, n_rows))
-        there = () if barred is None else _places(barred[rows])
+        there = () if barred is None else rows_and_columns(barred[rows])
         part = _Part.of(cells[rows], None if own is None else own[rows], common, marks)
         codes[rows], values[rows] = part.without(allowed, there).best(common, k)
     return codes, values
@@ -102,7 +102,7 @@ class _Part:
 
     @classmethod
     def of(cls, cells: Sparse, own: Sparse | None, common: _Common, marks: Bools) -> _Part:
-        row, code = _places(cells)
+        row, code = rows_and_columns(cells)
         found, none = (row, code, _numbers(cells.data)), np.zeros(0, dtype=np.int64)
         more: Found = (none, none.astype(np.int32), none.astype(np.float32))
         if own is not None:
@@ -176,7 +176,7 @@ def _picked(found: Found, kept: Ints) -> Found:
 def _added(found: Found, own: Sparse, common: _Common, marks: Bools) -> tuple[Found, Found]:
     """Cells with what is added to them, and the cells that are new by it."""
     row, code, score = found
-    there = _places(own)
+    there = rows_and_columns(own)
     marks[there] = True
     hit = np.flatnonzero(marks[row, code])
     marks[there] = False
@@ -190,8 +190,8 @@ def _added(found: Found, own: Sparse, common: _Common, marks: Bools) -> tuple[Fo
     return (row, code, _numbers(score)), (new_row, new_code, _numbers(common.scores[new_code] + own.data[alone]))
 
 
-def _places(x: Sparse) -> tuple[Ints, Codes]:
-    """Rows and columns of the cells that x stores."""
+def rows_and_columns(x: Sparse) -> tuple[Ints, Codes]:
+    """(P,) rows and (P,) columns of the cells that x stores, zeros among them, in the order in which they lie."""
     return np.repeat(np.arange(x.shape[0]), np.diff(x.indptr)), x.indices
 
 

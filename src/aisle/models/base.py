@@ -24,6 +24,7 @@ from aisle.data.dataset import Dataset
 from aisle.data.events import Batch
 from aisle.errors import NotFittedError, UsageError
 from aisle.features.pairs import add_sparse, decayed_counts
+from aisle.kernels.few import rows_and_columns
 from aisle.types import CSR_PARTS, Bools, Clock, Floats, Ints, Sparse
 
 if TYPE_CHECKING:  # torch is imported by the models that learn with it alone
@@ -194,7 +195,7 @@ class Few:
         """(B, I) all scores."""
         if self.rest.any():
             scores = np.tile(self.rest, (self.cells.shape[0], 1))
-            scores[np.repeat(np.arange(len(scores)), np.diff(self.cells.indptr)), self.cells.indices] = self.cells.data
+            scores[rows_and_columns(self.cells)] = self.cells.data
         else:
             scores = self.cells.toarray()
         if self.own is not None:

@@ -8,7 +8,7 @@ from functools import cached_property
 import numpy as np
 
 from aisle.data.events import Batch
-from aisle.kernels.few import are_few, top_few
+from aisle.kernels.few import are_few, rows_and_columns, top_few
 from aisle.kernels.topk import NOTHING, top_k
 from aisle.models.base import Few, Model, ScoresFew
 from aisle.types import Bools, Codes, Floats, Ints, Sparse
@@ -65,7 +65,7 @@ class Scored:
         if listed is not None:
             scores[:, ~listed] = -np.inf
         if barred is not None:
-            scores[np.repeat(np.arange(len(scores)), np.diff(barred.indptr)), barred.indices] = -np.inf
+            scores[rows_and_columns(barred)] = -np.inf
         return top_k(scores, k, tie_rank)
 
 
@@ -73,11 +73,8 @@ def _looked_up(cells: Sparse, row: Ints, code: Codes, rest: Floats) -> Floats:
     """(P,) cells of pairs of a row (P,) and a column (P,), ``rest`` (P,) where nothing is stored."""
     if not cells.nnz:
         return rest
-    width = np.int64(cells.shape[1])
-    keys, asked = (
-        np.repeat(np.arange(cells.shape[0]) * width, np.diff(cells.indptr)) + cells.indices,
-        row * width + code,
-    )
+    (rows, columns), width = rows_and_columns(cells), np.int64(cells.shape[1])
+    keys, asked = rows * width + columns, row * width + code
     order = np.argsort(keys)
     place = order[np.minimum(np.searchsorted(keys, asked, sorter=order), len(keys) - 1)]
     return np.where(keys[place] == asked, cells.data[place], rest)
