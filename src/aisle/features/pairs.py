@@ -193,7 +193,7 @@ def _through(part: Sparse, through: Through, right: Sparse) -> Sparse:
 
 
 def narrowed(x: Sparse) -> tuple[Sparse, Ints]:
-    """(R, C) without its empty columns, and which (C,) they are: SciPy's product takes time for every column there is."""
+    """(R, C) without its empty columns, and which (C,) are left: SciPy's product takes time for every column."""
     columns = sorted_set(x.indices.astype(np.int64))
     narrow = sp.csr_array((x.data, np.searchsorted(columns, x.indices), x.indptr), shape=(x.shape[0], len(columns)))
     return narrow, columns
