@@ -7,14 +7,17 @@ import json
 import os
 import secrets
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save_file
 
 from aisle.errors import BundleError
 
@@ -148,6 +151,27 @@ def _shape(schema: pa.Schema, rows: int) -> bytes:
     kinds = [str(field.type).replace("large_string", "string") for field in schema]  # one kind in dictionaries
     notes = [sorted((k, v) for k, v in (f.metadata or {}).items() if b"PARQUET" not in k) for f in schema]
     return fingerprint([rows, schema.names, kinds, notes]).encode()
+
+
+ARRAYS = "aisle"
+"""Key of the header of a file of arrays that holds JSON values."""
+
+
+def write_arrays(path: Path, arrays: Mapping[str, np.ndarray[Any, Any]], values: Any = None) -> None:
+    """Write arrays by name, and a JSON value beside them, as one file of safetensors; atomically."""
+    plain = {name: np.ascontiguousarray(array) for name, array in sorted(arrays.items())}
+    with atomic(path) as temporary:
+        save_file(plain, temporary, {ARRAYS: json.dumps(values, allow_nan=False)})
+
+
+def read_arrays(path: Path) -> tuple[dict[str, np.ndarray[Any, Any]], Any]:
+    """Undo ``write_arrays``; raises BundleError naming the file where it is torn or of another kind."""
+    try:
+        with safe_open(path, framework="numpy") as file:
+            arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  (no dict)
+            return arrays, json.loads(file.metadata()[ARRAYS])
+    except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
+        raise BundleError(f"{path} cannot be read: {error}; delete it, and it is made again") from error
 
 
 def sha256(path: Path) -> str:

@@ -85,7 +85,7 @@ def test_a_gpu_each_is_asked_for_where_the_device_may_be_one(monkeypatch: pytest
         fit_together(create("basket_transformer"), retail(), 3)
     asked: list[bool] = []
     monkeypatch.setattr(Local, "check_together", lambda self, size, gpu: asked.append(gpu))
-    monkeypatch.setattr(learn, "_place", None)
+    monkeypatch.setattr(learn, "shared_place", None)
     for model in (create("basket_transformer", device="cpu"), create("hybrid_factorization")):
         with pytest.raises(TypeError):
             fit_together(model, retail(), 3)

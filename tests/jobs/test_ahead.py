@@ -10,12 +10,18 @@ import numpy as np
 import pytest
 
 from aisle.config import RunConfig
+from aisle.data.events import Batch
 from aisle.engine import Local
 from aisle.errors import UsageError
+from aisle.evaluate import in_parts
 from aisle.evaluate.last import Asked, Cost, Shelf
-from aisle.evaluate.protocol import Scores
+from aisle.evaluate.protocol import Exam, Scores, make_lists
 from aisle.jobs import assess
+from aisle.jobs.ahead import examine_ahead
 from aisle.jobs.assess import assess_dataset
+from aisle.models import create
+from aisle.models.base import Model
+from aisle.types import Codes
 from tests.evaluate.shops import random_shop
 
 CONFIG = RunConfig(models=("popularity", "personal_frequency", "item_knn", "stack"), horizon=20, budget="quick", k=5)
@@ -48,6 +54,37 @@ def test_workers_come_to_the_certificate_of_one_process(tmp_path: Path, monkeypa
     monkeypatch.setattr("aisle.evaluate.last.evaluate", nothing)
     again = assess_dataset(data, CONFIG, kept=tmp_path)
     assert again.certificate == shared.certificate
+
+
+def test_a_large_last_window_is_asked_in_parts_and_none_is_done_twice(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data, item_knn = random_shop(5), type(create("item_knn"))
+    monkeypatch.setitem(Exam.of.__func__.__kwdefaults__, "block_bytes", 0)  # type: ignore[attr-defined]
+    alone = assess_dataset(data, CONFIG)
+    monkeypatch.setattr(in_parts, "ASKED_A_PART", 40)
+    done, stop = list[int](), 7
+
+    def making(model: Model, exam: Exam, batches: tuple[Batch, ...], k: int) -> Codes:
+        if len(done) == stop:
+            raise KeyboardInterrupt
+        done.append(sum(map(len, batches)))
+        return make_lists(model, exam, batches, k)
+
+    monkeypatch.setattr(in_parts, "make_lists", making)
+    with pytest.raises(KeyboardInterrupt):
+        examine_ahead(data, CONFIG.models, CONFIG, tmp_path, Local(1), lambda *_: None)
+    with monkeypatch.context() as kept:
+        kept.setattr(item_knn, "fit", None)
+        stop, told = -1, list[tuple[int, int]]()
+        examine_ahead(data, CONFIG.models, CONFIG, tmp_path, Local(1), lambda *now: told.append(now))
+    assert done == [32, 32, 32, 32, 8] * 4, "each of four models in five parts"
+    assert told == sorted(told)
+    assert told[-1][0] == told[-1][1]
+    assert not (tmp_path / "parts" / "item_knn").exists()
+    monkeypatch.setattr("aisle.evaluate.last.evaluate", None)
+    shared = assess_dataset(data, CONFIG, kept=tmp_path)
+    assert comparable(shared.certificate) == comparable(alone.certificate)
 
 
 def test_one_worker_needs_no_help(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -20,12 +20,13 @@ from aisle.data.events import Batch
 from aisle.data.split import Window, truth
 from aisle.errors import UsageError
 from aisle.features.ranking import Facts
-from aisle.models import create, ranker, stack
+from aisle.models import course, create, stack
 from aisle.models.base import Model
 from aisle.models.boosting import Table
 from aisle.models.candidates import SLACK, Pairs, Pool, Thinned
+from aisle.models.course import DEAR, HUGE, chosen, costly, sources_at, without
 from aisle.models.nn.windows import Question
-from aisle.models.ranker import DEAR, HUGE, Ranker, chosen, costly, joined, places, sources_at, without
+from aisle.models.ranker import Ranker, joined, places
 from aisle.types import DAY, NEVER, Bools, Floats
 
 SIMPLE = {"popularity": {}, "personal_frequency": {"half_life_days": 28.0}, "item_knn": {}}
@@ -150,7 +151,7 @@ def test_costly_sources_see_nothing_after_the_earliest_window(monkeypatch: pytes
     model.fit(data)
     assert moments == [data.as_of - step * 28 * DAY for step in (1, 2, 3, 0)], "few products: anew for each window"
     moments.clear()
-    monkeypatch.setattr("aisle.models.ranker.MANY_PRODUCTS", 0)
+    monkeypatch.setattr("aisle.models.course.MANY_PRODUCTS", 0)
     model.fit(data)
     assert moments == [data.as_of - 3 * 28 * DAY, data.as_of]
 
@@ -324,7 +325,7 @@ def test_folds_show_the_others_of_the_window_and_never_ones_own_answers(monkeypa
     data = in_order()
     seen: list[Dataset] = []
     at = Pool.at.__func__  # type: ignore[attr-defined]
-    asked = Ranker._ask
+    asked = Ranker.ask
 
     def spied_pool(cls: type[Pool], known: Dataset, *rest: object) -> Pool:
         seen.append(known)
@@ -339,7 +340,7 @@ def test_folds_show_the_others_of_the_window_and_never_ones_own_answers(monkeypa
         return asked(self, pool, past, question, *rest)  # type: ignore[arg-type]
 
     monkeypatch.setattr(Pool, "at", classmethod(spied_pool))
-    monkeypatch.setattr(Ranker, "_ask", spied_ask)
+    monkeypatch.setattr(Ranker, "ask", spied_ask)
     Ranker(sources=SIMPLE, windows=2, folds=3, trees=5).fit(data)
     assert len(seen) == 2 * 3 + 1
 
@@ -373,7 +374,7 @@ def test_folds_show_no_return_and_no_first_sale_of_those_asked(monkeypatch: pyte
         calls.append(moment)
         return without(whole, lines, moment)
 
-    monkeypatch.setattr(ranker, "without", spied)
+    monkeypatch.setattr(course, "without", spied)
     Ranker(sources={"popularity": {}}, windows=1, folds=2, trees=2).fit(data)
     assert calls == [cut, cut]
 

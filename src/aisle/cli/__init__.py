@@ -217,7 +217,8 @@ def train(
     """Fit one model on everything and write it as a bundle.
 
     Values of --set are JSON (true, 0.1, null) or plain words. --checkpoint, --tensorboard, --mlflow, --engine and
-    --workers are for models that learn in epochs: hybrid_factorization, basket_transformer.
+    --workers are for models that learn in epochs: hybrid_factorization, basket_transformer. The ranker is fitted by
+    parts: --checkpoint keeps them, --engine and --workers say who does them.
 
     Examples:
 
@@ -226,6 +227,8 @@ def train(
       aisle train exports/ --model hybrid_factorization --set loss=wmrb --set tastes=3
 
       aisle train exports/ --model hybrid_factorization --checkpoint training/ --tensorboard curves/
+
+      aisle train exports/ --model ranker --checkpoint parts/ --workers 4
 
       aisle train exports/ --model basket_transformer --checkpoint /shared/training --engine ray --workers 4
     """

@@ -21,15 +21,12 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-from safetensors.numpy import load_file, save_file
-
 from aisle.data.dataset import Dataset
 from aisle.data.stored import open_dataset, save_dataset
 from aisle.engine.base import Engine, LostError, Receipt
 from aisle.engine.local import Local
 from aisle.errors import ResourceError, UsageError
-from aisle.files import atomic, sha256, write_json
+from aisle.files import read_arrays, sha256, write_arrays
 from aisle.models import create, learner
 from aisle.models.base import Model
 
@@ -38,7 +35,7 @@ if TYPE_CHECKING:
 
 RESTARTS = 3
 """So often the workers are started again after one was lost."""
-WEIGHTS, VALUES, EPOCHS = "weights.safetensors", "values.json", "epochs.jsonl"
+LEARNT, EPOCHS = "learnt.safetensors", "epochs.jsonl"
 WORK = ".work"
 """Folder of what the workers share, in that of the checkpoint."""
 TASK = "aisle.engine.learn:learn_part"
@@ -54,13 +51,7 @@ def learn_worker(rank: int, size: int, meeting_point: str, job: dict[str, Any]) 
     """
     from aisle.models.nn.together import Group, joined
 
-    if not Path(job["data"]).is_dir():
-        raise UsageError(
-            f"{socket.gethostname()}, where a worker runs, does not see {job['data']}; let --checkpoint, or --out, lie "
-            f"on storage that all machines share, under one path"
-        )
-    out = Path(job["out"])
-    data = open_dataset(Path(job["data"]))
+    data, out = open_shared(job["data"]), Path(job["out"])
     model = create(job["model"], **job["settings"])
     start = time.process_time()
     alone: AbstractContextManager[Group] = nullcontext(Group(rank, size))
@@ -70,11 +61,19 @@ def learn_worker(rank: int, size: int, meeting_point: str, job: dict[str, Any]) 
         cost: Receipt = {"cpu_seconds": time.process_time() - start, "bytes": float(group.sent)}
     if rank == 0:
         arrays, values = model.state()
-        with atomic(out / WEIGHTS) as temporary:
-            save_file({name: np.ascontiguousarray(array) for name, array in sorted(arrays.items())}, temporary)
-        write_json(out / VALUES, values)
-        cost["files"] = {name: sha256(out / name) for name in (WEIGHTS, VALUES)}
+        write_arrays(out / LEARNT, arrays, values)
+        cost["files"] = {LEARNT: sha256(out / LEARNT)}
     return cost
+
+
+def open_shared(folder: str) -> Dataset:
+    """The data that workers share; raises UsageError on a machine that does not see them."""
+    if not Path(folder).is_dir():
+        raise UsageError(
+            f"{socket.gethostname()}, where a worker runs, does not see {folder}; let --checkpoint, or --out, lie on "
+            f"storage that all machines share, under one path"
+        )
+    return open_dataset(Path(folder))
 
 
 def learn_part(part: dict[str, Any], shared: dict[str, Any]) -> Receipt:
@@ -118,7 +117,7 @@ def fit_together(
         raise UsageError(f"{workers} workers cannot learn; give 1 or more")
     engine, gpu = engine or Local(workers), model.params().get("device", "cpu") != "cpu"
     engine.check_together(workers, gpu)
-    with _place(checkpoint, place) as folder:
+    with shared_place(checkpoint, place) as folder:
         save_dataset(data, folder / "data")
         out = folder / "out"
         out.mkdir()
@@ -138,8 +137,7 @@ def fit_together(
             same = False
         if not same:
             raise UsageError(f"another command learns in {folder.parent}, too; give each a folder of its own")
-        values = json.loads((out / VALUES).read_text(encoding="utf-8"))
-        model.restore(dict(load_file(out / WEIGHTS)), values)
+        model.restore(*read_arrays(out / LEARNT))
     return found
 
 
@@ -161,7 +159,7 @@ def _until_learned(learn: Callable[[], list[Receipt]], restarts: int) -> Shared:
 
 
 @contextmanager
-def _place(checkpoint: Path | None, place: Path | None) -> Iterator[Path]:
+def shared_place(checkpoint: Path | None, place: Path | None) -> Iterator[Path]:
     """A folder for what the workers share, a copy of the data among it, gone in the end.
 
     After ``kill -9`` of the caller it stays: the next run with the same checkpoint or place removes it; without either

@@ -39,7 +39,12 @@ class Kept:
     @classmethod
     def at(cls, folder: Path) -> Kept:
         """In a folder that belongs to this dataset."""
-        return cls(Receipts(folder), Shelf(folder / "last"))
+        return cls(Receipts(folder), cls.shelf(folder))
+
+    @staticmethod
+    def shelf(folder: Path) -> Shelf:
+        """Where it keeps the answers of the last window."""
+        return Shelf(folder / "last")
 
 
 @dataclass(frozen=True, eq=False)

@@ -97,6 +97,13 @@ def _hash(facts: dict[str, Any], arrays: dict[str, np.ndarray]) -> str:
     return fingerprint([json.dumps(facts, sort_keys=True), sums])
 
 
+def key_of(name: str, settings: dict[str, Any], exam: Exam, k: int) -> list[Any]:
+    """Of an answer on the shelf."""
+    window = exam.truth.window
+    people = [zlib.crc32(some.customers.tobytes()) for some in (exam.warm, exam.cold)]
+    return [name, settings, window.cut, window.end, k, *people]
+
+
 def ask_last(
     name: str, settings: dict[str, Any], exam: Exam, k: int, shelf: Shelf | None = None
 ) -> Asked | AisleError | MemoryError:
@@ -104,9 +111,7 @@ def ask_last(
 
     One model must not stop the others; bugs still do.
     """
-    window = exam.truth.window
-    people = [zlib.crc32(some.customers.tobytes()) for some in (exam.warm, exam.cold)]
-    key = [name, settings, window.cut, window.end, k, *people]
+    key = key_of(name, settings, exam, k)
     if shelf is not None and (kept := shelf.get(key)) is not None:
         return kept
     there = len(exam.warm.customers) > 0

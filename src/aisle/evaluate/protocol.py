@@ -140,12 +140,12 @@ class Exam:
     @cached_property
     def warm_batches(self) -> tuple[Batch, ...]:
         """The warm customers in blocks, shared by all models."""
-        return self._batches(self.warm.customers)
+        return self.batches(self.warm.customers)
 
     @cached_property
     def cold_batches(self) -> tuple[Batch, ...]:
         """The cold customers in blocks."""
-        return self._batches(self.cold.customers)
+        return self.batches(self.cold.customers)
 
     @cached_property
     def segments(self) -> tuple[tuple[str, ...], Codes]:
@@ -156,7 +156,8 @@ class Exam:
         parts = [found.predict(batch) for batch in self.warm_batches]
         return found.names, np.concatenate([*parts, np.zeros(0, dtype=np.int32)])
 
-    def _batches(self, customers: Codes) -> tuple[Batch, ...]:
+    def batches(self, customers: Codes) -> tuple[Batch, ...]:
+        """Some customers in blocks."""
         starts = range(0, len(customers), self.block_rows)
         return tuple(self.past.batch(customers[start : start + self.block_rows]) for start in starts)
 
@@ -218,9 +219,13 @@ def evaluate(model: Model, exam: Exam, k: int = PLACES) -> Scores:
 
     The model must have been fitted on ``exam.past``. Lists are made once, block by block.
     """
+    warm, cold = (make_lists(model, exam, some, max(PLACES, k)) for some in (exam.warm_batches, exam.cold_batches))
+    return judge(warm, cold, exam, k)
+
+
+def judge(lists: Codes, cold_lists: Codes, exam: Exam, k: int = PLACES) -> Scores:
+    """Everything that lists of all warm customers (N, K >= 10 and k), and of all cold ones, score in a window."""
     cutoffs = sorted({PLACES, k})
-    lists = make_lists(model, exam, exam.warm_batches, cutoffs[-1])
-    cold_lists = make_lists(model, exam, exam.cold_batches, cutoffs[-1])
     values: dict[str, Doubles] = {}
     cold: dict[str, Doubles] = {}
     for cutoff in cutoffs:

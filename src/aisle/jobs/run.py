@@ -170,10 +170,15 @@ def _recommender(
 
 
 def _fit(model: Model, dataset: Dataset, folder: Path, config: RunConfig, engine: Engine, tick: Tick) -> None:
-    """Fit in place; what learns in epochs goes on in ``folder`` after a kill, and is learned by workers of a cluster.
+    """Fit in place; what learns in epochs, or by parts, goes on in ``folder`` after a kill, and is learned by workers.
 
-    Where the cluster has no room for so many, and on one machine, whose cores are all in use anyway, by this process.
+    What learns in epochs by those of a cluster alone: where it has no room for so many, and on one machine, whose cores
+    are all in use anyway, by this process.
     """
+    if model.by_parts:
+        kept = folder / fingerprint([model.name, model.params()])
+        fit(model, dataset, checkpoint=kept, crew=Crew(engine, config.workers or 1), tick=tick)
+        return
     if not isinstance(model, LearnsInEpochs):
         model.fit(dataset)
         return

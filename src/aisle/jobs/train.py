@@ -13,6 +13,7 @@ from aisle.bundle import Recommender, save
 from aisle.config import EngineName, RunConfig
 from aisle.data.dataset import Dataset
 from aisle.engine import Engine, open_engine
+from aisle.engine.gather import fit_by_parts
 from aisle.engine.learn import fit_together
 from aisle.errors import UsageError
 from aisle.jobs.cache import ingest
@@ -27,16 +28,16 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class Follow:
-    """How a training in epochs is done, kept and followed."""
+    """How a training in epochs is done, kept and followed; and by whom, and kept where, a fit that falls into parts."""
 
     checkpoint: Path | None = None
-    """Folder of the state after each epoch."""
+    """Folder of the state after each epoch, or of the parts."""
     tensorboard: Path | None = None
     """Folder of its curves."""
     mlflow: str | None = None
     """Id of the run its curves belong to."""
     workers: int = 1
-    """Workers that learn together."""
+    """Workers that learn together, or do the parts."""
     engine: EngineName = "local"
     """Whose: processes of this machine, or of a Ray cluster."""
     address: str | None = None
@@ -49,6 +50,12 @@ class Follow:
     def whose(self) -> RunConfig:
         """What says so to ``open_engine``."""
         return RunConfig(engine=self.engine, workers=self.workers, address=self.address)
+
+    def check(self, model: Model) -> None:
+        """Raise UsageError for a model that is fitted at once, or one without curves where these are wanted."""
+        parts_alone = self.tensorboard is None and self.mlflow is None
+        if self != Follow() and not (model.by_parts and parts_alone):
+            learner(model)
 
     def watches(self) -> list[Watch]:
         """One for each place that wants the curves; raises UsageError for a package that is not installed."""
@@ -77,11 +84,11 @@ def train(
     """
     config, progress, follow = config or RunConfig(), progress or Progress(), follow or Follow()
     fresh = create(model, **(settings or {}))
-    if follow != Follow():
-        learner(fresh)
+    follow.check(fresh)
     watches = follow.watches()
     with ExitStack() as held:
-        engine = held.enter_context(open_engine(follow.whose)) if follow.whose.several else None
+        several = follow.whose.several or (fresh.by_parts and follow != Follow())
+        engine = held.enter_context(open_engine(follow.whose)) if several else None
         dataset = ingest(source, config, progress, cache).dataset
         refuse(model, dataset, config)
         tick = held.enter_context(progress.step(f"Fitting {model}"))
@@ -89,7 +96,7 @@ def train(
             watches.append(ticking(tick, int(fresh.params().get("epochs", 0))))
         place = out.absolute().with_name(f".{out.name}.training") if follow.engine == "ray" else None
         crew = Crew(engine, follow.workers, place) if engine else None
-        fit(fresh, dataset, checkpoint=follow.checkpoint, watches=watches, crew=crew)
+        fit(fresh, dataset, checkpoint=follow.checkpoint, watches=watches, crew=crew, tick=tick)
         recommender = Recommender.prepare(fresh, dataset, seed=config.seed)
         save(recommender, out)
     return recommender
@@ -97,7 +104,7 @@ def train(
 
 @dataclass(frozen=True, eq=False)
 class Crew:
-    """Workers that learn together."""
+    """Workers that learn together, or do the parts of a fit."""
 
     engine: Engine
     size: int
@@ -112,13 +119,17 @@ def fit(
     checkpoint: Path | None = None,
     watches: Sequence[Watch] = (),
     crew: Crew | None = None,
+    tick: Tick = lambda done, total: None,
 ) -> Model:
-    """Fit in place, by this process or by a crew.
+    """Fit in place, by this process or by a crew; ``tick`` counts the parts of a fit that falls into some.
 
     Raises UsageError where a model that does not learn in epochs is to be kept, watched or shared.
     """
     if checkpoint is None and not watches and crew is None:
         return model.fit(data)
+    if model.by_parts and crew is not None:
+        fit_by_parts(model, data, crew.engine, checkpoint=checkpoint, place=crew.place, tick=tick)
+        return model
 
     def watch(epoch: Epoch) -> None:
         for one in watches:

@@ -58,6 +58,8 @@ class Model(ABC):
     """The setting that takes the models this one joins, registry name -> settings; empty for a model of its own."""
     learns_from: ClassVar[int | None] = None
     """Purchases that it learns from by default, at most; None = all."""
+    by_parts: ClassVar[bool] = False
+    """Its fit falls into parts that several workers do (``engine/gather``)."""
     space: ClassVar[dict[str, tuple[Any, ...]]] = {}
     """Tuning space: setting -> values worth trying, best guess first."""
 

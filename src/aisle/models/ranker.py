@@ -16,8 +16,7 @@ trees a million rows.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal, Self, get_args
 
 import numpy as np
@@ -27,28 +26,15 @@ from aisle.data.events import Batch
 from aisle.errors import UsageError
 from aisle.features.pairs import holds
 from aisle.features.ranking import Facts
-from aisle.models import MODELS, boosting, holding
+from aisle.models import boosting, holding
 from aisle.models.base import Array, Model, PastFits
 from aisle.models.boosting import Table, Trees
 from aisle.models.candidates import Pairs, Pool, Thinned
-from aisle.models.nn.windows import Question, bought_again, gap_ticks, questions
-from aisle.types import NEVER, Bools, Clock, Doubles, Floats, Ints
+from aisle.models.course import Course, Recall, chosen, costly, sources_at
+from aisle.models.nn.windows import Question, gap_ticks, questions
+from aisle.types import Bools, Clock, Doubles, Floats, Ints
 
 Objective = Literal["binary", "lambdarank", "both"]
-NETWORKS = ("hybrid_factorization", "basket_transformer")
-"""Sources fitted once, before the earliest window …"""
-SOLVERS, MANY_PRODUCTS, MANY_PURCHASES = ("ease", "slim", "ials", "graph_filter"), 8_000, 2_000_000
-"""… and so are these, where more products are sold, or more purchases were made."""
-HUGE, DEAR = 5_000_000, ("tifu_knn", "up_cf", "graph_filter", "hybrid_factorization")
-"""Beyond so many purchases these are no sources by default: they meet customers with customers, or take hours."""
-SLOW = ("repeat_hazard",)
-"""… and these are fitted once too."""
-ALWAYS = ("popularity", "recent_popularity", "personal_frequency", "item_knn", "sequence_knn")
-REPEATS = ("tifu_knn", "up_cf", "repeat_hazard")
-SOLVED = 20_000
-"""Closed-form regression up to so many products, graph filters beyond."""
-MANY_LINES = 20_000
-"""Purchases from which a network is worth its training."""
 MOST_LINES = 10_000_000
 SIZES = ("candidates", "windows", "max_customers", "max_lines", "max_rows", "folds", "trees", "min_rows", "threads")
 """Settings of at least 1."""
@@ -68,6 +54,7 @@ class Ranker(Model):
     name: ClassVar[str] = "ranker"
     joins: ClassVar[str] = "sources"
     learns_from: ClassVar[int | None] = MOST_LINES
+    by_parts: ClassVar[bool] = True
     space: ClassVar[dict[str, tuple[Any, ...]]] = {
         "leaves": (31, 63),
         "objective": ("binary", "both"),
@@ -136,29 +123,63 @@ class Ranker(Model):
 
     def fit(self, data: Dataset) -> Self:
         """Ask past windows, learn from their answers, and fit all sources to everything."""
+        course = self.course(data)
+        given: dict[str, Model] = {}
+        if course.asked and course.dear:
+            given = holding.fit_members(course.dear, course.oldest())
+        random = np.random.default_rng(self.seed)
+        judges = judging(data, random)
+        tables: list[Table] = []
+        recall = Recall()
+        for place, question in enumerate(course.sides):
+            known = course.known(place)
+            pool, past = Pool.at(known, course.sources, self.candidates, given), known.before(question.cut)
+            tables.append(self.ask(pool, past, question, judges, random, self.rows_of(course)))
+            if place == 0:
+                recall = Recall.of(pool, past, question)
+        return self.learn(tables, recall, Pool.at(course.data, course.sources, self.candidates), course.data)
+
+    def course(self, data: Dataset) -> Course:
+        """What is asked of the past; raises UsageError for folds where baskets have times."""
         folds = self.folds or (FOLDS if data.clock == "sequence" else 1)
         if folds > 1 and data.clock == "time":
             raise UsageError(f"folds is {self.folds}; only baskets in order without times allow more than 1")
         data = data.drawn(self.max_lines, self.seed)
-        sources = self.sources or chosen(data)
         ticks = gap_ticks(data, self.target_days)
         asked = questions(data, ticks, self.windows, self.max_customers, self.seed, "even")
-        given: dict[str, Model] = {}
-        dear = {name: s for name, s in sources.items() if name in once(data)}
-        if asked and dear:
-            given = holding.fit_members(dear, data.before(asked[-1].cut))
-        self.recall_ = {}
-        tables: list[Table] = []
-        random = np.random.default_rng(self.seed)
-        judges = random.random(data.shape[0]) < JUDGES
-        for question in asked:
-            for known, some in self._sides(data, question, ticks, folds):
-                pool, past = Pool.at(known, sources, self.candidates, given), known.before(question.cut)
-                tables.append(self._ask(pool, past, some, judges, random, len(asked) * folds))
-                if len(tables) == 1:
-                    self.recall_ = recalled(pool, past, some)
-        self.pool_ = Pool.at(data, sources, self.candidates)
-        self.names_ = list(self._names(data))
+        return Course(data, self.sources or chosen(data), asked, ticks, folds, self.seed)
+
+    def rows_of(self, course: Course) -> int:
+        """Rows of the training table that a side may fill."""
+        return max(self.max_rows // max(len(course.asked) * course.folds, 1), 1)
+
+    def ask(
+        self, pool: Pool, past: Dataset, question: Question, judges: Bools, random: np.random.Generator, limit: int
+    ) -> Table:
+        """The candidates of some customers with their features and what came true, thinned to ``limit`` rows."""
+        batch = past.batch(question.customers)
+        thinned = Thinned(limit)
+        for rows, piece in pool.parts(batch):
+            pairs = pool.pairs(piece)
+            bought = holds(question.bought[rows], pairs.row, pairs.code)
+            thinned.add(rows, pairs, bought, random.random(len(pairs)))
+        found: list[tuple[Floats, Bools, Ints, Bools]] = []
+        for rows, some, bought in thinned.blocks():  # features are dear: only of what stays
+            piece = holding.part(batch, rows)
+            _, values = pool.table(piece, some)
+            customer = piece.customers[some.row]
+            found.append((values, bought, customer.astype(np.int64), judges[customer]))
+        columns = [np.concatenate(part) for part in zip(*found, strict=True)]
+        return Table(*columns)
+
+    def learn(self, tables: list[Table], recall: Recall, pool: Pool, data: Dataset) -> Self:
+        """Grow the trees from the answers of all sides, latest first, which are used up; ``pool`` is what they judge.
+
+        ``data`` is what the pool knows.
+        """
+        self.recall_, self.pool_ = recall.told(), pool
+        blank = data.batch(np.zeros(0, dtype=np.int32))
+        self.names_ = list(pool.table(blank, pool.pairs(blank))[0])
         self._grow(tables)
         return self
 
@@ -191,47 +212,6 @@ class Ranker(Model):
         self.pool_ = Pool(held, facts, arrays["tie_rank_"], self.candidates)
         return self
 
-    def _sides(self, data: Dataset, question: Question, ticks: int, folds: int) -> Iterator[tuple[Dataset, Question]]:
-        """What is known when a window is asked, and who is asked: all at once, or fold by fold."""
-        if folds == 1:
-            yield data.before(question.cut), question
-            return
-        fold = np.random.default_rng(self.seed).permutation(data.shape[0]) % folds
-        events = data.all_events
-        for number in np.unique(fold[question.customers]).tolist():  # a small window leaves groups without anybody
-            mine = fold[question.customers] == number
-            asked = replace(
-                question,
-                customers=question.customers[mine],
-                bought=question.bought[mine],
-                returned=question.returned[mine],
-            )
-            theirs = (events.customer >= 0) & (fold[events.customer] == number)
-            yield without(data, theirs, question.cut).before(question.cut + ticks), asked
-
-    def _ask(
-        self, pool: Pool, past: Dataset, question: Question, judges: Bools, random: np.random.Generator, windows: int
-    ) -> Table:
-        """The candidates of one window with their features and what came true, thinned."""
-        batch = past.batch(question.customers)
-        thinned = Thinned(max(self.max_rows // windows, 1))
-        for rows, piece in pool.parts(batch):
-            pairs = pool.pairs(piece)
-            bought = holds(question.bought[rows], pairs.row, pairs.code)
-            thinned.add(rows, pairs, bought, random.random(len(pairs)))
-        found: list[tuple[Floats, Bools, Ints, Bools]] = []
-        for rows, some, bought in thinned.blocks():  # features are dear: only of what stays
-            piece = holding.part(batch, rows)
-            _, values = pool.table(piece, some)
-            customer = piece.customers[some.row]
-            found.append((values, bought, customer.astype(np.int64), judges[customer]))
-        columns = [np.concatenate(part) for part in zip(*found, strict=True)]
-        return Table(*columns)
-
-    def _names(self, data: Dataset) -> tuple[str, ...]:
-        blank = data.batch(np.zeros(0, dtype=np.int32))
-        return self.pool_.table(blank, self.pool_.pairs(blank))[0]
-
     def _grow(self, tables: list[Table]) -> None:
         """Grow the trees, where there is enough to learn from."""
         self.boosters_, self.gains_ = [], {}
@@ -257,68 +237,9 @@ class Ranker(Model):
         return np.asarray(-np.mean([places(pairs.row, one) for one in said], axis=0))
 
 
-def chosen(data: Dataset) -> holding.Settings:
-    """Sources worth their time for the size and the kind of the data, as far as they are installed."""
-    sold, levels = int((data.popularity > 0).sum()), bool(data.products.features.levels)
-    return {name: {} for name in sources_at(sold, len(data.purchases), again=bought_again(data), levels=levels)}
-
-
-def sources_at(sold: int, lines: int, *, again: bool, levels: bool) -> tuple[str, ...]:
-    """Sources for so many products and purchases, where people buy again or not, and products have levels or not."""
-    wanted = [*ALWAYS, *(REPEATS if again else ()), "ease" if sold <= SOLVED else "graph_filter"]
-    if levels:
-        wanted += ["content_knn", "tree_shares", *(["hybrid_factorization"] if lines >= MANY_LINES else [])]
-    return tuple(name for name in wanted if name in MODELS and not (lines > HUGE and name in DEAR))
-
-
-def once(data: Dataset) -> tuple[str, ...]:
-    """Sources too costly to be fitted anew for every window."""
-    return costly(int((data.popularity > 0).sum()), len(data.purchases))
-
-
-def costly(sold: int, lines: int) -> tuple[str, ...]:
-    """Models that so many products and purchases make too costly for that."""
-    many = sold > MANY_PRODUCTS or lines > MANY_PURCHASES
-    return (*NETWORKS, *(SOLVERS if many else ()), *(SLOW if lines > HUGE else ()))
-
-
-def without(data: Dataset, lines: Bools, cut: int) -> Dataset:
-    """The data as if nothing of these lines (E,) had happened from the cut on: no purchase, return or first sale."""
-    events = data.all_events
-    kept = ~(lines & (events.time >= cut))
-    open_end = lines & (events.void_at >= cut)
-    events = replace(events, void_at=np.where(open_end, NEVER, events.void_at)).take(kept)
-    first, bought = np.full(data.shape[1], NEVER, dtype=np.int64), events.quantity > 0
-    np.minimum.at(first, events.product[bought], events.time[bought])
-    first = np.where(data.first_sale < cut, data.first_sale, first)
-    return replace(data, all_events=events, first_sale=first)
-
-
-def recalled(pool: Pool, past: Dataset, question: Question) -> dict[str, Any]:
-    """Candidate recall of a window, mean over its customers with a past: overall, by source, and by it alone."""
-    batch = past.batch(question.customers)
-    some, total = 0, None
-    for rows, piece in pool.parts(batch):
-        wanted = np.diff(question.bought[rows].indptr)
-        pairs = pool.pairs(piece)
-        right = np.flatnonzero(holds(question.bought[rows], pairs.row, pairs.code))
-        proposed = pairs.proposed[right]
-        alone = proposed & (proposed.sum(axis=1) == 1)[:, None]
-        weight = 1 / wanted[pairs.row[right]]
-        sums = np.concatenate((weight @ proposed, weight @ alone, [weight.sum()], [len(pairs)]))
-        total = sums if total is None else total + sums
-        some += int(((wanted > 0) & ~piece.empty).sum())
-        names = pairs.sources
-    if total is None or not some:
-        return {}
-    mean, width = total / some, len(names)
-    return {
-        "customers": some,
-        "candidates": round(float(mean[-1]), 2),
-        "overall": round(float(mean[-2]), 5),
-        "by_source": {name: round(float(mean[place]), 5) for place, name in enumerate(names)},
-        "alone": {name: round(float(mean[width + place]), 5) for place, name in enumerate(names)},
-    }
+def judging(data: Dataset, random: np.random.Generator) -> Bools:
+    """(U,) customers who decide when to stop."""
+    return random.random(data.shape[0]) < JUDGES
 
 
 def joined(tables: list[Table]) -> Table:

@@ -23,8 +23,8 @@ from aisle.errors import UsageError
 from aisle.features.pairs import holds
 from aisle.models import holding
 from aisle.models.base import Array, Model, PastFits
+from aisle.models.course import costly, once
 from aisle.models.nn.windows import Question, bought_again, gap_ticks, questions
-from aisle.models.ranker import costly, once
 from aisle.models.scored import Scored
 from aisle.types import Clock, Codes, Doubles, Floats, Ints, Sparse
 
