@@ -12,7 +12,22 @@ import typer
 
 from aisle.cli.answers import due, explain, recommend, similar, together
 from aisle.cli.bench import bench
-from aisle.cli.options import AddressOption, EngineOption, MemoryOption, WorkersOption
+from aisle.cli.options import (
+    AddressOption,
+    CacheOption,
+    CheckpointOption,
+    ConfigOption,
+    DateOrderOption,
+    EngineOption,
+    MemoryOption,
+    MlflowOption,
+    OutOption,
+    QuietOption,
+    SetOption,
+    TensorboardOption,
+    WorkersOption,
+    settings_of,
+)
 from aisle.cli.screen import progress, show
 from aisle.errors import AisleError
 from aisle.version import VERSION
@@ -28,18 +43,8 @@ app = typer.Typer(
     help="From a retailer's raw files to honest recommendations in one command.",
 )
 
-OutOption = Annotated[Path, typer.Option("--out", help="Folder the results are written to.")]
-ConfigOption = Annotated[Path | None, typer.Option("--config", help="An aisle.toml with [run] and [data].")]
-DateOrderOption = Annotated[
-    str | None, typer.Option("--date-order", help="dmy, mdy or ymd, where the files cannot prove it.")
-]
-CacheOption = Annotated[
-    str | None,
-    typer.Option("--cache", envvar="AISLE_CACHE", help="Folder that keeps what was read for the next command, or off."),
-]
 STOPPED = 130
 """Exit code of a command that Ctrl-C has stopped."""
-QuietOption = Annotated[bool, typer.Option("--quiet", help="No progress on stderr.")]
 
 
 @app.command()
@@ -81,40 +86,15 @@ def run(
 
       aisle run sales.csv --date-order dmy --at 2011-11-09
 
-      aisle run exports/ --search auto --least-recall 0.995
-
       aisle run exports/ --workers 4
 
       aisle run /shared/exports --out /shared/results --engine ray --address 10.0.0.1:6379
     """
-    from aisle.config import load_config
+    settings = settings_of(config, locals())  # before anything else is local
     from aisle.jobs.cache import place_of
     from aisle.jobs.run import run as run_job
     from aisle.report.console import run_summary
 
-    names = tuple(n.strip() for n in models.split(",")) if models else None
-    settings = load_config(
-        config,
-        k=k,
-        at=at,
-        horizon=horizon,
-        budget=budget,
-        memory=memory,
-        seed=seed,
-        repeats=repeats,
-        variants=variants,
-        search=search,
-        least_recall=least_recall,
-        only_products=only_products,
-        only_customers=only_customers,
-        no_profile=no_profile,
-        models=names,
-        date_order=date_order,
-        list_gone=list_gone,
-        engine=engine,
-        workers=workers,
-        address=address,
-    )
     result = run_job(source, out, settings, progress(quiet), cache=place_of(cache, out / ".cache"))
     show(run_summary(result.certificate, str(out)))
 
@@ -135,12 +115,11 @@ def check(
 
       aisle check exports/ --out clean/ --json
     """
-    from aisle.config import load_config
+    settings = settings_of(config, locals())
     from aisle.jobs.check import check as check_job
     from aisle.jobs.check import data_summary
     from aisle.report.console import data_table
 
-    settings = load_config(config, date_order=date_order, memory=memory)
     tables = check_job(source, out=out, config=settings, progress=progress(quiet))
     summary = data_summary(tables)
     if as_json:
@@ -191,20 +170,10 @@ def train(
     source: Annotated[str, typer.Argument(help="Folder, file, or database URL with the retailer's tables.")],
     model: Annotated[str, typer.Option("--model", help="Registry name, for example ease.")],
     out: OutOption = Path("model"),
-    settings: Annotated[
-        list[str] | None,
-        typer.Option("--set", metavar="NAME=VALUE", help="A setting of the model, as in its card; may be repeated."),
-    ] = None,
-    checkpoint: Annotated[
-        Path | None,
-        typer.Option("--checkpoint", help="Keep the training here; stopped, the same command goes on."),
-    ] = None,
-    tensorboard: Annotated[
-        Path | None, typer.Option("--tensorboard", help="Write the curves of the training here.")
-    ] = None,
-    mlflow: Annotated[
-        str | None, typer.Option("--mlflow", metavar="RUN_ID", help="Send the curves to this run of MLflow.")
-    ] = None,
+    settings: SetOption = None,
+    checkpoint: CheckpointOption = None,
+    tensorboard: TensorboardOption = None,
+    mlflow: MlflowOption = None,
     engine: Annotated[str, typer.Option("--engine", help="Whose workers learn: local or ray.")] = "local",
     workers: Annotated[int, typer.Option("--workers", help="Processes that learn together.")] = 1,
     address: AddressOption = None,
@@ -277,15 +246,11 @@ def evaluate(
 
       aisle evaluate exports/ --models popularity,personal_frequency,ease
     """
-    from aisle.config import load_config
+    settings = settings_of(config, locals())
     from aisle.jobs.assess import assess_source
     from aisle.jobs.cache import place_of
     from aisle.report.console import run_summary
 
-    names = tuple(n.strip() for n in models.split(",")) if models else None
-    settings = load_config(
-        config, models=names, horizon=horizon, budget=budget, memory=memory, seed=seed, date_order=date_order
-    )
     certificate = assess_source(source, settings, out=out, progress=progress(quiet), cache=place_of(cache))
     show(run_summary(certificate, str(out or "")))
 
