@@ -2,10 +2,13 @@
 
 The retailer is that of ``aisle bench speed`` (50 lines a customer, a fixed catalogue): for speed alone, no figure of
 accuracy is taken from it. A run that was stopped goes on when the command is given again; what is recorded then is the
-last stretch, and says so.
+last stretch, and says so. A step that is not asked for keeps its figures of before.
 
     python -m benchmarks.large_run --rows 10000000 --folder DIR [--products 100000] [--memory 16GB]
-        [--budget quick] [--models popularity,personal_frequency,item_knn] [--train ranker]
+        [--steps run,train,evaluate] [--models popularity,personal_frequency,item_knn] [--train ranker]
+
+``run`` makes the lists with these models and budget ``quick``; ``train`` fits one model by parts; ``evaluate`` examines
+what budget ``standard`` and the memory leave of the line-up, and says why the others are left out.
 """
 
 from __future__ import annotations
@@ -15,13 +18,15 @@ import json
 import re
 import sys
 import time
+from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 from aisle.bundle import load
 from aisle.jobs.bench.speed.retailer import write_products, write_sales
 from aisle.jobs.bench.speed.task import Size
-from benchmarks.common import measure, record
+from benchmarks.common import RESULTS, commit, machine, measure, record
 
 STEP = re.compile(r"([^\r\n]+?)\s+done in (?:(\d+):)?(\d+):(\d+)")
 
@@ -47,15 +52,41 @@ def aisle(command: list[str], told: Path) -> dict[str, Any]:
 
 
 def train(source: Path, out: Path, model: str, memory: str) -> dict[str, Any]:
-    """Cost of fitting one model on everything, the tables read before; and what its ranker found, if it is one."""
-    folder = out.with_name(f"{out.name}_{model}")
+    """Cost of fitting one model on everything, the tables read before; its parts, and what a ranker found."""
+    folder, parts = (out.with_name(f"{out.name}_{what}") for what in (model, "parts"))
     options = ["--model", model, "--memory", memory]
-    command = ["train", str(source), "--out", str(folder), "--cache", str(out / ".cache"), *options]
-    cost = {**aisle(command, folder.with_suffix(".log")), "command": f"aisle train RETAILER {' '.join(options)}"}
+    command = ["train", str(source), "--out", str(folder), "--cache", str(out / ".cache"), "--checkpoint", str(parts)]
+    cost = {
+        **aisle([*command, *options], folder.with_suffix(".log")),
+        "command": f"aisle train RETAILER --checkpoint DIR {' '.join(options)}",
+    }
     if cost["exit_code"]:
         return cost
+    ends = sorted(path.stat().st_mtime for path in (parts / "receipts").iterdir())
+    cost |= {"parts": len(ends), "longest_part_seconds": round(max(b - a for a, b in pairwise(ends)), 1)}
     learnt = load(folder).model
     return cost | {name: getattr(learnt, f"{name}_") for name in ("recall", "gains") if hasattr(learnt, f"{name}_")}
+
+
+def evaluate(source: Path, out: Path, memory: str) -> dict[str, Any]:
+    """Cost of examining the line-up, the tables read before; what each model scored, and why others were left out."""
+    certificate = out.with_name(f"{out.name}_certificate.json")
+    options = ["--budget", "standard", "--memory", memory]
+    command = ["evaluate", str(source), "--out", str(certificate), "--cache", str(out / ".cache"), *options]
+    cost = {
+        **aisle(command, certificate.with_suffix(".log")),
+        "command": f"aisle evaluate RETAILER {' '.join(options)}",
+    }
+    if cost["exit_code"]:
+        return cost
+    found = json.loads(certificate.read_text(encoding="utf-8"))
+    return {
+        **cost,
+        "ndcg@10": {name: model["ndcg@10"]["mean"] for name, model in found["models"].items()},
+        "seconds": {name: model["seconds"] for name, model in found["models"].items()},
+        "ships": found["verdict"]["ship"],
+        "left_out_because": found["protocol"]["left_out_because"],
+    }
 
 
 def run(source: Path, out: Path, options: list[str]) -> dict[str, Any]:
@@ -83,22 +114,28 @@ def main() -> None:
     parser.add_argument("--products", type=int, default=100_000)
     parser.add_argument("--folder", type=Path, required=True, help="where the retailer and the results lie, and stay")
     parser.add_argument("--memory", default="16GB")
-    parser.add_argument("--budget", default="quick")
-    parser.add_argument("--models")
-    parser.add_argument("--train", help="a model to fit after the run")
+    parser.add_argument("--models", default="popularity,recent_popularity,personal_frequency,item_knn")
+    parser.add_argument("--train", default="ranker", help="the model that step train fits")
+    parser.add_argument("--steps", default="run,train", help="some of run, train, evaluate")
     given = parser.parse_args()
-    source = given.folder / f"retailer_{given.rows}_{given.products}"
-    options = ["--memory", given.memory, "--budget", given.budget]
-    options += ["--models", given.models] if given.models else []
-    found = {"rows": given.rows, "products": given.products, "options": options}
-    found["generated"] = generate(source, given.rows, given.products)
-    found["run"] = run(source, given.folder / f"{source.name}_out", options)
-    if given.train:
-        found["train"] = train(source, given.folder / f"{source.name}_out", given.train, given.memory)
-    rest = " ".join(
-        f"--{name} {value}" for name, value in vars(given).items() if name != "folder" and value is not None
-    )
-    record(f"large_run_{given.rows}", found, f"python -m benchmarks.large_run {rest} --folder DIR")
+    source, name = given.folder / f"retailer_{given.rows}_{given.products}", f"large_run_{given.rows}"
+    out = given.folder / f"{source.name}_out"
+    options = ["--memory", given.memory, "--budget", "quick", "--models", given.models]
+    steps: dict[str, Callable[[], dict[str, Any]]] = {
+        "run": lambda: run(source, out, options),
+        "train": lambda: train(source, out, given.train, given.memory),
+        "evaluate": lambda: evaluate(source, out, given.memory),
+    }
+    kept = RESULTS / f"{name}.json"
+    before: dict[str, Any] = json.loads(kept.read_text(encoding="utf-8")) if kept.exists() else {}
+    same = before.get("products") == given.products
+    found = {step: before[step] for step in ("generated", *steps) if same and step in before}
+    found |= {"rows": given.rows, "products": given.products}
+    if not (made := generate(source, given.rows, given.products)).get("there"):
+        found["generated"] = made
+    for step in given.steps.split(","):
+        found[step] = steps[step]() | {"commit": commit(), "machine": machine()}
+    record(name, found, f"python -m benchmarks.large_run --rows {given.rows} --products {given.products} --folder DIR")
 
 
 if __name__ == "__main__":

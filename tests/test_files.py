@@ -12,7 +12,18 @@ import pytest
 
 from aisle import files
 from aisle.errors import BundleError
-from aisle.files import Receipts, atomic, atomic_dir, fingerprint, read_parquet, write_json, write_parquet, write_text
+from aisle.files import (
+    Receipts,
+    atomic,
+    atomic_dir,
+    fingerprint,
+    read_arrays,
+    read_parquet,
+    write_arrays,
+    write_json,
+    write_parquet,
+    write_text,
+)
 
 
 class Stop(Exception):
@@ -190,3 +201,29 @@ def test_json_holds_no_nan_and_keeps_the_order(tmp_path: Path) -> None:
 def test_fingerprints_do_not_depend_on_the_order_of_keys() -> None:
     assert fingerprint({"a": 1, "b": 2}) == fingerprint({"b": 2, "a": 1})
     assert fingerprint({"a": 1}) != fingerprint({"a": 2})
+
+
+def test_arrays_come_back_to_the_bit_with_their_value_or_not_at_all(tmp_path: Path) -> None:
+    path, arrays = (
+        tmp_path / "arrays.safetensors",
+        {"b": np.arange(6.0).reshape(2, 3).T, "a:x.y": np.zeros((0, 2), "i8")},
+    )
+    write_arrays(path, arrays, {"names": ["b"], "none": None, "loss": float("nan")})
+    found, value = read_arrays(path)
+    for name, array in arrays.items():
+        assert found[name].dtype == array.dtype
+        np.testing.assert_array_equal(found[name], array)
+    assert (value["names"], value["none"], value["loss"] != value["loss"]) == (["b"], None, True)
+    assert [file.name for file in tmp_path.iterdir()] == [path.name]
+    path.write_bytes(path.read_bytes()[:-1])
+    for lost in (path, tmp_path / "missing.safetensors"):
+        with pytest.raises(BundleError, match="cannot be read"):
+            read_arrays(lost)
+
+
+def test_two_writers_of_one_file_do_not_meet(tmp_path: Path) -> None:
+    path = tmp_path / "arrays.safetensors"
+    with files.atomic(path, own=".1") as one:
+        one.write_bytes(b"of a worker given up for lost")
+        write_arrays(path, {"a": np.ones(3)})
+        assert read_arrays(path)[0]["a"].sum() == 3

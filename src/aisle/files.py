@@ -158,10 +158,10 @@ ARRAYS = "aisle"
 
 
 def write_arrays(path: Path, arrays: Mapping[str, np.ndarray[Any, Any]], values: Any = None) -> None:
-    """Write arrays by name, and a JSON value beside them, as one file of safetensors; atomically."""
+    """Write arrays by name, and a JSON value beside them, as one file of safetensors; atomically, whoever else does."""
     plain = {name: np.ascontiguousarray(array) for name, array in sorted(arrays.items())}
-    with atomic(path) as temporary:
-        save_file(plain, temporary, {ARRAYS: json.dumps(values, allow_nan=False)})
+    with atomic(path, own=f".{secrets.token_hex(4)}") as temporary:
+        save_file(plain, temporary, {ARRAYS: json.dumps(values)})
 
 
 def read_arrays(path: Path) -> tuple[dict[str, np.ndarray[Any, Any]], Any]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -10,11 +10,13 @@ import pytest
 
 from aisle.data.dataset import Dataset
 from aisle.engine import Engine, Local, Receipt, gather
+from aisle.engine.base import Answers
 from aisle.engine.gather import fit_by_parts
 from aisle.errors import UsageError
 from aisle.jobs.train import Crew, Follow, fit
 from aisle.models import create
 from aisle.models.base import Model
+from aisle.models.ranker import Ranker
 from tests.engine.test_learn import equal, retail
 from tests.world.test_ranker import in_order
 
@@ -92,13 +94,13 @@ def test_what_a_stopped_fit_has_done_is_not_done_again(tmp_path: Path, monkeypat
         parted(retail(), Local(), tmp_path)
     stop, before = -1, len(done)
     assert before > 2
-    assert not (tmp_path / ".work").exists(), "no copy of the data stays"
+    assert not list(tmp_path.glob("**/.work*")), "no copy of the data stays"
     model = parted(retail(), Local(), tmp_path)
     assert len(done) > before
     assert len({str(part) for part in done}) == len(done), "a part was done again"
     assert equal(model, create("ranker", **SMALL).fit(retail()))
     whole = len(done)
-    damaged = tmp_path / "now-item_knn.safetensors"
+    (damaged,) = tmp_path.glob("*/now-item_knn.safetensors")
     damaged.write_bytes(damaged.read_bytes()[:-1])
     assert equal(parted(retail(), Local(), tmp_path), model)
     assert done[whole:] == [{"moment": "now", "member": "item_knn"}], "and what is damaged, alone, is"
@@ -110,6 +112,37 @@ def test_other_data_and_other_settings_find_nothing_done(tmp_path: Path) -> None
     assert equal(parted(earlier, Local(), tmp_path), create("ranker", **SMALL).fit(earlier))
     other = parted(retail(), Local(), tmp_path, candidates=7)
     assert equal(other, create("ranker", **{**SMALL, "candidates": 7}).fit(retail()))
+
+
+def test_another_fit_in_the_same_folder_does_not_get_in_between(tmp_path: Path) -> None:
+    class Between(Local):
+        """Before the last stage somebody else fits with other settings, there too."""
+
+        def answers(self, task: str, parts: Mapping[int, str], shared: str) -> Answers:
+            if task.endswith("ask_part"):
+                parted(retail(), Local(), tmp_path, sources=SOURCES | {"item_knn": {"neighbours": 1}})
+            yield from super().answers(task, parts, shared)
+
+    assert equal(parted(retail(), Between(), tmp_path), create("ranker", **SMALL).fit(retail()))
+
+
+def test_every_part_draws_for_itself_and_dear_sources_are_fitted_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    states: list[int] = []
+    ask = Ranker.ask
+
+    def spied(self: Ranker, *rest: Any) -> Any:
+        states.append(rest[4].bit_generator.state["state"]["state"])
+        return ask(self, *rest)
+
+    monkeypatch.setattr(Ranker, "ask", spied)
+    parted(retail(), Local(), tmp_path)
+    assert len(set(states)) == len(states) > 6
+    fits = {path.name.removesuffix(".safetensors") for path in tmp_path.glob("*/*.safetensors")}
+    dear = {name for name in fits if name.endswith("hybrid_factorization")}
+    assert dear == {"oldest-hybrid_factorization", "now-hybrid_factorization"}
+    assert {name for name in fits if name.endswith("item_knn")} == {f"{at}-item_knn" for at in ("now", 0, 1, 2)}
 
 
 def test_a_crew_fits_by_parts_and_tells_how_many_are_done(tmp_path: Path) -> None:

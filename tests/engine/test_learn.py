@@ -37,8 +37,11 @@ BOTH = pytest.mark.parametrize("name", ["hybrid_factorization", "basket_transfor
 def equal(one: Model, other: Model) -> bool:
     """Whether two models hold the same bytes, and have seen the same curves."""
     (arrays, values), (others, told) = one.state(), other.state()
+    if arrays.keys() != others.keys():
+        return False
+    kinds = [(array.dtype, array.shape) == (others[name].dtype, others[name].shape) for name, array in arrays.items()]
     same = [array.tobytes() == others[name].tobytes() for name, array in arrays.items()]
-    return all(same) and arrays.keys() == others.keys() and json.dumps(values) == json.dumps(told)
+    return all(same) and all(kinds) and json.dumps(values) == json.dumps(told)
 
 
 def retail() -> Dataset:

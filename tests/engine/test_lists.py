@@ -18,8 +18,8 @@ import pytest
 
 from aisle.bundle import Recommender, load, save
 from aisle.config import RunConfig
-from aisle.engine import Engine, Local
-from aisle.engine.base import Answers
+from aisle.engine import Engine, Local, base
+from aisle.engine.base import Answers, let_go
 from aisle.errors import UsageError
 from aisle.files import read_parquet, write_parquet
 from aisle.jobs import lists
@@ -101,14 +101,14 @@ def test_this_process_opens_nothing_and_tells_how_far_it_is(bundle: Path, monkey
     ids = made().dataset.customers.vocab.ids
     write_lists(made(), bundle, ids, Policy(), bundle.parent / "work", tick=lambda done, _: told.append(done))
     assert told == [0, 10, 17, 17, 27, 34, 34, 44, 51, 51, 60, 60]
-    assert not lists._opened, "nothing stays open"
+    assert not base._at_hand, "nothing stays open"
 
 
 class Elsewhere(Local):
     """Work in this process that finds nothing of the caller's at hand, like a worker."""
 
     def answers(self, task: str, parts: Mapping[int, str], shared: str) -> Answers:
-        lists._opened.clear()
+        let_go()
         yield from super().answers(task, parts, shared)
 
 

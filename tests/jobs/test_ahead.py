@@ -10,12 +10,16 @@ import numpy as np
 import pytest
 
 from aisle.config import RunConfig
+from aisle.data.dataset import Dataset
 from aisle.data.events import Batch
 from aisle.engine import Local
 from aisle.errors import UsageError
 from aisle.evaluate import in_parts
-from aisle.evaluate.last import Asked, Cost, Shelf
+from aisle.evaluate.assess import Ground
+from aisle.evaluate.in_parts import InParts
+from aisle.evaluate.last import Asked, Cost, Shelf, ask_last
 from aisle.evaluate.protocol import Exam, Scores, make_lists
+from aisle.evaluate.tune import BUDGETS
 from aisle.jobs import assess
 from aisle.jobs.ahead import examine_ahead
 from aisle.jobs.assess import assess_dataset
@@ -56,13 +60,34 @@ def test_workers_come_to_the_certificate_of_one_process(tmp_path: Path, monkeypa
     assert again.certificate == shared.certificate
 
 
+@pytest.fixture
+def small_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(Exam.of.__func__.__kwdefaults__, "block_bytes", 0)  # type: ignore[attr-defined]
+    monkeypatch.setattr(in_parts, "ASKED_A_PART", 40)
+
+
+def ahead(data: Dataset, kept: Path, *names: str) -> list[tuple[int, int]]:
+    """Examined ahead in this process; what was told on the way."""
+    told: list[tuple[int, int]] = []
+    config = replace(CONFIG, models=names or CONFIG.models)
+    examine_ahead(data, config.models, config, kept, Local(1), lambda *now: told.append(now))
+    return told
+
+
+def with_newcomers() -> Dataset:
+    """A third of the customers buys nothing before the last window."""
+    data = random_shop(5)
+    events = data.all_events
+    late = events.time >= data.as_of - 20 * data.unit
+    return replace(data, all_events=events.take(late | (events.customer % 3 > 0)))
+
+
+@pytest.mark.usefixtures("small_parts")
 def test_a_large_last_window_is_asked_in_parts_and_none_is_done_twice(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    data, item_knn = random_shop(5), type(create("item_knn"))
-    monkeypatch.setitem(Exam.of.__func__.__kwdefaults__, "block_bytes", 0)  # type: ignore[attr-defined]
+    data, item_knn = with_newcomers(), type(create("item_knn"))
     alone = assess_dataset(data, CONFIG)
-    monkeypatch.setattr(in_parts, "ASKED_A_PART", 40)
     done, stop = list[int](), 7
 
     def making(model: Model, exam: Exam, batches: tuple[Batch, ...], k: int) -> Codes:
@@ -73,18 +98,102 @@ def test_a_large_last_window_is_asked_in_parts_and_none_is_done_twice(
 
     monkeypatch.setattr(in_parts, "make_lists", making)
     with pytest.raises(KeyboardInterrupt):
-        examine_ahead(data, CONFIG.models, CONFIG, tmp_path, Local(1), lambda *_: None)
+        ahead(data, tmp_path)
     with monkeypatch.context() as kept:
         kept.setattr(item_knn, "fit", None)
-        stop, told = -1, list[tuple[int, int]]()
-        examine_ahead(data, CONFIG.models, CONFIG, tmp_path, Local(1), lambda *now: told.append(now))
-    assert done == [32, 32, 32, 32, 8] * 4, "each of four models in five parts"
+        stop = -1
+        told = ahead(data, tmp_path)
+    assert sum(done) == 4 * sum(map(len, asked_last(data)))
+    assert max(done) == 32
     assert told == sorted(told)
     assert told[-1][0] == told[-1][1]
-    assert not (tmp_path / "parts" / "item_knn").exists()
+    assert not (tmp_path / "parts").exists()
     monkeypatch.setattr("aisle.evaluate.last.evaluate", None)
     shared = assess_dataset(data, CONFIG, kept=tmp_path)
     assert comparable(shared.certificate) == comparable(alone.certificate)
+
+
+def asked_last(data: Dataset) -> tuple[Codes, Codes]:
+    """Warm and cold customers of the last window; some of both."""
+    exam = Ground.of(data, k=5, horizon=20, budget=BUDGETS["quick"], seed=0).final
+    assert min(len(exam.warm.customers), len(exam.cold.customers)) > 32
+    return exam.warm.customers, exam.cold.customers
+
+
+@pytest.mark.usefixtures("small_parts")
+def test_of_other_settings_nothing_is_taken(tmp_path: Path) -> None:
+    """As after a kill between two calls, with other settings chosen meanwhile."""
+    exam, shelf = (
+        Ground.of(random_shop(5), k=5, horizon=20, budget=BUDGETS["quick"], seed=0).final,
+        Shelf(tmp_path / "l"),
+    )
+    for neighbours in (1, 40):
+        settings = {"neighbours": neighbours}
+        parts = InParts(tmp_path / "item_knn", "item_knn", settings, exam, 5)
+        assert parts.fit()
+        for rows in parts.rows:
+            parts.ask(rows)
+        for _ in range(2):  # the first worker may be lost after the answer is on the shelf
+            parts.finish(shelf)
+        asked, known = shelf.get(parts.key), ask_last("item_knn", settings, exam, 5)
+        assert asked is not None
+        assert isinstance(known, Asked)
+        np.testing.assert_equal(vars(asked.scores), vars(known.scores))
+
+
+@pytest.mark.usefixtures("small_parts")
+def test_curves_of_a_model_asked_in_parts_are_kept(tmp_path: Path) -> None:
+    exam = Ground.of(random_shop(5), k=5, horizon=20, budget=BUDGETS["quick"], seed=0).final
+    settings = {"epochs": 2, "dim": 4}
+    parts, shelf = InParts(tmp_path / "net", "hybrid_factorization", settings, exam, 5), Shelf(tmp_path)
+    assert parts.fit()
+    for rows in parts.rows:
+        parts.ask(rows)
+    parts.finish(shelf)
+    asked, known = shelf.get(parts.key), ask_last("hybrid_factorization", settings, exam, 5)
+    assert asked is not None
+    assert isinstance(known, Asked)
+    assert asked.training == known.training
+    assert asked.training
+
+
+@pytest.mark.usefixtures("small_parts")
+@pytest.mark.parametrize("where", ["fit", "few"])
+def test_a_model_that_fails_is_left_to_the_examination(
+    where: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data, calls = random_shop(5), list[int]()
+
+    def fail(*_: Any) -> None:
+        calls.append(1)
+        raise MemoryError
+
+    names = ("popularity", "item_knn", "stack")
+    if where == "fit":
+        monkeypatch.setattr(type(create("item_knn")), where, fail)
+        ahead(data, tmp_path, *names)
+        assert len(calls) == 3, "once in each window: the models that join others do without it"
+    else:
+        ahead(data, tmp_path, *names)
+        (tmp_path / "last").rename(tmp_path / "away")
+        monkeypatch.setattr(type(create("item_knn")), where, fail)
+        ahead(data, tmp_path, *names)
+    found = assess_dataset(data, replace(CONFIG, models=names), kept=tmp_path)
+    assert "item_knn" not in found.certificate["models"]
+    assert "popularity" in found.certificate["models"]
+
+
+def test_windows_are_examined_before_the_rest(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    left: list[int] = []
+    choose = Ground.choose
+
+    def spied(self: Ground, names: Any, store: Any = None, progress: Any = None) -> Any:
+        left.append(len(list(tmp_path.glob("*.json"))))
+        return choose(self, names, store, progress)
+
+    monkeypatch.setattr(Ground, "choose", spied)
+    ahead(random_shop(5), tmp_path, "item_knn", "popularity")
+    assert left[0] == 6, "two models in three windows"
 
 
 def test_one_worker_needs_no_help(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,6 +6,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import polars as pl
 import pytest
 
@@ -108,6 +109,29 @@ def test_models_without_epochs_are_refused_before_any_work(follow: dict[str, Any
     with pytest.raises(UsageError, match=r"ease does not learn in epochs.*models that do: hybrid_factorization"):
         train(tmp_path / "no such folder", tmp_path / "model", "ease", follow=Follow(**follow))
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_ranker_is_kept_by_parts_and_the_same_command_finds_them(
+    shop: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = {"sources": {"popularity": {}, "item_knn": {}}, "trees": 5}
+    follow = Follow(checkpoint=tmp_path / "parts")
+    one = train(shop, tmp_path / "model", "ranker", settings=settings, follow=follow)
+    assert len(list((tmp_path / "parts").glob("*/receipts/*.json"))) > 10
+    monkeypatch.setattr(type(create("item_knn")), "fit", None)
+    two = train(shop, tmp_path / "again", "ranker", settings=settings, follow=follow)
+    assert lists(one).equals(lists(two))
+    with pytest.raises(UsageError, match="ranker does not learn in epochs"):
+        train(shop, tmp_path / "no", "ranker", follow=Follow(tensorboard=tmp_path / "curves"))
+
+
+def test_a_ranker_that_ships_is_fitted_by_parts_that_outlive_a_kill(shop: Path, tmp_path: Path) -> None:
+    model, data = create("ranker", sources={"popularity": {}, "item_knn": {}}, trees=5), aisle.read(shop)
+    told: list[int] = []
+    run._fit(model, data, tmp_path, RunConfig(), Local(), lambda done, total: told.append(done))
+    assert len(told) > 10
+    assert len(list(tmp_path.glob("*/*/receipts/*.json"))) > 10
+    assert model.score(data.batch(np.arange(3, dtype=np.int32))).shape == (3, data.shape[1])
 
 
 def test_whose_workers_is_checked_before_any_work() -> None:

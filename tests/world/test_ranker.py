@@ -23,7 +23,7 @@ from aisle.features.ranking import Facts
 from aisle.models import course, create, stack
 from aisle.models.base import Model
 from aisle.models.boosting import Table
-from aisle.models.candidates import SLACK, Pairs, Pool, Thinned
+from aisle.models.candidates import ENOUGH, SLACK, Pairs, Pool, Thinned
 from aisle.models.course import DEAR, HUGE, chosen, costly, sources_at, without
 from aisle.models.nn.windows import Question
 from aisle.models.ranker import Ranker, joined, places
@@ -400,3 +400,21 @@ def in_order() -> Dataset:
     )
     lines = lines.drop("timestamp").with_columns(lines["void_at"].cast(int))
     return Dataset.of(replace(source, transactions=lines)).before(0)
+
+
+def test_pieces_are_not_small_for_sources_that_score_few_products(monkeypatch: pytest.MonkeyPatch) -> None:
+    pool, batch = by_rhythm().pool_, everyone(rhythmic())
+
+    def steps(cells: int, held: dict[str, Model]) -> set[int]:
+        monkeypatch.setattr("aisle.models.candidates.CELLS", cells * batch.n_products)
+        pieces = [rows for rows, _ in replace(pool, held=held).parts(batch)]
+        assert [row for rows in pieces for row in range(rows.start, rows.stop)] == list(range(len(batch)))
+        return {rows.stop - rows.start for rows in pieces[:-1]}
+
+    few = {name: pool.held["item_knn"] for name in "abcde"}
+    dense = {"f": create("content_knn"), "g": create("tree_shares")}
+    assert steps(24, few | dense) == {8}, "two dense sources and the company in baskets, whatever else there is"
+    assert steps(24, dense) == {8}
+    assert steps(24, few) == {24}
+    assert steps(6 * ENOUGH, few) == {ENOUGH}, "and never more than enough by that"
+    assert steps(1, dense) == {1}

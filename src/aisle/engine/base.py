@@ -20,7 +20,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
-from typing import Any, Self, TypeAlias
+from typing import Any, Self, TypeAlias, TypeVar
 
 from aisle import errors
 from aisle.errors import AisleError, UsageError
@@ -33,6 +33,8 @@ Answers: TypeAlias = Generator[tuple[int, Receipt], None, None]
 """Place and receipt of parts, as they end."""
 Ends: TypeAlias = Generator[tuple[int, str] | None, None, None]
 """Number and answer of workers, as they end; None every moment in which none does."""
+
+T = TypeVar("T")
 
 RETRIES = 3
 """A part that took its worker down is given to another one so many times."""
@@ -134,6 +136,26 @@ class Engine(ABC):
 
     def __exit__(self, *error: object) -> None:
         self.close()
+
+
+_at_hand: list[tuple[str, Any]] = []
+
+
+def at_hand(key: str, make: Callable[[], T]) -> T:
+    """What a worker opened for its latest part, under a key of what it hangs on; else made now.
+
+    One thing at most is at hand, of whatever job: nothing of an earlier one stays beside it.
+    """
+    if not _at_hand or _at_hand[0][0] != key:
+        _at_hand.clear()
+        _at_hand.append((key, make()))
+    found: T = _at_hand[0][1]
+    return found
+
+
+def let_go() -> None:
+    """Have nothing at hand: what parts in this process opened is free when its job is over."""
+    _at_hand.clear()
 
 
 def named(task: Task | str) -> str:

@@ -2,14 +2,16 @@
 
 First every source is fitted at every moment at which the past is asked, and to everything; then the customers of every
 past window are asked, some at a time, for candidates, features and what came true. Each part leaves a file, and is not
-done again while that is whole. Equal data, settings and seed give equal bytes, whoever does the parts. ``Ranker.fit``
-comes to the same but for the candidates that it thins: each part draws those for itself.
+done again while that is whole. Equal data, settings and seed give equal bytes, whoever does the parts, but for sources
+whose last bits hang on the number of threads (networks, graph filters). ``Ranker.fit`` comes to the same but for the
+candidates that it thins: each part draws those for itself.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+import secrets
+import shutil
+from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -19,17 +21,18 @@ import numpy as np
 
 from aisle.data.dataset import Dataset
 from aisle.data.stored import save_dataset
-from aisle.engine.base import Engine, Receipt
+from aisle.engine.base import Engine, Receipt, at_hand, let_go
 from aisle.engine.learn import WORK, open_shared, shared_place
 from aisle.errors import UsageError
 from aisle.features.ranking import Facts
-from aisle.files import Receipts, fingerprint, read_arrays, remove, sha256, write_arrays
+from aisle.files import Receipts, fingerprint, read_arrays, sha256, write_arrays
 from aisle.models import create, holding
 from aisle.models.base import Model
 from aisle.models.candidates import Pool
 from aisle.models.course import Course, Recall, some_of
 from aisle.progress import Tick
 from aisle.types import Bools
+from aisle.version import VERSION
 
 if TYPE_CHECKING:  # LightGBM is imported where a ranker is made
     from aisle.models.boosting import Table
@@ -61,30 +64,29 @@ def fit_by_parts(
     """
     if not model.by_parts:
         raise UsageError(f"the fit of {model.name} does not fall into parts; let one process do it")
-    with _folder(checkpoint, place) as folder:
-        copy = folder / WORK / "data"
-        save_dataset(data, copy)
-        mark = fingerprint({str(file): sha256(file) for file in sorted(copy.rglob("*")) if file.is_file()})
-        shared = {"data": str(copy), "mark": mark, "out": str(folder), "model": model.name, "settings": model.params()}
+    with nullcontext(checkpoint.absolute()) if checkpoint else shared_place(None, place) as root:
+        folder, shared = _laid_out(model, data, root)
         try:
             _gather(cast("Ranker", model), shared, engine, Receipts(folder / "receipts"), tick)
         finally:
-            _opened.clear()
+            let_go()
+            shutil.rmtree(folder / WORK, ignore_errors=True)
 
 
-@contextmanager
-def _folder(checkpoint: Path | None, place: Path | None) -> Iterator[Path]:
-    """Where the parts leave their files; of a checkpoint all stays but the copy of the data."""
-    if checkpoint is None:
-        with shared_place(None, place) as folder:
-            yield folder
-        return
-    folder = checkpoint.absolute()
+def _laid_out(model: Model, data: Dataset, root: Path) -> tuple[Path, dict[str, Any]]:
+    """The folder of this very fit, by all that it hangs on, with a copy of the data; and what its parts share."""
+    fresh = root / f"{WORK}-{secrets.token_hex(4)}"
     try:
-        yield folder
+        save_dataset(data, fresh)
+        files = {str(file.relative_to(fresh)): sha256(file) for file in sorted(fresh.rglob("*")) if file.is_file()}
+        folder = root / fingerprint([VERSION, model.name, model.params(), files])
+        copy = folder / WORK / "data"
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        shutil.rmtree(copy, ignore_errors=True)
+        fresh.rename(copy)
     finally:
-        if (folder / WORK).exists():
-            remove(folder / WORK)
+        shutil.rmtree(fresh, ignore_errors=True)
+    return folder, {"data": str(copy), "out": str(folder), "model": model.name, "settings": model.params()}
 
 
 def _gather(model: Ranker, shared: dict[str, Any], engine: Engine, receipts: Receipts, tick: Tick) -> None:
@@ -165,7 +167,7 @@ class _Bench:
     def known(self, moment: str) -> Dataset:
         """What was known at a moment."""
         if self._known is None or self._known[0] != moment:
-            self._known = None  # its memory is free before the next takes as much
+            self.forget()  # its memory is free before the next takes as much
             if moment == OLDEST:
                 past = self.course.oldest()
             else:
@@ -176,7 +178,6 @@ class _Bench:
     def at_side(self, side: int) -> tuple[Pool, Dataset]:
         """The sources of a side, and the past of those who are asked."""
         if self._side is None or self._side[0] != side:
-            self._side = None
             past = self.known(str(side)).before(self.course.sides[side].cut)
             self._side = side, self.pool(str(side)), past
         return self._side[1:]
@@ -205,13 +206,5 @@ class _Bench:
         return self.out / f"{moment}-{name}.safetensors"
 
 
-_opened: dict[str, _Bench] = {}
-"""By what is shared; one at most."""
-
-
 def _bench(shared: dict[str, Any]) -> _Bench:
-    key = fingerprint(shared)
-    if key not in _opened:
-        _opened.clear()
-        _opened[key] = _Bench.of(shared)
-    return _opened[key]
+    return at_hand(fingerprint(shared), lambda: _Bench.of(shared))

@@ -15,7 +15,19 @@ from aisle.evaluate.horizon import choose_horizon, choose_windows
 from aisle.evaluate.last import Asked, Cost, Shelf, ask_last
 from aisle.evaluate.newcomers import Newcomers, chain, decide_newcomers
 from aisle.evaluate.protocol import Exam, Scores
-from aisle.evaluate.tune import Budget, MemoryStore, Selection, Settings, Store, Tick, ready, tune
+from aisle.evaluate.tune import (
+    Budget,
+    MemoryStore,
+    Selection,
+    Settings,
+    Store,
+    Tick,
+    days_in,
+    given_to,
+    keep_default,
+    ready,
+    tune,
+)
 from aisle.evaluate.verdict import Verdict, decide
 from aisle.files import Receipts
 from aisle.models import model_class
@@ -71,15 +83,36 @@ class Ground:
         days, reason = choose_horizon(dataset) if horizon is None else (horizon, f"{horizon}, as asked for")
         return cls(dataset, k, seed, budget, days, reason, *choose_windows(dataset, days))
 
-    @cached_property
+    @property
     def exams(self) -> list[Exam]:
         """Of the tuning windows."""
-        return ready(self.dataset, self.windows, self.budget, self.seed)
+        return [self.exam(place) for place in range(len(self.windows))]
+
+    def exam(self, place: int) -> Exam:
+        """Of one of them; made once."""
+        if place not in self._made:
+            self._made[place] = ready(self.dataset, self.windows[place : place + 1], self.budget, self.seed)[0]
+        return self._made[place]
+
+    @cached_property
+    def _made(self) -> dict[int, Exam]:
+        return {}
 
     @cached_property
     def final(self) -> Exam:
         """Of the last window."""
         return Exam.of(self.dataset, self.last, limit=ASKED_LAST, seed=self.seed)
+
+    def keep_default(self, names: Sequence[str], place: int, store: Store) -> bool:
+        """Put into the store what the last of some models scores with its defaults in one tuning window.
+
+        Those before it are what it may join, and all in the store. False where it cannot be fitted.
+        """
+        *others, name = names
+        given: Settings = {}
+        if model_class(name).joins:
+            given = given_to(name, self.choose(others, store), days_in(self.windows, self.dataset.unit))
+        return keep_default(name, self.exam(place), self.budget, seed=self.seed, given=given, store=store)
 
     def choose(self, names: Sequence[str], store: Store | None = None, progress: Tick | None = None) -> Selection:
         """The models with the settings that the tuning windows speak for."""
@@ -157,7 +190,7 @@ def assess(
     ground = Ground.of(dataset, k=k, horizon=horizon, budget=budget or Budget(), seed=seed)
     tick, kept = _scaled(progress, len(names)), kept or Kept(MemoryStore())
     selection = ground.choose(names, kept.cells, tick and tick[0])
-    vars(ground).pop("exams", None)  # three moments, which nobody asks again
+    vars(ground).pop("_made", None)  # three moments, which nobody asks again
     asked, failed = _last_window(selection, ground, kept.answers, tick and tick[1])
     scores = {name: one.scores for name, one in asked.items()}
     verdict, below = decide(selection, scores, seed), chain(ground.final, k)

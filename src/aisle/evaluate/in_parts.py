@@ -4,6 +4,7 @@ lists. The answer is that of ``ask_last``, whoever did the parts; what is there 
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -16,10 +17,9 @@ from aisle.errors import AisleError, BundleError
 from aisle.evaluate.last import Asked, Cost, Shelf, key_of
 from aisle.evaluate.meter import Meter
 from aisle.evaluate.protocol import PLACES, Exam, judge, make_lists
-from aisle.files import fingerprint, read_arrays, remove, write_arrays
+from aisle.files import read_arrays, write_arrays
 from aisle.models import create
 from aisle.models.base import Model
-from aisle.types import Codes
 
 ASKED_A_PART = 10_000
 """Customers; more where a block holds more."""
@@ -33,16 +33,16 @@ class InParts:
     """One model, with the settings that were chosen for it, and the last window."""
 
     folder: Path
-    """Of this model alone; gone when the answer is on the shelf."""
+    """Of this model alone; of no use any more when the answer is on the shelf."""
     name: str
     settings: dict[str, Any]
     exam: Exam
     k: int
 
     @cached_property
-    def key(self) -> str:
-        """Of what the parts are about."""
-        return fingerprint(key_of(self.name, self.settings, self.exam, self.k))
+    def key(self) -> list[Any]:
+        """Of the answer on the shelf, and of what the parts leave."""
+        return key_of(self.name, self.settings, self.exam, self.k)
 
     @property
     def rows(self) -> list[Rows]:
@@ -54,52 +54,54 @@ class InParts:
         ]
         return [(kind, at, min(at + step, size)) for kind, size in sizes for at in range(0, size, step)]
 
-    def fit(self) -> AisleError | MemoryError | None:
-        """Fit the model and keep it; the error of one that cannot be fitted."""
+    def fit(self) -> bool:
+        """Fit the model and keep it; False for one that cannot be fitted."""
         if self._kept(self.folder / FITTED) is not None:
-            return None
+            return True
         try:
             with Meter() as meter:
                 model = create(self.name, **self.settings).fit(self.exam.past)
-        except (AisleError, MemoryError) as error:
-            return error
+        except (AisleError, MemoryError):  # the examination meets it again, and says why
+            return False
         arrays, values = model.state()
         told = {"values": values, "training": getattr(model, "training_", None) or None}
         self._keep(self.folder / FITTED, arrays, told, meter)
-        return None
+        return True
 
     def ask(self, rows: Rows) -> None:
-        """Keep the lists of some customers."""
+        """Keep the lists of some customers; nothing where the model cannot make them."""
         if self._kept(self._lists(rows)) is not None:
             return
         kind, start, stop = rows
         model = self._model
-        with Meter() as meter:
-            batches = self.exam.batches(getattr(self.exam, kind).customers[start:stop])
-            lists = make_lists(model, self.exam, batches, max(PLACES, self.k))
+        try:
+            with Meter() as meter:
+                batches = self.exam.batches(getattr(self.exam, kind).customers[start:stop])
+                lists = make_lists(model, self.exam, batches, max(PLACES, self.k))
+        except (AisleError, MemoryError):
+            return
         self._keep(self._lists(rows), {LISTS: lists}, {}, meter)
 
     def finish(self, shelf: Shelf) -> None:
-        """Judge the lists of all customers and put the answer on the shelf; raises BundleError where one is missing."""
-        lists: dict[str, list[Codes]] = {
-            kind: [np.zeros((0, max(PLACES, self.k)), dtype=np.int32)] for kind in ("warm", "cold")
-        }
-        costs: list[Sequence[float]] = []
-        for path, kind in [(self.folder / FITTED, ""), *((self._lists(rows), rows[0]) for rows in self.rows)]:
-            found = self._kept(path)
-            if found is None:
-                raise BundleError(f"{path} is missing or torn; give the command again")
-            costs.append(found[1]["cost"])
-            if kind:
-                lists[kind].append(found[0][LISTS])
-            else:
-                training = found[1]["training"]
+        """Judge the lists of all customers and put the answer on the shelf; nothing where some are missing."""
+        if shelf.get(self.key) is not None:
+            return
+        lists = {kind: [np.zeros((0, max(PLACES, self.k)), dtype=np.int32)] for kind in ("warm", "cold")}
+        fitted = self._kept(self.folder / FITTED)
+        found = [(rows[0], self._kept(self._lists(rows))) for rows in self.rows]
+        if fitted is None:
+            return
+        costs: list[Sequence[float]] = [fitted[1]["cost"]]
+        for kind, part in found:
+            if part is None:
+                return
+            lists[kind].append(part[0][LISTS])
+            costs.append(part[1]["cost"])
         with Meter() as meter:
             scores = judge(np.concatenate(lists["warm"]), np.concatenate(lists["cold"]), self.exam, self.k)
         costs.append((meter.seconds, meter.peak_mb))
         cost = Cost(sum(seconds for seconds, _ in costs), max(peak for _, peak in costs))
-        shelf.put(key_of(self.name, self.settings, self.exam, self.k), Asked(scores, cost, training))
-        remove(self.folder)
+        shelf.put(self.key, Asked(scores, cost, fitted[1]["training"]))
 
     @cached_property
     def _model(self) -> Model:
@@ -107,7 +109,7 @@ class InParts:
         return create(self.name, **self.settings).restore(arrays, told["values"])
 
     def _lists(self, rows: Rows) -> Path:
-        return self.folder / f"{rows[0]}-{rows[1]}.safetensors"
+        return self.folder / f"{rows[0]}-{rows[1]}-{rows[2]}.safetensors"
 
     def _keep(self, path: Path, arrays: dict[str, Any], told: dict[str, Any], meter: Meter) -> None:
         write_arrays(path, arrays, told | {"key": self.key, "cost": (meter.seconds, meter.peak_mb)})
@@ -118,4 +120,4 @@ class InParts:
             arrays, told = read_arrays(path)
         except BundleError:
             return None
-        return (arrays, told) if told["key"] == self.key else None
+        return (arrays, told) if told["key"] == json.loads(json.dumps(self.key)) else None

@@ -4,24 +4,20 @@ from __future__ import annotations
 
 import hashlib
 import json
-import secrets
 import zlib
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from safetensors import SafetensorError, safe_open
-from safetensors.numpy import save_file
 
-from aisle.errors import AisleError
+from aisle.errors import AisleError, BundleError
 from aisle.evaluate.meter import Meter
 from aisle.evaluate.protocol import Exam, Scores, evaluate
-from aisle.files import atomic, fingerprint
+from aisle.files import fingerprint, read_arrays, write_arrays
 from aisle.models import create
 
 PARTS = ("values", "cold")
-FACTS = "facts"
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,18 +49,16 @@ class Shelf:
     def get(self, key: Any) -> Asked | None:
         """What is kept under a key; None where nothing is, or not whole."""
         try:
-            with safe_open(self._path(key), framework="numpy") as file:
-                facts = json.loads(file.metadata()[FACTS])
-                if facts["key"] != json.loads(json.dumps(key)):
-                    return None
-                arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  (no dict)
+            arrays, facts = read_arrays(self._path(key))
+            if facts["key"] != json.loads(json.dumps(key)):
+                return None
             if facts.pop("hash") != _hash(facts, arrays):
                 return None
             parts = {part: {name: arrays[f"{part}:{name}"] for name in facts[part]} for part in PARTS}
             whole, same = facts["whole"], facts["same_for_all"]
             scores = Scores(arrays["customers"], parts["values"], arrays["lists"], whole, parts["cold"], same)
             return Asked(scores, Cost(**facts["cost"]), facts["training"])
-        except (OSError, ValueError, KeyError, TypeError, SafetensorError):
+        except (BundleError, ValueError, KeyError, TypeError):
             return None
 
     def put(self, key: Any, asked: Asked) -> None:
@@ -82,10 +76,7 @@ class Shelf:
         }
         facts = json.loads(json.dumps(facts))  # as they will be read back
         facts["hash"] = _hash(facts, arrays)
-        with atomic(self._path(key), own=f".{secrets.token_hex(4)}") as temporary:
-            save_file(
-                {name: np.ascontiguousarray(a) for name, a in arrays.items()}, temporary, {FACTS: json.dumps(facts)}
-            )
+        write_arrays(self._path(key), arrays, facts)
 
     def _path(self, key: Any) -> Path:
         return self.folder / f"{fingerprint(key)}.safetensors"

@@ -159,7 +159,7 @@ def tune(
     exams = ready(dataset, windows, budget, seed) if exams is None else exams
     cells = _Cells(exams, budget, seed, MemoryStore() if store is None else store)
     trials: list[Trial] = []
-    days = _days(windows, dataset)
+    days = days_in(windows, dataset.unit)
     for done, name in enumerate(sorted(names, key=lambda name: bool(model_class(name).joins))):
         given = given_to(name, Selection(tuple(trials), tuple(windows), budget), days)
         tell = partial(_report, progress, len(names), done)
@@ -168,19 +168,12 @@ def tune(
     return Selection(tuple(trials), tuple(windows), budget)
 
 
-def keep_default(
-    names: Sequence[str], exams: Sequence[Exam], place: int, budget: Budget, seed: int, store: Store
-) -> None:
-    """Put into the store what the last of some models scores with its defaults in one window; ``tune`` finds it there.
-
-    The others are what it may join, and all in the store.
+def keep_default(name: str, exam: Exam, budget: Budget, *, seed: int, given: Settings, store: Store) -> bool:
+    """Put into the store what a model scores with its defaults in one window, for ``tune``; False where it cannot be
+    fitted.
     """
-    *others, name = names
-    windows = [exam.truth.window for exam in exams]
-    joined = others if model_class(name).joins else []
-    found = tune(joined, exams[0].past, windows, budget=budget, seed=seed, store=store, exams=exams)
-    given = given_to(name, found, _days(windows, exams[0].past))
-    _Cells(exams, budget, seed, store).run(name, next(proposals(name, seed, given)), exams[place])
+    settings = next(proposals(name, seed, given))
+    return not _Cells([exam], budget, seed, store).run(name, settings, exam)["error"]
 
 
 def ready(dataset: Dataset, windows: Sequence[Window], budget: Budget, seed: int) -> list[Exam]:
@@ -195,6 +188,11 @@ def given_to(name: str, found: Selection, days: int | None) -> Settings:
         return {}
     length: Settings = {"target_days": days} if days is not None and "target_days" in cls.settings() else {}
     return {cls.joins: members(found)} | length
+
+
+def days_in(windows: Sequence[Window], unit: int) -> int | None:
+    """Length of the windows, ``unit`` clock ticks being a day (a basket, under a sequence clock)."""
+    return round((windows[-1].end - windows[-1].cut) / unit) if windows else None
 
 
 def members(found: Selection) -> dict[str, Settings]:
@@ -308,11 +306,6 @@ def _trial(name: str, cells: _Cells, settings: Settings) -> Trial:
     scores = tuple(float("nan") if error or r["ndcg"] is None else float(r["ndcg"]) for r in results)
     seconds = sum(float(r["seconds"]) for r in results)
     return Trial(name, settings, scores, seconds, max((float(r["peak_mb"]) for r in results), default=0.0), error)
-
-
-def _days(windows: Sequence[Window], dataset: Dataset) -> int | None:
-    """Length of the windows; baskets under a sequence clock."""
-    return round((windows[-1].end - windows[-1].cut) / dataset.unit) if windows else None
 
 
 def _order(trial: Trial) -> float:

@@ -8,6 +8,7 @@ did it, the certificate is the same.
 from __future__ import annotations
 
 import secrets
+import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -18,19 +19,21 @@ from aisle.config import RunConfig
 from aisle.data.dataset import Dataset
 from aisle.data.stored import open_dataset, save_dataset
 from aisle.engine import Engine, Receipt
-from aisle.engine.base import Task
+from aisle.engine.base import Task, at_hand, let_go
 from aisle.evaluate import in_parts
 from aisle.evaluate.assess import Ground, Kept
 from aisle.evaluate.in_parts import InParts
-from aisle.evaluate.last import Shelf, ask_last, key_of
-from aisle.evaluate.tune import BUDGETS, keep_default
+from aisle.evaluate.last import Shelf, ask_last
+from aisle.evaluate.tune import BUDGETS
 from aisle.files import remove
 from aisle.jobs.line_up import Size, seconds
 from aisle.models import model_class
 from aisle.progress import Tick
 
+PARTS = "parts"
+"""Folder of models that are asked in parts, in that of what is kept."""
 STAGES = 4
-"""Of the progress of a model: defaults, the rest, the last window asked, and judged."""
+"""Of a model: its defaults, the rest, the last window asked, and judged."""
 
 
 def examine_ahead(
@@ -38,84 +41,86 @@ def examine_ahead(
 ) -> None:
     """Fill ``kept``, the folder of ``Kept.at``, for these models; single ones first, then those that join them.
 
-    What is there already is not done again. Workers open a copy of the dataset that they share.
+    What is there already is not done again. Workers open a copy of the dataset that they share. ``tick`` counts the
+    stages of the models, in hundredths.
     """
-    copy = (kept / "dataset").resolve()
-    save_dataset(dataset, copy)
+    copy, names = (kept / "dataset").resolve(), tuple(dict.fromkeys(names))
     settings = {name: getattr(config, name) for name in ("k", "horizon", "budget", "seed")}
     shared = {"dataset": str(copy), "kept": str(kept.resolve()), "settings": settings, "call": secrets.token_hex(8)}
     size = Size.of(dataset, BUDGETS[config.budget].customers)
-    names = tuple(dict.fromkeys(names))
-    single = [name for name in names if not model_class(name).joins]
-    longest_first = sorted(single, key=lambda name: -seconds(name, size))
-    joins = [name for name in names if model_class(name).joins]
-    windows = range(len(_ground_of(dataset, settings).windows))
-    done, total = 0, STAGES * len(names)
+    single = sorted((n for n in names if not model_class(n).joins), key=lambda name: -seconds(name, size))
+    done = 0
 
-    def do(task: Task, parts: Sequence[dict[str, Any]], units: int) -> list[Receipt]:
-        """All parts of a stage that counts so many units."""
+    def do(task: Task, parts: Sequence[dict[str, Any]], models: int) -> list[Receipt]:
+        """All parts of a stage of so many models."""
         nonlocal done
-        told = engine.map(task, parts, shared, tick=partial(_told, tick, done, units, total))
-        done += units
+        told = engine.map(task, parts, shared, tick=partial(_told, tick, done, models, STAGES * len(names)))
+        done += models
         return told
 
+    def examine(some: Sequence[str], others: Sequence[str]) -> list[Receipt]:
+        """The first two stages; whoever fails with the defaults is left to the examination, which says why."""
+        asked: list[dict[str, Any]] = [{"names": [*others, n], "window": window} for window in windows for n in some]
+        good = do(examine_window, asked, len(some))
+        failed = {part["names"][-1] for part, receipt in zip(asked, good, strict=True) if not receipt["fitted"]}
+        able = [name for name in some if name not in failed]
+        return do(examine_one, [{"names": [*others, name]} for name in able], len(some))
+
+    save_dataset(dataset, copy)
     try:
-        found: list[Receipt] = []
-        for some, others in ((longest_first, []), (joins, single)):
-            asked = [{"names": [*others, name]} for name in some]
-            do(examine_window, [{**one, "window": window} for one in asked for window in windows], len(some))
-            found += do(examine_one, asked, len(some))
-        large = [one for one in found if one["rows"]]
-        told = [{"model": one["model"], "settings": one["settings"]} for one in large]
-        asks = [{**one, "rows": rows} for one, whole in zip(told, large, strict=True) for rows in whole["rows"]]
+        windows = range(len(_ground_of(dataset, settings).windows))
+        found = examine(single, [])
+        fitted = [one["model"] for one in found if one["settings"] is not None]
+        found += examine([n for n in names if n not in single], [name for name in names if name in fitted])
+        told = [{"model": one["model"], "settings": one["settings"]} for one in found if one["rows"]]
+        asks = [{**one, "rows": rows} for one in found for rows in one["rows"]]
         do(ask_some, asks, len(names))
         do(judge_one, told, len(names))
+        shutil.rmtree(kept / PARTS, ignore_errors=True)
     finally:
-        _opened.clear()
+        let_go()
         remove(copy)
 
 
 def examine_window(part: dict[str, Any], shared: dict[str, Any]) -> Receipt:
     """The last of some models with its defaults in one tuning window; those before it are what it may join."""
-    open_ = _open(shared)
-    ground = open_.ground
-    keep_default(part["names"], ground.exams, part["window"], ground.budget, ground.seed, open_.kept.cells)
-    return {}
+    opened = _opened(shared)
+    return {"fitted": opened.ground.keep_default(part["names"], part["window"], opened.kept.cells)}
 
 
 def examine_one(part: dict[str, Any], shared: dict[str, Any]) -> Receipt:
     """All that is left of the last of some models; of a large last window the fit alone: ``rows`` are to be asked."""
-    open_, name = _open(shared), part["names"][-1]
-    ground, shelf = open_.ground, open_.shelf
-    nothing: Receipt = {"model": name, "rows": []}
-    best = ground.choose(part["names"], open_.kept.cells).best
+    opened, name = _opened(shared), part["names"][-1]
+    ground, shelf = opened.ground, opened.shelf
+    best = ground.choose(part["names"], opened.kept.cells).best
+    told: Receipt = {"model": name, "settings": best[name].settings if name in best else None, "rows": []}
     if name not in best:
-        return nothing
+        return told
     exam, settings = ground.final, best[name].settings
-    if len(exam.warm.customers) <= in_parts.ASKED_A_PART:
+    warm, cold = len(exam.warm.customers), len(exam.cold.customers)
+    if not warm or max(warm, cold) <= in_parts.ASKED_A_PART:
         ask_last(name, settings, exam, ground.k, shelf)
-        return nothing
-    if shelf.get(key_of(name, settings, exam, ground.k)) is not None:
-        return nothing
-    wanted = open_.in_parts(name, settings)
-    return nothing if wanted.fit() is not None else {"model": name, "settings": settings, "rows": wanted.rows}
+        return told
+    wanted = opened.in_parts(name, settings)
+    known = shelf.get(wanted.key) is not None
+    return told if known or not wanted.fit() else told | {"rows": wanted.rows}
 
 
 def ask_some(part: dict[str, Any], shared: dict[str, Any]) -> Receipt:
     """The lists of some customers of the last window."""
-    _open(shared).in_parts(part["model"], part["settings"]).ask(tuple(part["rows"]))
+    _opened(shared).in_parts(part["model"], part["settings"]).ask(tuple(part["rows"]))
     return {}
 
 
 def judge_one(part: dict[str, Any], shared: dict[str, Any]) -> Receipt:
     """What the lists of all of them score."""
-    open_ = _open(shared)
-    open_.in_parts(part["model"], part["settings"]).finish(open_.shelf)
+    opened = _opened(shared)
+    opened.in_parts(part["model"], part["settings"]).finish(opened.shelf)
     return {}
 
 
 @dataclass(eq=False)
-class _Open:
+class _Opened:
     """What a worker makes for its first part and has at hand for the others."""
 
     ground: Ground
@@ -134,20 +139,15 @@ class _Open:
     def in_parts(self, name: str, settings: dict[str, Any]) -> InParts:
         if self.latest is None or (self.latest.name, self.latest.settings) != (name, settings):
             self.latest = None
-            self.latest = InParts(self.folder / "parts" / name, name, settings, self.ground.final, self.ground.k)
+            self.latest = InParts(self.folder / PARTS / name, name, settings, self.ground.final, self.ground.k)
         return self.latest
 
 
-_opened: dict[str, _Open] = {}
-"""By call; one at most."""
+def _opened(shared: dict[str, Any]) -> _Opened:
+    def make() -> _Opened:
+        return _Opened(_ground_of(open_dataset(Path(shared["dataset"])), shared["settings"]), Path(shared["kept"]))
 
-
-def _open(shared: dict[str, Any]) -> _Open:
-    if shared["call"] not in _opened:
-        _opened.clear()
-        ground = _ground_of(open_dataset(Path(shared["dataset"])), shared["settings"])
-        _opened[shared["call"]] = _Open(ground, Path(shared["kept"]))
-    return _opened[shared["call"]]
+    return at_hand(shared["call"], make)
 
 
 def _ground_of(dataset: Dataset, told: dict[str, Any]) -> Ground:
@@ -155,6 +155,6 @@ def _ground_of(dataset: Dataset, told: dict[str, Any]) -> Ground:
     return Ground.of(dataset, k=told["k"], horizon=told["horizon"], budget=budget, seed=told["seed"])
 
 
-def _told(tick: Tick, before: int, units: int, total: int, done: int, parts: int) -> None:
+def _told(tick: Tick, before: int, models: int, total: int, done: int, parts: int) -> None:
     """A stage on the scale of all."""
-    tick(round(100 * (before + units * done / max(parts, 1))), 100 * total)
+    tick(round(100 * (before + models * (done / parts if parts else 1))), 100 * total)

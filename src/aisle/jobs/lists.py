@@ -13,6 +13,7 @@ import polars as pl
 
 from aisle.bundle import RECOMMENDATIONS, Recommender, load
 from aisle.engine import Engine, Local, Receipt
+from aisle.engine.base import at_hand, let_go
 from aisle.errors import ResourceError
 from aisle.files import Receipts, fingerprint, read_parquet, sha256, write_parquet
 from aisle.jobs.levels import PRODUCT, Cut, customer_lists
@@ -99,12 +100,13 @@ def write_lists(
         done = min(ended * CUSTOMERS_A_PART, len(ids))
         tick(done, len(ids))
 
-    _opened[shared["content"]] = _Opened(recommender, lambda more, _: tick(done + more, len(ids)))
+    let_go()
+    at_hand(shared["content"], lambda: _Opened(recommender, lambda more, _: tick(done + more, len(ids))))
     try:
         receipts = Receipts(folder / "receipts")
         (engine or Local()).map(make_lists, parts, shared, receipts=receipts, tick=count_parts)
     finally:
-        _opened.clear()
+        let_go()
     return [Path(part["lists"]) for part in parts]
 
 
@@ -132,7 +134,7 @@ def _shared(recommender: Recommender, bundle: Path, policy: Policy, folder: Path
 
 def make_lists(part: dict[str, Any], shared: dict[str, Any]) -> Receipt:
     """One part, by whichever worker: the lists of the ids in one file, written to another."""
-    opened = _opened_by(shared)
+    opened = at_hand(shared["content"], lambda: _opened_by(shared))
     only = None if shared["only"] is None else read_parquet(Path(shared["only"]))["code"].to_numpy()
     policy = Policy(**shared["policy"], only=only)
     ids, path = read_parquet(Path(part["ids"]))["customer_id"], Path(part["lists"])
@@ -163,13 +165,6 @@ class _Opened:
     tick: Tick = lambda done, total: None
 
 
-_opened: dict[str, _Opened] = {}
-"""By content; one at most. A worker opens a bundle for its first part and has it at hand for the others."""
-
-
 def _opened_by(shared: dict[str, Any]) -> _Opened:
-    if shared["content"] not in _opened:
-        _opened.clear()
-        recommender = load(shared["bundle"]).limited(shared["memory_bytes"])
-        _opened[shared["content"]] = _Opened(replace(recommender, plan=Plan(**shared["plan"])))
-    return _opened[shared["content"]]
+    recommender = load(shared["bundle"]).limited(shared["memory_bytes"])
+    return _Opened(replace(recommender, plan=Plan(**shared["plan"])))

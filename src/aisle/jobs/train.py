@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from aisle.bundle import Recommender, save
 from aisle.config import EngineName, RunConfig
 from aisle.data.dataset import Dataset
-from aisle.engine import Engine, open_engine
+from aisle.engine import Engine, Local, open_engine
 from aisle.engine.gather import fit_by_parts
 from aisle.engine.learn import fit_together
 from aisle.errors import UsageError
@@ -87,8 +87,7 @@ def train(
     follow.check(fresh)
     watches = follow.watches()
     with ExitStack() as held:
-        several = follow.whose.several or (fresh.by_parts and follow != Follow())
-        engine = held.enter_context(open_engine(follow.whose)) if several else None
+        engine = held.enter_context(open_engine(follow.whose)) if follow.whose.several else None
         dataset = ingest(source, config, progress, cache).dataset
         refuse(model, dataset, config)
         tick = held.enter_context(progress.step(f"Fitting {model}"))
@@ -123,12 +122,14 @@ def fit(
 ) -> Model:
     """Fit in place, by this process or by a crew; ``tick`` counts the parts of a fit that falls into some.
 
-    Raises UsageError where a model that does not learn in epochs is to be kept, watched or shared.
+    Raises UsageError where a model that neither learns in epochs nor falls into parts is to be kept or shared, and one
+    without epochs to be watched.
     """
     if checkpoint is None and not watches and crew is None:
         return model.fit(data)
-    if model.by_parts and crew is not None:
-        fit_by_parts(model, data, crew.engine, checkpoint=checkpoint, place=crew.place, tick=tick)
+    if model.by_parts and not watches:
+        engine, place = (crew.engine, crew.place) if crew else (Local(), None)
+        fit_by_parts(model, data, engine, checkpoint=checkpoint, place=place, tick=tick)
         return model
 
     def watch(epoch: Epoch) -> None:

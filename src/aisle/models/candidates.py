@@ -18,12 +18,15 @@ from aisle.features.ranking import Facts
 from aisle.features.ranking.blocks import FADE
 from aisle.features.ranking.rhythm import visits
 from aisle.models import holding
-from aisle.models.base import Few, Model
+from aisle.models.base import Few, Model, ScoresFew
 from aisle.models.scored import Scored
 from aisle.types import Bools, Codes, Doubles, Floats, Ints
 
 CELLS = 12_000_000
-"""Scores of all sources held at once."""
+"""Scores of all sources held at once …"""
+ENOUGH = 64
+"""… but pieces smaller than so many customers pay more for the start of each than for its customers: there sources that
+score few products in a way of their own do not count."""
 SLACK = 1.5
 OWN, COMPANY = "own", "company"
 """Sources that are not models: own products, and company in baskets with the history."""
@@ -110,7 +113,11 @@ class Pool:
 
     def parts(self, batch: Batch) -> Iterator[tuple[slice, Batch]]:
         """The batch in pieces whose scores fit into ``CELLS``."""
-        for rows in holding.blocks(len(batch), batch.n_products, len(self.held) + 1, CELLS):
+        dense = sum(not isinstance(model, ScoresFew) for model in self.held.values())
+        cells = [CELLS // max(batch.n_products * members, 1) for members in (len(self.held) + 1, dense + 1)]
+        step = max(cells[0], min(cells[1], ENOUGH), 1)
+        for at in range(0, len(batch), step):
+            rows = slice(at, min(at + step, len(batch)))
             yield rows, holding.part(batch, rows)
 
     def pairs(self, batch: Batch) -> Pairs:

@@ -7,9 +7,9 @@ features and sources are strictly as of that moment. Cheap sources are fitted an
 before the earliest, where only the histories they are asked about move on; all are fitted again for what is scored.
 Only what was proposed can be right: what no source found is no positive. Of more than ``max_lines`` purchases a sample
 of customers is learned from, by sources and trees alike, so that scores and shares mean the same to the trees on all
-sides; everybody is ranked. Candidates not bought are thinned evenly where
-the table would pass ``max_rows``; that moves all chances of a window alike and no rank. A tenth of the customers
-decides when to stop.
+sides; everybody is ranked. Candidates not bought are thinned evenly where the table would pass ``max_rows`` (within
+each part, where the fit is done by parts); that moves all chances alike and no rank. A tenth of the customers decides
+when to stop.
 Cost: the sources on ``max_lines`` at most, once a window for cheap ones; ``max_rows x features`` floats; a minute of
 trees a million rows.
 """
