@@ -137,7 +137,7 @@ class _Opened:
         return Kept.shelf(self.folder)
 
     def in_parts(self, name: str, settings: dict[str, Any]) -> InParts:
-        if self.latest is None or (self.latest.name, self.latest.settings) != (name, settings):
+        if self.latest is None or self.latest.name != name:  # which has one choice of settings in a call
             self.latest = None
             self.latest = InParts(self.folder / PARTS / name, name, settings, self.ground.final, self.ground.k)
         return self.latest
