@@ -192,8 +192,9 @@ def test_windows_are_examined_before_the_rest(tmp_path: Path, monkeypatch: pytes
         return choose(self, names, store, progress)
 
     monkeypatch.setattr(Ground, "choose", spied)
-    ahead(random_shop(5), tmp_path, "item_knn", "popularity")
+    told = ahead(random_shop(5), tmp_path, "item_knn", "popularity")
     assert left[0] == 6, "two models in three windows"
+    assert told[-1][0] == told[-1][1], "though nothing was asked in parts"
 
 
 def test_one_worker_needs_no_help(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
