@@ -158,6 +158,7 @@ def test_evaluate_explain_and_similar_answer(shop: Path, result: Path, tmp_path:
     names = "random,popularity,personal_frequency"
     done = aisle("evaluate", shop, "--models", names, "--budget", "quick", "--out", tmp_path / "c.json", "--quiet")
     assert "NDCG@10" in done.stdout
+    assert "report.html" not in done.stdout, "there is none"
     certificate = json.loads((tmp_path / "c.json").read_text())
     assert set(certificate["models"]) == set(names.split(","))
     lists = pl.read_parquet(result / "recommendations.parquet")

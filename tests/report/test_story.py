@@ -121,7 +121,7 @@ def test_the_axis_is_labelled_with_round_numbers() -> None:
 
 
 def test_the_terminal_tells_the_same_on_one_screen() -> None:
-    shown = told(run_summary(examples.certificate(), "out"), 110)
+    shown = told(run_summary(examples.certificate(), "out/report.html"), 110)
     for wanted in (
         "956,781 sales rows read = 931,240 accepted",
         "412,310 dates",
@@ -137,7 +137,7 @@ def test_the_terminal_tells_the_same_on_one_screen() -> None:
 def test_the_terminal_shows_markup_and_controls_as_text() -> None:
     certificate = examples.certificate()
     certificate["models"] = {"[red]x[/red]\x1b[2J": examples.MODELS["ease"]}
-    shown = told(run_summary(certificate, "[bold]out"), 160)
+    shown = told(run_summary(certificate, "[bold]out/report.html"), 160)
     assert "[red]x[/red]⟨U+001B⟩[2J" in shown
     assert "[bold]out/report.html" in shown
     assert "\x1b" not in shown

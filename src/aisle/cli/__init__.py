@@ -96,7 +96,7 @@ def run(
     from aisle.report.console import run_summary
 
     result = run_job(source, out, settings, progress(quiet), cache=place_of(cache, out / ".cache"))
-    show(run_summary(result.certificate, str(out)))
+    show(run_summary(result.certificate, str(out / "report.html")))
 
 
 @app.command()

@@ -18,8 +18,8 @@ MAX_FINDINGS = 12
 STYLES = {"error": "red", "warning": "yellow", "info": "dim"}
 
 
-def run_summary(certificate: Mapping[str, Any], out: str = "") -> RenderableType:
-    """Rows accounted for, the proof of the date order, the verdict, the models with the floor, and where it lies."""
+def run_summary(certificate: Mapping[str, Any], page: str = "") -> RenderableType:
+    """Rows accounted for, the proof of the date order, the verdict, the models with the floor, and the file with more."""
     data = story.part(certificate, "data")
     told = story.tell(certificate)
     parts: list[RenderableType] = [Text("")]
@@ -32,8 +32,8 @@ def run_summary(certificate: Mapping[str, Any], out: str = "") -> RenderableType
         parts.append(Text(visible(searched)))
     if story.bars(certificate):
         parts += [Text(""), models_table(certificate)]
-    if out:
-        parts += [Text(""), Text.assemble("Open ", (f"{visible(out)}/report.html", "bold"), " for the whole story.")]
+    if page:
+        parts += [Text(""), Text.assemble("Open ", (visible(page), "bold"), " for the whole story.")]
     return Padding(Group(*parts), (0, 1))
 
 
