@@ -24,13 +24,13 @@ needs_ray = pytest.mark.skipif(importlib.util.find_spec("ray") is None, reason=N
 RAY = pytest.param("ray", marks=[needs_ray, pytest.mark.slow])
 
 
-@pytest.fixture(scope="package", params=["this process", "two processes", RAY])
+@pytest.fixture(scope="module", params=["this process", "two processes", RAY])
 def engine(request: pytest.FixtureRequest) -> Iterator[Engine]:
     with open_engine(ENGINES[request.param]) as opened:
         yield opened
 
 
-@pytest.fixture(scope="package", params=["two processes", RAY])
+@pytest.fixture(scope="module", params=["two processes", RAY])
 def workers(request: pytest.FixtureRequest) -> Iterator[Engine]:
     """Engines whose workers can be lost."""
     with open_engine(ENGINES[request.param]) as opened:
