@@ -62,8 +62,9 @@ def train(source: Path, out: Path, model: str, memory: str) -> dict[str, Any]:
     }
     if cost["exit_code"]:
         return cost
-    ends = sorted(path.stat().st_mtime for path in (parts / "receipts").iterdir())
-    cost |= {"parts": len(ends), "longest_part_seconds": round(max(b - a for a, b in pairwise(ends)), 1)}
+    ends = sorted(path.stat().st_mtime for path in parts.glob("*/receipts/*.json"))
+    longest = max((b - a for a, b in pairwise(ends)), default=0.0)
+    cost |= {"parts": len(ends), "longest_part_seconds": round(longest, 1)}
     learnt = load(folder).model
     return cost | {name: getattr(learnt, f"{name}_") for name in ("recall", "gains") if hasattr(learnt, f"{name}_")}
 
@@ -133,9 +134,10 @@ def main() -> None:
     found |= {"rows": given.rows, "products": given.products}
     if not (made := generate(source, given.rows, given.products)).get("there"):
         found["generated"] = made
+    command = f"python -m benchmarks.large_run --rows {given.rows} --products {given.products} --folder DIR"
     for step in given.steps.split(","):
         found[step] = steps[step]() | {"commit": commit(), "machine": machine()}
-    record(name, found, f"python -m benchmarks.large_run --rows {given.rows} --products {given.products} --folder DIR")
+        record(name, found, command)
 
 
 if __name__ == "__main__":

@@ -53,7 +53,7 @@ class RunConfig:
     """Registry names to try; empty = the whole line-up."""
     engine: EngineName = "local"
     workers: int | None = None
-    """Processes that examine models, one at a time each, and make the lists; each holds the data, or the bundle. None =
+    """Processes that examine models, fit a ranker and make the lists; each holds the data, or the bundle. None =
     one, with Ray every core."""
     address: str | None = None
     """``HOST:PORT`` of a Ray cluster; None = one that lives as long as the run, on this machine."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -197,3 +198,19 @@ def test_the_error_that_explains_the_others_is_raised() -> None:
         with pytest.raises(kind, match=text):
             Told(*told).together(tasks.peer, len(told), {})
     assert Told(good, good).together(tasks.peer, 2, {}) == [{}, {}]
+
+
+def test_one_thing_is_at_hand_the_latest() -> None:
+    base.let_go()
+    made: list[str] = []
+
+    def make(name: str) -> str:
+        made.append(name)
+        return name
+
+    for key in ("a", "a", "b", "a"):
+        assert base.at_hand(key, partial(make, key)) == key
+    assert made == ["a", "b", "a"]
+    assert base.at_hand("outer", lambda: "of " + base.at_hand("inner", lambda: "inner")) == "of inner"
+    assert base.at_hand("outer", lambda: "made again") == "of inner"
+    base.let_go()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -10,7 +12,7 @@ import pytest
 
 from aisle.data.dataset import Dataset
 from aisle.engine import Engine, Local, Receipt, gather
-from aisle.engine.base import Answers
+from aisle.engine.base import Answers, let_go
 from aisle.engine.gather import fit_by_parts
 from aisle.errors import UsageError
 from aisle.jobs.train import Crew, Follow, fit
@@ -112,6 +114,37 @@ def test_other_data_and_other_settings_find_nothing_done(tmp_path: Path) -> None
     assert equal(parted(earlier, Local(), tmp_path), create("ranker", **SMALL).fit(earlier))
     other = parted(retail(), Local(), tmp_path, candidates=7)
     assert equal(other, create("ranker", **{**SMALL, "candidates": 7}).fit(retail()))
+
+
+def test_the_order_of_the_sources_is_part_of_a_fit(tmp_path: Path) -> None:
+    """It is that of the columns of the table."""
+    other = dict(reversed(SOURCES.items()))
+    assert equal(parted(retail(), Local(), tmp_path), create("ranker", **SMALL).fit(retail()))
+    wanted = create("ranker", **{**SMALL, "sources": other}).fit(retail())
+    assert equal(parted(retail(), Local(), tmp_path, sources=other), wanted)
+
+
+def test_the_same_fit_twice_in_one_folder_is_one_fit_or_says_so(tmp_path: Path) -> None:
+    class Between(Local):
+        """Before the last stage somebody else does all of the same fit, there too."""
+
+        def answers(self, task: str, parts: Mapping[int, str], shared: str) -> Answers:
+            if task.endswith("ask_part") and parts:
+                parted(retail(), Local(), tmp_path)
+                let_go()
+            yield from super().answers(task, parts, shared)
+
+    with pytest.raises(UsageError, match=r"another command fits in .* too"):
+        parted(retail(), Between(), tmp_path)
+    assert equal(parted(retail(), Between(), tmp_path), create("ranker", **SMALL).fit(retail()))
+
+
+def test_what_a_killed_command_left_of_the_data_goes_after_a_day(tmp_path: Path) -> None:
+    for name, days in ((".work-old", 2), ("..work-old.tmp", 2), (".work-new", 0)):
+        (tmp_path / name).mkdir()
+        os.utime(tmp_path / name, (time.time() - days * 86_400,) * 2)
+    parted(retail(), Local(), tmp_path)
+    assert {path.name for path in tmp_path.iterdir() if "work" in path.name} == {".work-new"}
 
 
 def test_another_fit_in_the_same_folder_does_not_get_in_between(tmp_path: Path) -> None:

@@ -158,7 +158,7 @@ def test_curves_of_a_model_asked_in_parts_are_kept(tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("small_parts")
-@pytest.mark.parametrize("where", ["fit", "few"])
+@pytest.mark.parametrize("where", ["fit", "few", "restore"])
 def test_a_model_that_fails_is_left_to_the_examination(
     where: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -178,6 +178,8 @@ def test_a_model_that_fails_is_left_to_the_examination(
         (tmp_path / "last").rename(tmp_path / "away")
         monkeypatch.setattr(type(create("item_knn")), where, fail)
         ahead(data, tmp_path, *names)
+    if where == "restore":
+        return
     found = assess_dataset(data, replace(CONFIG, models=names), kept=tmp_path)
     assert "item_knn" not in found.certificate["models"]
     assert "popularity" in found.certificate["models"]
@@ -185,16 +187,48 @@ def test_a_model_that_fails_is_left_to_the_examination(
 
 def test_windows_are_examined_before_the_rest(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     left: list[int] = []
-    choose = Ground.choose
+    best_of = Ground.best_of
 
-    def spied(self: Ground, names: Any, store: Any = None, progress: Any = None) -> Any:
+    def spied(self: Ground, *rest: Any) -> Any:
         left.append(len(list(tmp_path.glob("*.json"))))
-        return choose(self, names, store, progress)
+        return best_of(self, *rest)
 
-    monkeypatch.setattr(Ground, "choose", spied)
+    monkeypatch.setattr(Ground, "best_of", spied)
     told = ahead(random_shop(5), tmp_path, "item_knn", "popularity")
     assert left[0] == 6, "two models in three windows"
     assert told[-1][0] == told[-1][1], "though nothing was asked in parts"
+
+
+def test_joining_models_do_not_try_the_single_ones_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who fails with other settings than the defaults is in no store."""
+    item_knn, calls = type(create("item_knn")), list[int]()
+    fit = item_knn.fit
+
+    def fail(self: Any, data: Dataset) -> Any:
+        if self.params() != create("item_knn").params():
+            calls.append(1)
+            raise MemoryError
+        return fit(self, data)
+
+    monkeypatch.setattr(item_knn, "fit", fail)
+    config = replace(CONFIG, models=("popularity", "item_knn", "stack"), budget="standard")
+    examine_ahead(random_shop(5), config.models, config, tmp_path, Local(1), lambda *_: None)
+    assert len(calls) == 5, "once for each setting"
+
+
+@pytest.mark.usefixtures("small_parts")
+def test_what_is_damaged_is_made_again(tmp_path: Path) -> None:
+    exam = Ground.of(random_shop(5), k=5, horizon=20, budget=BUDGETS["quick"], seed=0).final
+    parts = InParts(tmp_path, "popularity", {}, exam, 5)
+    assert parts.fit()
+    parts.ask(parts.rows[0])
+    for name in ("fitted.safetensors", "warm-0-32.safetensors"):
+        whole = (tmp_path / name).read_bytes()
+        (tmp_path / name).write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))
+        assert parts._kept(tmp_path / name) is None
+        parts.fit()
+        parts.ask(parts.rows[0])
+        assert parts._kept(tmp_path / name) is not None
 
 
 def test_one_worker_needs_no_help(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

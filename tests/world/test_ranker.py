@@ -24,7 +24,7 @@ from aisle.models import course, create, stack
 from aisle.models.base import Model
 from aisle.models.boosting import Table
 from aisle.models.candidates import ENOUGH, SLACK, Pairs, Pool, Thinned
-from aisle.models.course import DEAR, HUGE, chosen, costly, sources_at, without
+from aisle.models.course import HUGE, LEFT_OUT, chosen, costly, sources_at, without
 from aisle.models.nn.windows import Question
 from aisle.models.ranker import Ranker, joined, places
 from aisle.types import DAY, NEVER, Bools, Floats
@@ -159,7 +159,7 @@ def test_costly_sources_see_nothing_after_the_earliest_window(monkeypatch: pytes
 def test_of_a_huge_shop_only_sources_that_scale_are_asked() -> None:
     usual = sources_at(100_000, HUGE, again=True, levels=True)
     huge = sources_at(100_000, HUGE + 1, again=True, levels=True)
-    assert set(usual) - set(huge) == set(DEAR)
+    assert set(usual) - set(huge) == set(LEFT_OUT)
     assert {"popularity", "personal_frequency", "item_knn", "repeat_hazard", "content_knn"} <= set(huge)
     assert "repeat_hazard" in costly(100_000, HUGE + 1)
     assert "repeat_hazard" not in costly(100_000, HUGE)

@@ -174,8 +174,10 @@ def train(
     checkpoint: CheckpointOption = None,
     tensorboard: TensorboardOption = None,
     mlflow: MlflowOption = None,
-    engine: Annotated[str, typer.Option("--engine", help="Whose workers learn: local or ray.")] = "local",
-    workers: Annotated[int, typer.Option("--workers", help="Processes that learn together.")] = 1,
+    engine: Annotated[
+        str, typer.Option("--engine", help="Whose workers learn, or do the parts: local or ray.")
+    ] = "local",
+    workers: Annotated[int, typer.Option("--workers", help="Processes that do.")] = 1,
     address: AddressOption = None,
     memory: MemoryOption = None,
     cache: CacheOption = None,

@@ -35,7 +35,8 @@ SetOption = Annotated[
     typer.Option("--set", metavar="NAME=VALUE", help="A setting of the model, as in its card; may be repeated."),
 ]
 CheckpointOption = Annotated[
-    Path | None, typer.Option("--checkpoint", help="Keep the training here; stopped, the same command goes on.")
+    Path | None,
+    typer.Option("--checkpoint", help="Keep the training, or its parts, here; stopped, the same command goes on."),
 ]
 TensorboardOption = Annotated[Path | None, typer.Option("--tensorboard", help="Write the curves of the training here.")]
 MlflowOption = Annotated[
@@ -52,6 +53,6 @@ def settings_of(config: Path | None, given: Mapping[str, Any]) -> RunConfig:
 
     known = {field.name for field in fields(RunConfig)}
     options = {name: value for name, value in given.items() if name in known}
-    if options.get("models") is not None:
-        options["models"] = tuple(name.strip() for name in options["models"].split(","))
+    if models := options.pop("models", None):
+        options["models"] = tuple(name.strip() for name in models.split(","))
     return load_config(config, **options)

@@ -146,11 +146,14 @@ def at_hand(key: str, make: Callable[[], T]) -> T:
 
     One thing at most is at hand, of whatever job: nothing of an earlier one stays beside it.
     """
-    if not _at_hand or _at_hand[0][0] != key:
-        _at_hand.clear()
-        _at_hand.append((key, make()))
-    found: T = _at_hand[0][1]
-    return found
+    for kept, found in tuple(_at_hand):
+        if kept == key:
+            known: T = found
+            return known
+    _at_hand.clear()  # its memory is free before the next takes as much
+    made = make()
+    _at_hand[:] = [(key, made)]
+    return made
 
 
 def let_go() -> None:

@@ -9,9 +9,11 @@ candidates that it thins: each part draws those for itself.
 
 from __future__ import annotations
 
+import json
 import secrets
 import shutil
-from contextlib import nullcontext
+import time
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -42,6 +44,8 @@ ASKED_A_PART = 2_500
 """Customers of a window."""
 FACTS = "facts"
 """What is known of the products, at a moment; fitted like a source."""
+STALE = 86_400
+"""Seconds after which nobody is writing a copy of the data any more."""
 OLDEST, NOW = "oldest", "now"
 """Moments beside those of the sides, which go by their numbers: before the earliest window; at the end of the data."""
 
@@ -68,6 +72,10 @@ def fit_by_parts(
         folder, shared = _laid_out(model, data, root)
         try:
             _gather(cast("Ranker", model), shared, engine, Receipts(folder / "receipts"), tick)
+        except UsageError as error:
+            if Path(shared["data"]).exists():
+                raise
+            raise UsageError(f"another command fits in {root}, too; give each a folder of its own") from error
         finally:
             let_go()
             shutil.rmtree(folder / WORK, ignore_errors=True)
@@ -75,15 +83,19 @@ def fit_by_parts(
 
 def _laid_out(model: Model, data: Dataset, root: Path) -> tuple[Path, dict[str, Any]]:
     """The folder of this very fit, by all that it hangs on, with a copy of the data; and what its parts share."""
+    for left in root.glob(f"*{WORK}-*"):  # of a command that was killed in the middle of this
+        if left.stat().st_mtime < time.time() - STALE:
+            shutil.rmtree(left, ignore_errors=True)
     fresh = root / f"{WORK}-{secrets.token_hex(4)}"
     try:
         save_dataset(data, fresh)
         files = {str(file.relative_to(fresh)): sha256(file) for file in sorted(fresh.rglob("*")) if file.is_file()}
-        folder = root / fingerprint([VERSION, model.name, model.params(), files])
+        # as text, since the order of sources is that of the columns of the table
+        folder = root / fingerprint([VERSION, model.name, json.dumps(model.params()), files])
         copy = folder / WORK / "data"
         copy.parent.mkdir(parents=True, exist_ok=True)
-        shutil.rmtree(copy, ignore_errors=True)
-        fresh.rename(copy)
+        with suppress(OSError):  # the same data, since their hashes name the folder, lie there
+            fresh.rename(copy)
     finally:
         shutil.rmtree(fresh, ignore_errors=True)
     return folder, {"data": str(copy), "out": str(folder), "model": model.name, "settings": model.params()}

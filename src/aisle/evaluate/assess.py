@@ -22,11 +22,13 @@ from aisle.evaluate.tune import (
     Settings,
     Store,
     Tick,
+    Trial,
     days_in,
     given_to,
     keep_default,
     ready,
     tune,
+    tune_one,
 )
 from aisle.evaluate.verdict import Verdict, decide
 from aisle.files import Receipts
@@ -103,16 +105,22 @@ class Ground:
         """Of the last window."""
         return Exam.of(self.dataset, self.last, limit=ASKED_LAST, seed=self.seed)
 
-    def keep_default(self, names: Sequence[str], place: int, store: Store) -> bool:
-        """Put into the store what the last of some models scores with its defaults in one tuning window.
+    def keep_default(self, name: str, place: int, given: Settings, store: Store) -> bool:
+        """Put into the store what a model scores with its defaults in one tuning window; ``given`` is what it joins.
 
-        Those before it are what it may join, and all in the store. False where it cannot be fitted.
+        False where it cannot be fitted.
         """
-        *others, name = names
-        given: Settings = {}
-        if model_class(name).joins:
-            given = given_to(name, self.choose(others, store), days_in(self.windows, self.dataset.unit))
         return keep_default(name, self.exam(place), self.budget, seed=self.seed, given=given, store=store)
+
+    def best_of(self, name: str, given: Settings, store: Store) -> Trial | None:
+        """The best trial of one model, which is ``given`` what it joins; None where it cannot be fitted."""
+        trials = tune_one(name, self.exams, budget=self.budget, seed=self.seed, given=given, store=store)
+        return Selection(tuple(trials), self.windows, self.budget).best.get(name)
+
+    def given_to(self, name: str, best: Sequence[Trial]) -> Settings:
+        """What a model that joins others is given, from the best trials of these, in the order of the line-up."""
+        found = Selection(tuple(best), self.windows, self.budget)
+        return given_to(name, found, days_in(self.windows, self.dataset.unit))
 
     def choose(self, names: Sequence[str], store: Store | None = None, progress: Tick | None = None) -> Selection:
         """The models with the settings that the tuning windows speak for."""

@@ -14,7 +14,7 @@ from typing import Any, Literal, TypeAlias
 import numpy as np
 
 from aisle.errors import AisleError, BundleError
-from aisle.evaluate.last import Asked, Cost, Shelf, key_of
+from aisle.evaluate.last import Asked, Cost, Shelf, key_of, seal
 from aisle.evaluate.meter import Meter
 from aisle.evaluate.protocol import PLACES, Exam, judge, make_lists
 from aisle.files import read_arrays, write_arrays
@@ -22,7 +22,7 @@ from aisle.models import create
 from aisle.models.base import Model
 
 ASKED_A_PART = 10_000
-"""Customers; more where a block holds more."""
+"""Customers, at most: whole blocks of them."""
 Rows: TypeAlias = tuple[Literal["warm", "cold"], int, int]
 """Some customers of a population: from, to."""
 FITTED, LISTS = "fitted.safetensors", "lists"
@@ -73,8 +73,8 @@ class InParts:
         if self._kept(self._lists(rows)) is not None:
             return
         kind, start, stop = rows
-        model = self._model
         try:
+            model = self._model
             with Meter() as meter:
                 batches = self.exam.batches(getattr(self.exam, kind).customers[start:stop])
                 lists = make_lists(model, self.exam, batches, max(PLACES, self.k))
@@ -83,7 +83,7 @@ class InParts:
         self._keep(self._lists(rows), {LISTS: lists}, {}, meter)
 
     def finish(self, shelf: Shelf) -> None:
-        """Judge the lists of all customers and put the answer on the shelf; nothing where some are missing."""
+        """Judge the lists of all customers and put the answer on the shelf; nothing where that cannot be done."""
         lists = {kind: [np.zeros((0, max(PLACES, self.k)), dtype=np.int32)] for kind in ("warm", "cold")}
         fitted = self._kept(self.folder / FITTED)
         found = [(rows[0], self._kept(self._lists(rows))) for rows in self.rows]
@@ -95,8 +95,11 @@ class InParts:
                 return
             lists[kind].append(part[0][LISTS])
             costs.append(part[1]["cost"])
-        with Meter() as meter:
-            scores = judge(np.concatenate(lists["warm"]), np.concatenate(lists["cold"]), self.exam, self.k)
+        try:
+            with Meter() as meter:
+                scores = judge(np.concatenate(lists["warm"]), np.concatenate(lists["cold"]), self.exam, self.k)
+        except MemoryError:
+            return
         costs.append((meter.seconds, meter.peak_mb))
         cost = Cost(sum(seconds for seconds, _ in costs), max(peak for _, peak in costs))
         shelf.put(self.key, Asked(scores, cost, fitted[1]["training"]))
@@ -110,7 +113,9 @@ class InParts:
         return self.folder / f"{rows[0]}-{rows[1]}-{rows[2]}.safetensors"
 
     def _keep(self, path: Path, arrays: dict[str, Any], told: dict[str, Any], meter: Meter) -> None:
-        write_arrays(path, arrays, told | {"key": self.key, "cost": (meter.seconds, meter.peak_mb)})
+        told |= {"key": self.key, "cost": [meter.seconds, meter.peak_mb]}
+        told = json.loads(json.dumps(told))  # as it will be read back
+        write_arrays(path, arrays, told | {"hash": seal(told, arrays)})
 
     def _kept(self, path: Path) -> tuple[dict[str, Any], dict[str, Any]] | None:
         """What an earlier call left of this very model; None where there is nothing, or it is torn."""
@@ -118,4 +123,5 @@ class InParts:
             arrays, told = read_arrays(path)
         except BundleError:
             return None
-        return (arrays, told) if told["key"] == json.loads(json.dumps(self.key)) else None
+        whole = told.pop("hash") == seal(told, arrays)
+        return (arrays, told) if whole and told["key"] == json.loads(json.dumps(self.key)) else None

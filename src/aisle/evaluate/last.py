@@ -52,7 +52,7 @@ class Shelf:
             arrays, facts = read_arrays(self._path(key))
             if facts["key"] != json.loads(json.dumps(key)):
                 return None
-            if facts.pop("hash") != _hash(facts, arrays):
+            if facts.pop("hash") != seal(facts, arrays):
                 return None
             parts = {part: {name: arrays[f"{part}:{name}"] for name in facts[part]} for part in PARTS}
             whole, same = facts["whole"], facts["same_for_all"]
@@ -75,15 +75,15 @@ class Shelf:
             "training": asked.training,
         }
         facts = json.loads(json.dumps(facts))  # as they will be read back
-        facts["hash"] = _hash(facts, arrays)
+        facts["hash"] = seal(facts, arrays)
         write_arrays(self._path(key), arrays, facts)
 
     def _path(self, key: Any) -> Path:
         return self.folder / f"{fingerprint(key)}.safetensors"
 
 
-def _hash(facts: dict[str, Any], arrays: dict[str, np.ndarray]) -> str:
-    """Of all that an answer is kept as."""
+def seal(facts: dict[str, Any], arrays: dict[str, np.ndarray]) -> str:
+    """A hash of all that is kept."""
     sums = {name: hashlib.sha256(np.ascontiguousarray(array).data).hexdigest() for name, array in arrays.items()}
     return fingerprint([json.dumps(facts, sort_keys=True), sums])
 

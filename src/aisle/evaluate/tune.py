@@ -157,15 +157,30 @@ def tune(
     The store must belong to this dataset: keys name model, settings, window, sample and seed, not the data.
     """
     exams = ready(dataset, windows, budget, seed) if exams is None else exams
-    cells = _Cells(exams, budget, seed, MemoryStore() if store is None else store)
+    store = MemoryStore() if store is None else store
     trials: list[Trial] = []
     days = days_in(windows, dataset.unit)
     for done, name in enumerate(sorted(names, key=lambda name: bool(model_class(name).joins))):
         given = given_to(name, Selection(tuple(trials), tuple(windows), budget), days)
         tell = partial(_report, progress, len(names), done)
-        trials += climb(name, partial(_trial, name, cells), budget, seed=seed, given=given, report=tell)
+        trials += tune_one(name, exams, budget=budget, seed=seed, given=given, store=store, report=tell)
         _report(progress, len(names), done + 1)
     return Selection(tuple(trials), tuple(windows), budget)
+
+
+def tune_one(
+    name: str,
+    exams: Sequence[Exam],
+    *,
+    budget: Budget,
+    seed: int,
+    given: Settings,
+    store: Store,
+    report: Callable[[float], None] = lambda share: None,
+) -> list[Trial]:
+    """The trials of one model, which is ``given`` what it joins."""
+    attempt = partial(_trial, name, _Cells(exams, budget, seed, store))
+    return climb(name, attempt, budget, seed=seed, given=given, report=report)
 
 
 def keep_default(name: str, exam: Exam, budget: Budget, *, seed: int, given: Settings, store: Store) -> bool:

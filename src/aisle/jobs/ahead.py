@@ -10,8 +10,9 @@ from __future__ import annotations
 import secrets
 import shutil
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import partial
+from math import isnan, nan
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,7 @@ from aisle.evaluate import in_parts
 from aisle.evaluate.assess import Ground, Kept
 from aisle.evaluate.in_parts import InParts
 from aisle.evaluate.last import Shelf, ask_last
-from aisle.evaluate.tune import BUDGETS
+from aisle.evaluate.tune import BUDGETS, Trial
 from aisle.files import remove
 from aisle.jobs.line_up import Size, seconds
 from aisle.models import model_class
@@ -58,22 +59,25 @@ def examine_ahead(
         done += models
         return told
 
-    def examine(some: Sequence[str], others: Sequence[str]) -> list[Receipt]:
+    def examine(some: Sequence[dict[str, Any]]) -> list[Receipt]:
         """The first two stages; whoever fails with the defaults is left to the examination, which says why."""
-        asked: list[dict[str, Any]] = [{"names": [*others, n], "window": window} for window in windows for n in some]
+        asked: list[dict[str, Any]] = [one | {"window": window} for window in windows for one in some]
         good = do(examine_window, asked, len(some))
-        failed = {part["names"][-1] for part, receipt in zip(asked, good, strict=True) if not receipt["fitted"]}
-        able = [name for name in some if name not in failed]
-        return do(examine_one, [{"names": [*others, name]} for name in able], len(some))
+        failed = {part["model"] for part, receipt in zip(asked, good, strict=True) if not receipt["fitted"]}
+        return do(examine_one, [one for one in some if one["model"] not in failed], len(some))
 
     save_dataset(dataset, copy)
     try:
-        windows = range(len(_ground_of(dataset, settings).windows))
-        found = examine(single, [])
-        fitted = [one["model"] for one in found if one["settings"] is not None]
-        found += examine([n for n in names if n not in single], [name for name in names if name in fitted])
-        told = [{"model": one["model"], "settings": one["settings"]} for one in found if one["rows"]]
-        asks = [{**one, "rows": rows} for one in found for rows in one["rows"]]
+        ground = _ground_of(dataset, settings)
+        windows = range(len(ground.windows))
+        found = examine([{"model": name, "given": {}} for name in single])
+        best = {one["model"]: _trial(one["best"]) for one in found if one["best"]}
+        joined = [best[name] for name in names if name in best]
+        joins = [name for name in names if model_class(name).joins]
+        found += examine([{"model": name, "given": ground.given_to(name, joined)} for name in joins])
+        large = [one for one in found if one["rows"]]
+        told = [{"model": one["model"], "settings": one["best"]["settings"]} for one in large]
+        asks = [part | {"rows": rows} for part, one in zip(told, large, strict=True) for rows in one["rows"]]
         do(ask_some, asks, len(names))
         do(judge_one, told, len(names))
         shutil.rmtree(kept / PARTS, ignore_errors=True)
@@ -83,20 +87,21 @@ def examine_ahead(
 
 
 def examine_window(part: dict[str, Any], shared: dict[str, Any]) -> Receipt:
-    """The last of some models with its defaults in one tuning window; those before it are what it may join."""
+    """A model with its defaults, and what it joins, in one tuning window."""
     opened = _opened(shared)
-    return {"fitted": opened.ground.keep_default(part["names"], part["window"], opened.kept.cells)}
+    kept = opened.ground.keep_default(part["model"], part["window"], part["given"], opened.kept.cells)
+    return {"fitted": kept}
 
 
 def examine_one(part: dict[str, Any], shared: dict[str, Any]) -> Receipt:
-    """All that is left of the last of some models; of a large last window the fit alone: ``rows`` are to be asked."""
-    opened, name = _opened(shared), part["names"][-1]
+    """All that is left of a model; of a large last window the fit alone: ``rows`` are to be asked."""
+    opened, name = _opened(shared), part["model"]
     ground, shelf = opened.ground, opened.shelf
-    best = ground.choose(part["names"], opened.kept.cells).best
-    told: Receipt = {"model": name, "settings": best[name].settings if name in best else None, "rows": []}
-    if name not in best:
-        return told
-    exam, settings = ground.final, best[name].settings
+    best = ground.best_of(name, part["given"], opened.kept.cells)
+    if best is None:
+        return {"model": name, "best": None, "rows": []}
+    told: Receipt = {"model": name, "best": _packed(best), "rows": []}
+    exam, settings = ground.final, best.settings
     warm, cold = len(exam.warm.customers), len(exam.cold.customers)
     if not warm or max(warm, cold) <= in_parts.ASKED_A_PART:
         ask_last(name, settings, exam, ground.k, shelf)
@@ -153,6 +158,16 @@ def _opened(shared: dict[str, Any]) -> _Opened:
 def _ground_of(dataset: Dataset, told: dict[str, Any]) -> Ground:
     budget = BUDGETS[told["budget"]]
     return Ground.of(dataset, k=told["k"], horizon=told["horizon"], budget=budget, seed=told["seed"])
+
+
+def _packed(trial: Trial) -> dict[str, Any]:
+    """As JSON, which knows no NaN: where a window has no customer there is None."""
+    return asdict(trial) | {"ndcg": [None if isnan(value) else value for value in trial.ndcg]}
+
+
+def _trial(packed: dict[str, Any]) -> Trial:
+    """Undo ``_packed``."""
+    return Trial(**packed | {"ndcg": tuple(nan if value is None else value for value in packed["ndcg"])})
 
 
 def _told(tick: Tick, before: int, models: int, total: int, done: int, parts: int) -> None:

@@ -176,7 +176,7 @@ def _fit(model: Model, dataset: Dataset, folder: Path, config: RunConfig, engine
     are all in use anyway, by this process.
     """
     if model.by_parts:
-        kept = folder / fingerprint([model.name, model.params()])
+        kept = folder / "parts"
         fit(model, dataset, checkpoint=kept, crew=Crew(engine, config.workers or 1), tick=tick)
         return
     if not isinstance(model, LearnsInEpochs):

@@ -23,7 +23,7 @@ NETWORKS = ("hybrid_factorization", "basket_transformer")
 """Sources fitted once, before the earliest window …"""
 SOLVERS, MANY_PRODUCTS, MANY_PURCHASES = ("ease", "slim", "ials", "graph_filter"), 8_000, 2_000_000
 """… and so are these, where more products are sold, or more purchases were made."""
-HUGE, DEAR = 5_000_000, ("tifu_knn", "up_cf", "graph_filter", "hybrid_factorization")
+HUGE, LEFT_OUT = 5_000_000, ("tifu_knn", "up_cf", "graph_filter", "hybrid_factorization")
 """Beyond so many purchases these are no sources by default: they meet customers with customers, or take hours."""
 SLOW = ("repeat_hazard",)
 """… and these are fitted once too."""
@@ -138,7 +138,7 @@ def sources_at(sold: int, lines: int, *, again: bool, levels: bool) -> tuple[str
     wanted = [*ALWAYS, *(REPEATS if again else ()), "ease" if sold <= SOLVED else "graph_filter"]
     if levels:
         wanted += ["content_knn", "tree_shares", *(["hybrid_factorization"] if lines >= MANY_LINES else [])]
-    return tuple(name for name in wanted if name in MODELS and not (lines > HUGE and name in DEAR))
+    return tuple(name for name in wanted if name in MODELS and not (lines > HUGE and name in LEFT_OUT))
 
 
 def once(data: Dataset) -> tuple[str, ...]:

@@ -19,7 +19,7 @@ STYLES = {"error": "red", "warning": "yellow", "info": "dim"}
 
 
 def run_summary(certificate: Mapping[str, Any], page: str = "") -> RenderableType:
-    """Rows accounted for, the proof of the date order, the verdict, the models with the floor, and the file with more."""
+    """Rows accounted for, the proof of the date order, the verdict, the models with the floor, the file with more."""
     data = story.part(certificate, "data")
     told = story.tell(certificate)
     parts: list[RenderableType] = [Text("")]
