@@ -174,6 +174,27 @@ def read_arrays(path: Path) -> tuple[dict[str, np.ndarray[Any, Any]], Any]:
         raise BundleError(f"{path} cannot be read: {error}; delete it, and it is made again") from error
 
 
+def write_sealed(path: Path, key: Any, arrays: Mapping[str, np.ndarray[Any, Any]], values: dict[str, Any]) -> None:
+    """``write_arrays`` under a key of what they hang on, JSON too, with a hash of it all."""
+    told = json.loads(json.dumps({"key": key, "values": values}))  # as it will be read back
+    write_arrays(path, arrays, told | {"seal": _seal(told, arrays)})
+
+
+def read_sealed(path: Path, key: Any) -> tuple[dict[str, np.ndarray[Any, Any]], dict[str, Any]] | None:
+    """Arrays and values of ``write_sealed``; None where nothing whole lies there under this very key."""
+    try:
+        arrays, told = read_arrays(path)
+        whole = told.pop("seal") == _seal(told, arrays) and told["key"] == json.loads(json.dumps(key))
+        return (arrays, told["values"]) if whole else None
+    except (BundleError, KeyError, TypeError, AttributeError):
+        return None
+
+
+def _seal(told: Any, arrays: Mapping[str, np.ndarray[Any, Any]]) -> str:
+    sums = {name: hashlib.sha256(np.ascontiguousarray(array).data).hexdigest() for name, array in arrays.items()}
+    return fingerprint([json.dumps(told, sort_keys=True), sums])
+
+
 def sha256(path: Path) -> str:
     """SHA-256 of a file, in hex."""
     with path.open("rb") as file:

@@ -96,6 +96,10 @@ class Ground:
             self._made[place] = ready(self.dataset, self.windows[place : place + 1], self.budget, self.seed)[0]
         return self._made[place]
 
+    def forget(self) -> None:
+        """Let go of these exams."""
+        self._made.clear()
+
     @cached_property
     def _made(self) -> dict[int, Exam]:
         return {}
@@ -198,7 +202,7 @@ def assess(
     ground = Ground.of(dataset, k=k, horizon=horizon, budget=budget or Budget(), seed=seed)
     tick, kept = _scaled(progress, len(names)), kept or Kept(MemoryStore())
     selection = ground.choose(names, kept.cells, tick and tick[0])
-    vars(ground).pop("_made", None)  # three moments, which nobody asks again
+    ground.forget()  # three moments, which nobody asks again
     asked, failed = _last_window(selection, ground, kept.answers, tick and tick[1])
     scores = {name: one.scores for name, one in asked.items()}
     verdict, below = decide(selection, scores, seed), chain(ground.final, k)

@@ -4,7 +4,6 @@ lists. The answer is that of ``ask_last``, whoever did the parts; what is there 
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -14,10 +13,10 @@ from typing import Any, Literal, TypeAlias
 import numpy as np
 
 from aisle.errors import AisleError, BundleError
-from aisle.evaluate.last import Asked, Cost, Shelf, key_of, seal
+from aisle.evaluate.last import Asked, Cost, Shelf, key_of
 from aisle.evaluate.meter import Meter
 from aisle.evaluate.protocol import PLACES, Exam, judge, make_lists
-from aisle.files import read_arrays, write_arrays
+from aisle.files import read_sealed, write_sealed
 from aisle.models import create
 from aisle.models.base import Model
 
@@ -106,22 +105,17 @@ class InParts:
 
     @cached_property
     def _model(self) -> Model:
-        arrays, told = read_arrays(self.folder / FITTED)
-        return create(self.name, **self.settings).restore(arrays, told["values"])
+        found = self._kept(self.folder / FITTED)
+        if found is None:
+            raise BundleError(f"{self.folder / FITTED} is missing or torn; give the command again")
+        return create(self.name, **self.settings).restore(found[0], found[1]["values"])
 
     def _lists(self, rows: Rows) -> Path:
         return self.folder / f"{rows[0]}-{rows[1]}-{rows[2]}.safetensors"
 
     def _keep(self, path: Path, arrays: dict[str, Any], told: dict[str, Any], meter: Meter) -> None:
-        told |= {"key": self.key, "cost": [meter.seconds, meter.peak_mb]}
-        told = json.loads(json.dumps(told))  # as it will be read back
-        write_arrays(path, arrays, told | {"hash": seal(told, arrays)})
+        write_sealed(path, self.key, arrays, told | {"cost": [meter.seconds, meter.peak_mb]})
 
     def _kept(self, path: Path) -> tuple[dict[str, Any], dict[str, Any]] | None:
         """What an earlier call left of this very model; None where there is nothing, or it is torn."""
-        try:
-            arrays, told = read_arrays(path)
-        except BundleError:
-            return None
-        whole = told.pop("hash") == seal(told, arrays)
-        return (arrays, told) if whole and told["key"] == json.loads(json.dumps(self.key)) else None
+        return read_sealed(path, self.key)

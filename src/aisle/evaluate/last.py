@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import zlib
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from aisle.errors import AisleError, BundleError
+from aisle.errors import AisleError
 from aisle.evaluate.meter import Meter
 from aisle.evaluate.protocol import Exam, Scores, evaluate
-from aisle.files import fingerprint, read_arrays, write_arrays
+from aisle.files import fingerprint, read_sealed, write_sealed
 from aisle.models import create
 
 PARTS = ("values", "cold")
@@ -48,18 +44,14 @@ class Shelf:
 
     def get(self, key: Any) -> Asked | None:
         """What is kept under a key; None where nothing is, or not whole."""
-        try:
-            arrays, facts = read_arrays(self._path(key))
-            if facts["key"] != json.loads(json.dumps(key)):
-                return None
-            if facts.pop("hash") != seal(facts, arrays):
-                return None
-            parts = {part: {name: arrays[f"{part}:{name}"] for name in facts[part]} for part in PARTS}
-            whole, same = facts["whole"], facts["same_for_all"]
-            scores = Scores(arrays["customers"], parts["values"], arrays["lists"], whole, parts["cold"], same)
-            return Asked(scores, Cost(**facts["cost"]), facts["training"])
-        except (BundleError, ValueError, KeyError, TypeError):
+        found = read_sealed(self._path(key), key)
+        if found is None:
             return None
+        arrays, facts = found
+        parts = {part: {name: arrays[f"{part}:{name}"] for name in facts[part]} for part in PARTS}
+        whole, same = facts["whole"], facts["same_for_all"]
+        scores = Scores(arrays["customers"], parts["values"], arrays["lists"], whole, parts["cold"], same)
+        return Asked(scores, Cost(**facts["cost"]), facts["training"])
 
     def put(self, key: Any, asked: Asked) -> None:
         """Keep an answer; it is on disk when this returns."""
@@ -67,25 +59,16 @@ class Shelf:
         arrays = {"customers": scores.customers, "lists": scores.lists}
         arrays |= {f"{part}:{name}": column for part in PARTS for name, column in getattr(scores, part).items()}
         facts = {
-            "key": key,
             **{part: list(getattr(scores, part)) for part in PARTS},
             "whole": scores.whole,
             "same_for_all": scores.same_for_all,
             "cost": asdict(asked.cost),
             "training": asked.training,
         }
-        facts = json.loads(json.dumps(facts))  # as they will be read back
-        facts["hash"] = seal(facts, arrays)
-        write_arrays(self._path(key), arrays, facts)
+        write_sealed(self._path(key), key, arrays, facts)
 
     def _path(self, key: Any) -> Path:
         return self.folder / f"{fingerprint(key)}.safetensors"
-
-
-def seal(facts: dict[str, Any], arrays: dict[str, np.ndarray]) -> str:
-    """A hash of all that is kept."""
-    sums = {name: hashlib.sha256(np.ascontiguousarray(array).data).hexdigest() for name, array in arrays.items()}
-    return fingerprint([json.dumps(facts, sort_keys=True), sums])
 
 
 def key_of(name: str, settings: dict[str, Any], exam: Exam, k: int) -> list[Any]:
