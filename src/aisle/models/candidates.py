@@ -115,9 +115,7 @@ class Pool:
         """The batch in pieces whose scores fit into ``CELLS``."""
         dense = sum(not isinstance(model, ScoresFew) for model in self.held.values())
         cells = [CELLS // max(batch.n_products * members, 1) for members in (len(self.held) + 1, dense + 1)]
-        step = max(cells[0], min(cells[1], ENOUGH), 1)
-        for at in range(0, len(batch), step):
-            rows = slice(at, min(at + step, len(batch)))
+        for rows in holding.slices(len(batch), max(cells[0], min(cells[1], ENOUGH))):
             yield rows, holding.part(batch, rows)
 
     def pairs(self, batch: Batch) -> Pairs:

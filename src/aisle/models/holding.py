@@ -63,7 +63,12 @@ def restored(arrays: Mapping[str, Array], values: Mapping[str, Any]) -> dict[str
 
 def blocks(rows: int, products: int, members: int, cells: int) -> list[slice]:
     """Slices of rows so that the scores of all members for one slice stay within ``cells``."""
-    step = max(1, cells // max(products * max(members, 1), 1))
+    return slices(rows, cells // max(products * max(members, 1), 1))
+
+
+def slices(rows: int, step: int) -> list[slice]:
+    """Neighbouring rows, at most ``step`` of them each, a single one at least."""
+    step = max(step, 1)
     return [slice(at, min(at + step, rows)) for at in range(0, rows, step)]
 
 
