@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from aisle.data.dataset import Dataset
+from aisle.data.stored import save_dataset
 from aisle.engine import Engine, Local, Receipt, gather
 from aisle.engine.base import Answers, let_go
 from aisle.engine.gather import fit_by_parts
@@ -46,6 +47,21 @@ def test_folds_are_sides_too() -> None:
     whole: dict[str, Any] = {"sources": {"popularity": {}, "item_knn": {}}, "windows": 2, "folds": 3}
     model = parted(in_order(), Local(), **whole)
     assert equal(model, create("ranker", **{**SMALL, **whole}).fit(in_order()))
+
+
+def test_of_many_purchases_the_drawn_ones_alone_are_laid_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    saved: list[int] = []
+    save = save_dataset
+
+    def spied(data: Dataset, folder: Path) -> None:
+        saved.append(len(data.purchases))
+        save(data, folder)
+
+    monkeypatch.setattr(gather, "save_dataset", spied)
+    most = len(retail().purchases) // 2
+    model = parted(retail(), Local(), max_lines=most)
+    assert equal(model, create("ranker", **{**SMALL, "max_lines": most}).fit(retail()))
+    assert 0 < saved[0] < 0.7 * len(retail().purchases)
 
 
 def test_without_a_past_the_sources_alone_are_fitted() -> None:

@@ -68,10 +68,11 @@ def fit_by_parts(
     """
     if not model.by_parts:
         raise UsageError(f"the fit of {model.name} does not fall into parts; let one process do it")
+    ranker = cast("Ranker", model)
     with nullcontext(checkpoint.absolute()) if checkpoint else shared_place(None, place) as root:
-        folder, shared = _laid_out(model, data, root)
+        folder, shared = _laid_out(ranker, ranker.drawn(data), root)
         try:
-            _gather(cast("Ranker", model), shared, engine, Receipts(folder / "receipts"), tick)
+            _gather(ranker, shared, engine, Receipts(folder / "receipts"), tick)
         except UsageError as error:
             if Path(shared["data"]).exists():
                 raise
@@ -81,7 +82,7 @@ def fit_by_parts(
             shutil.rmtree(folder / WORK, ignore_errors=True)
 
 
-def _laid_out(model: Model, data: Dataset, root: Path) -> tuple[Path, dict[str, Any]]:
+def _laid_out(model: Ranker, data: Dataset, root: Path) -> tuple[Path, dict[str, Any]]:
     """The folder of this very fit, by all that it hangs on, with a copy of the data; and what its parts share."""
     for left in root.glob(f"*{WORK}-*"):  # of a command that was killed in the middle of this
         if left.stat().st_mtime < time.time() - STALE:
@@ -202,8 +203,8 @@ class _Bench:
         """The sources as they were fitted at a moment, costly ones before the earliest window."""
         held: dict[str, Model] = {}
         for name in self.course.sources:
-            once = moment != NOW and name in self.course.dear
-            held |= holding.restored(*read_arrays(self.path(OLDEST if once else moment, name)))
+            fitted = OLDEST if moment != NOW and name in self.course.dear else moment
+            held |= holding.restored(*read_arrays(self.path(fitted, name)))
         facts = Facts.restored(*read_arrays(self.path(moment, FACTS)))
         return Pool(held, facts, self.known(moment).tie_rank, self.model.candidates)
 

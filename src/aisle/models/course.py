@@ -58,10 +58,11 @@ class Course:
         parts = [(question, self._fold[question.customers]) for question in self.asked]
         return [some_of(asked, fold == number) for asked, fold in parts for number in np.unique(fold).tolist()]
 
-    @property
+    @cached_property
     def dear(self) -> holding.Settings:
         """Sources too costly to be fitted anew for every side."""
-        return {name: settings for name, settings in self.sources.items() if name in once(self.data)}
+        names = once(self.data)
+        return {name: settings for name, settings in self.sources.items() if name in names}
 
     def oldest(self) -> Dataset:
         """What was known before the earliest window."""

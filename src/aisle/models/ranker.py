@@ -123,12 +123,12 @@ class Ranker(Model):
 
     def fit(self, data: Dataset) -> Self:
         """Ask past windows, learn from their answers, and fit all sources to everything."""
-        course = self.course(data)
+        course = self.course(self.drawn(data))
         given: dict[str, Model] = {}
         if course.asked and course.dear:
             given = holding.fit_members(course.dear, course.oldest())
         random = np.random.default_rng(self.seed)
-        judges = judging(data, random)
+        judges = judging(course.data, random)
         tables: list[Table] = []
         recall = Recall()
         for place, question in enumerate(course.sides):
@@ -139,12 +139,15 @@ class Ranker(Model):
                 recall = Recall.of(pool, past, question)
         return self.learn(tables, recall, Pool.at(course.data, course.sources, self.candidates), course.data)
 
+    def drawn(self, data: Dataset) -> Dataset:
+        """What is learned from."""
+        return data.drawn(self.max_lines, self.seed)
+
     def course(self, data: Dataset) -> Course:
-        """What is asked of the past; raises UsageError for folds where baskets have times."""
+        """What is asked of the past of ``drawn`` data; raises UsageError for folds where baskets have times."""
         folds = self.folds or (FOLDS if data.clock == "sequence" else 1)
         if folds > 1 and data.clock == "time":
             raise UsageError(f"folds is {self.folds}; only baskets in order without times allow more than 1")
-        data = data.drawn(self.max_lines, self.seed)
         ticks = gap_ticks(data, self.target_days)
         asked = questions(data, ticks, self.windows, self.max_customers, self.seed, "even")
         return Course(data, self.sources or chosen(data), asked, ticks, folds, self.seed)
