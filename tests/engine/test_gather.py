@@ -12,9 +12,9 @@ import pytest
 
 from aisle.data.dataset import Dataset
 from aisle.data.stored import save_dataset
-from aisle.engine import Engine, Local, Receipt, gather
+from aisle.engine import Engine, Local, Receipt, gather, parts
 from aisle.engine.base import Answers, let_go
-from aisle.engine.gather import fit_by_parts
+from aisle.engine.parts import fit_by_parts
 from aisle.errors import UsageError
 from aisle.jobs.train import Crew, Follow, fit
 from aisle.models import create
@@ -57,7 +57,7 @@ def test_of_many_purchases_the_drawn_ones_alone_are_laid_out(monkeypatch: pytest
         saved.append(len(data.purchases))
         save(data, folder)
 
-    monkeypatch.setattr(gather, "save_dataset", spied)
+    monkeypatch.setattr(parts, "save_dataset", spied)
     most = len(retail().purchases) // 2
     model = parted(retail(), Local(), max_lines=most)
     assert equal(model, create("ranker", **{**SMALL, "max_lines": most}).fit(retail()))

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from aisle.data.dataset import Dataset
 from aisle.errors import ResourceError
-from aisle.features import pairs
+from aisle.features import links, pairs
 from aisle.models import ease as ease_file
 from aisle.models.ease import EASE, ridge_weights
 from aisle.models.item_knn import ItemKNN
@@ -121,7 +121,7 @@ def test_item_knn_by_brute_force(seed: int, k: int, shrink: float, half_life: fl
 
 def test_neighbours_do_not_depend_on_the_block_size(monkeypatch: pytest.MonkeyPatch) -> None:
     whole = ItemKNN(neighbours=5).fit(data()).similar_
-    monkeypatch.setattr(pairs, "BLOCK_CELLS", 3 * PRODUCTS)
+    monkeypatch.setattr(links, "BLOCK_CELLS", 3 * PRODUCTS)
     blocked = ItemKNN(neighbours=5).fit(data()).similar_
     np.testing.assert_array_equal(whole.toarray(), blocked.toarray())
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from aisle.data.dataset import Dataset
 from aisle.errors import UsageError
-from aisle.features import pairs
+from aisle.features import links, pairs
 from aisle.models import create
 from aisle.models.item_knn import ItemKNN
 from aisle.models.sequence_knn import SequenceKNN
@@ -148,7 +148,7 @@ def test_the_order_of_baskets_is_learnt_in_a_shop_of_chains() -> None:
 
 def test_blocks_do_not_change_the_neighbours(monkeypatch: pytest.MonkeyPatch) -> None:
     whole = [m.fit(data()).similar_.toarray() for m in (SequenceKNN(neighbours=5), ItemKNN(within="basket"))]
-    monkeypatch.setattr(pairs, "BLOCK_CELLS", 3 * PRODUCTS)
+    monkeypatch.setattr(links, "BLOCK_CELLS", 3 * PRODUCTS)
     blocked = [m.fit(data()).similar_.toarray() for m in (SequenceKNN(neighbours=5), ItemKNN(within="basket"))]
     for one, other in zip(whole, blocked, strict=True):
         np.testing.assert_array_equal(one, other)
@@ -186,8 +186,8 @@ def test_few_products_of_many_baskets_are_worked_on_one_by_one(monkeypatch: pyte
         wide.append(len(found := whole(work, limit)))
         return found
 
-    monkeypatch.setattr(pairs, "blocks_of_work", spied)
-    monkeypatch.setattr(pairs, "BLOCK_CELLS", PRODUCTS**2)  # all products at once, were it not for the baskets between
+    monkeypatch.setattr(links, "blocks_of_work", spied)
+    monkeypatch.setattr(links, "BLOCK_CELLS", PRODUCTS**2)  # all products at once, were it not for the baskets between
     SequenceKNN(neighbours=5).fit(data())
     ItemKNN(within="basket").fit(data())
     assert wide[0] > wide[1] == 1

@@ -84,11 +84,16 @@ def test_one_neighbour_by_hand() -> None:
     assert descend(np.array([[[4.0]]]), np.array([[3.0]]), 3.0, 2.0, 9, 0.0).tolist() == [[0.0]]
 
 
-def test_blocks_do_not_change_the_answer(monkeypatch: pytest.MonkeyPatch) -> None:
-    whole = SLIM(neighbours=6, **TO_THE_END).fit(data()).weights_.toarray()
+@pytest.mark.parametrize("live", [0.0, 0.5, 1.0])
+def test_no_problem_ends_earlier_or_later_for_those_beside_it(monkeypatch: pytest.MonkeyPatch, live: float) -> None:
+    settings: dict[str, Any] = {"neighbours": 6, "tolerance": 1e-2}  # problems end after different numbers of rounds
+    whole = SLIM(**settings).fit(data()).weights_.toarray()
+    monkeypatch.setattr(slim, "LIVE", live)
     monkeypatch.setattr(slim, "BLOCK_CELLS", 3 * 6 * 6)
-    blocked = SLIM(neighbours=6, **TO_THE_END).fit(data()).weights_.toarray()
-    np.testing.assert_allclose(blocked, whole, atol=1e-7)
+    np.testing.assert_array_equal(SLIM(**settings).fit(data()).weights_.toarray(), whole)
+    monkeypatch.setattr(slim, "BLOCK_CELLS", 1)
+    np.testing.assert_array_equal(SLIM(**settings).fit(data()).weights_.toarray(), whole)
+    assert (SLIM(**{**settings, "tolerance": 1e-3}).fit(data()).weights_.toarray() != whole).any()
 
 
 def test_larger_l1_keeps_fewer_weights() -> None:

@@ -9,11 +9,6 @@ candidates that it thins: each part draws those for itself.
 
 from __future__ import annotations
 
-import json
-import secrets
-import shutil
-import time
-from contextlib import nullcontext, suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -22,10 +17,8 @@ from typing import TYPE_CHECKING, Any, cast
 import numpy as np
 
 from aisle.data.dataset import Dataset
-from aisle.data.stored import save_dataset
-from aisle.engine.base import Engine, Receipt, at_hand, let_go
-from aisle.engine.learn import WORK, open_shared, shared_place
-from aisle.errors import UsageError
+from aisle.engine.base import Engine, Receipt, at_hand
+from aisle.engine.learn import open_shared
 from aisle.features.ranking import Facts
 from aisle.files import Receipts, fingerprint, read_arrays, sha256, write_arrays
 from aisle.models import create, holding
@@ -34,7 +27,6 @@ from aisle.models.candidates import Pool
 from aisle.models.course import Course, Recall, some_of
 from aisle.progress import Tick
 from aisle.types import Bools
-from aisle.version import VERSION
 
 if TYPE_CHECKING:  # LightGBM is imported where a ranker is made
     from aisle.models.boosting import Table
@@ -44,65 +36,11 @@ ASKED_A_PART = 2_500
 """Customers of a window."""
 FACTS = "facts"
 """What is known of the products, at a moment; fitted like a source."""
-STALE = 86_400
-"""Seconds after which nobody is writing a copy of the data any more."""
 OLDEST, NOW = "oldest", "now"
 """Moments beside those of the sides, which go by their numbers: before the earliest window; at the end of the data."""
 
 
-def fit_by_parts(
-    model: Model,
-    data: Dataset,
-    engine: Engine,
-    *,
-    checkpoint: Path | None = None,
-    place: Path | None = None,
-    tick: Tick = lambda done, total: None,
-) -> None:
-    """Fit a ranker in place.
-
-    ``checkpoint``, a folder, keeps what the parts left: the same call does the rest of a stopped one. Without it,
-    ``place`` is a folder for that, gone in the end; None = among the temporary files of this machine. Workers on other
-    machines must see the one or the other. ``tick`` counts parts. Raises UsageError for a model of another kind;
-    ResourceError where a part loses its workers time and again; the errors of the fits themselves.
-    """
-    if not model.by_parts:
-        raise UsageError(f"the fit of {model.name} does not fall into parts; let one process do it")
-    ranker = cast("Ranker", model)
-    with nullcontext(checkpoint.absolute()) if checkpoint else shared_place(None, place) as root:
-        folder, shared = _laid_out(ranker, ranker.drawn(data), root)
-        try:
-            _gather(ranker, shared, engine, Receipts(folder / "receipts"), tick)
-        except UsageError as error:
-            if Path(shared["data"]).exists():
-                raise
-            raise UsageError(f"another command fits in {root}, too; give each a folder of its own") from error
-        finally:
-            let_go()
-            shutil.rmtree(folder / WORK, ignore_errors=True)
-
-
-def _laid_out(model: Ranker, data: Dataset, root: Path) -> tuple[Path, dict[str, Any]]:
-    """The folder of this very fit, by all that it hangs on, with a copy of the data; and what its parts share."""
-    for left in root.glob(f"*{WORK}-*"):  # of a command that was killed in the middle of this
-        if left.stat().st_mtime < time.time() - STALE:
-            shutil.rmtree(left, ignore_errors=True)
-    fresh = root / f"{WORK}-{secrets.token_hex(4)}"
-    try:
-        save_dataset(data, fresh)
-        files = {str(file.relative_to(fresh)): sha256(file) for file in sorted(fresh.rglob("*")) if file.is_file()}
-        # as text, since the order of sources is that of the columns of the table
-        folder = root / fingerprint([VERSION, model.name, json.dumps(model.params()), files])
-        copy = folder / WORK / "data"
-        copy.parent.mkdir(parents=True, exist_ok=True)
-        with suppress(OSError):  # the same data, since their hashes name the folder, lie there
-            fresh.rename(copy)
-    finally:
-        shutil.rmtree(fresh, ignore_errors=True)
-    return folder, {"data": str(copy), "out": str(folder), "model": model.name, "settings": model.params()}
-
-
-def _gather(model: Ranker, shared: dict[str, Any], engine: Engine, receipts: Receipts, tick: Tick) -> None:
+def gather(model: Ranker, shared: dict[str, Any], engine: Engine, receipts: Receipts, tick: Tick) -> None:
     """Let the engine do all parts, and the ranker learn from what they found."""
     bench = _bench(shared)
     course = bench.course

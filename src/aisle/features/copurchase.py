@@ -111,7 +111,7 @@ def shared(x: Sparse, asked: Ints, min_support: int) -> Iterator[tuple[Ints, Int
     Pairs of a product with itself and those of fewer than ``min_support`` rows are left out. In blocks whose work is
     bounded, all pairs of one i in one block.
     """
-    across = x.T.tocsr()[asked]
+    across = (x if len(asked) == x.shape[1] else x[:, asked]).T.tocsr()
     work = np.asarray(across @ np.diff(x.indptr).astype(np.float64), dtype=np.float64)
     for start, stop in blocks_of_work(work, MAX_WORK):
         both = (across[start:stop] @ x).tocoo()

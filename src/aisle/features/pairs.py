@@ -1,4 +1,4 @@
-"""Customer x product history as sparse arrays: decayed counts, basket places, co-occurrence and neighbours.
+"""Customer x product history as sparse arrays: decayed counts, basket places, co-occurrence.
 
 Pure functions of a ``Batch`` (or of a matrix made from one): the same code serves the whole customer base in ``fit``
 and one request in ``score``. Every row is worked out alone, so an answer never depends on the rest of the batch.
@@ -8,32 +8,17 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from itertools import pairwise
-from typing import Protocol, TypeAlias
 
 import numpy as np
 import scipy.sparse as sp
 
 from aisle.data.dataset import Dataset
 from aisle.data.events import Batch, first_of_basket, order_by, sorted_set, sparse_sum, stacked
-from aisle.kernels.few import are_few, rows_and_columns, top_few
-from aisle.kernels.topk import top_k
+from aisle.kernels.few import rows_and_columns
 from aisle.types import Bools, Codes, Doubles, Floats, Ints, Sparse
 
 BLOCK_CELLS = 4_000_000
 """Dense cells worked on at once; about 100 MB with the sort keys of ``top_k``."""
-Weigh: TypeAlias = Callable[[Floats, Codes, Codes], Floats]
-"""(values, rows, columns), (M,) each -> what is compared in the place of the values; see ``strongest``."""
-
-
-class Through(Protocol):
-    """A sparse matrix M (N, N) that is made a few rows at a time, never whole."""
-
-    @property
-    def widths(self) -> Ints:
-        """(N,) at most so many cells has each row."""
-
-    def rows(self, places: Ints) -> Sparse:
-        """(R, N) the rows at some places (R,)."""
 
 
 def everyone(data: Dataset) -> Batch:
@@ -128,98 +113,11 @@ def cooccurrence(x: Sparse) -> Doubles:
     return out
 
 
-def cosine_neighbours(x: Sparse, k: int, shrink: float = 0.0, powers: tuple[float, float] = (0.5, 0.5)) -> Sparse:
-    """(I, I) the k products nearest to each row's product by cosine between the columns of x (U, I).
-
-    ``cos(i, j) = (xᵀx)_ij / (|x_i| |x_j| + shrink)``, for binary x |x_i| = √buyers; other ``powers`` than a half (of
-    row and column) take another share of the buyers of both away. See ``linked``.
-    """
-    return linked(x, np.asarray(x.multiply(x).sum(axis=0)).ravel(), k, shrink, powers)
-
-
-def linked(
-    x: Sparse,
-    sizes: Doubles | Floats,
-    k: int,
-    shrink: float,
-    powers: tuple[float, float],
-    through: Through | None = None,
-) -> Sparse:
-    """(I, I) the k products j with the largest ``(xᵀ M x)_ij / (size_i^a size_j^b + shrink)`` of each row's product i.
-
-    x is (N, I), ``sizes`` (I,), powers (a, b); M is ``through`` (N, N), or the identity. Shrinking distrusts pairs of
-    little support. Products nobody bought have no neighbours. See ``strongest``.
-    """
-    source, target = (sizes**power for power in powers)
-
-    def shares(values: Floats, rows: Codes, columns: Codes) -> Floats:
-        bottom = source[rows] * target[columns] + shrink
-        found = np.zeros(len(values), dtype=np.float32)
-        return np.divide(values, bottom, out=found, where=bottom > 0, casting="unsafe")
-
-    return strongest(x, x, k, shares, through)
-
-
-def strongest(
-    left: Sparse, right: Sparse, k: int, weigh: Weigh | None = None, through: Through | None = None
-) -> Sparse:
-    """(I, I) the k largest positive cells of each row of ``leftᵀ M right``, where left and right are (N, I).
-
-    M is ``through`` (N, N), or the identity. ``weigh`` turns the cells of that product that are not 0, whose rows and
-    columns stand for the products ``rows`` and ``columns``, into what is compared and kept. The diagonal is left out,
-    ties go to the smaller code. Works on blocks of rows: memory O(block x I + k x I), or that of the densest row of
-    ``leftᵀ M``.
-    """
-    shape, sources, targets = (left.shape[1], right.shape[1]), bought_products(left), bought_products(right)
-    across, right = left.T.tocsr()[sources], right[:, targets]
-    work = np.full(len(sources), max(len(targets), 1), dtype=np.float64)
-    if through is not None:  # few products of many baskets: leftᵀ M is what fills the memory
-        work = np.maximum(work, across.sign() @ through.widths.astype(np.float64))
-    blocks = []
-    for start, stop in blocks_of_work(work, BLOCK_CELLS):
-        part = across[start:stop]
-        product = part @ right if through is None else _through(part, through, right)
-        blocks.append(_strongest_of_rows(product, sources[start:stop], targets, k, weigh))
-    found = stacked(blocks) if blocks else sp.csr_array((0, shape[1]), dtype=np.float32)
-    ends = np.searchsorted(sources, np.arange(shape[0] + 1))  # products that were not bought have rows of nothing
-    return sp.csr_array((found.data, targets[found.indices], found.indptr[ends]), shape=shape)
-
-
-def _through(part: Sparse, through: Through, right: Sparse) -> Sparse:
-    """(R, C) ``part M right``: of M (N, N) and right (N, C) only what the part (R, N) reaches is made and met."""
-    part, rows = narrowed(part)
-    near, columns = narrowed(through.rows(rows))
-    return (part @ near) @ right[columns]
-
-
 def narrowed(x: Sparse) -> tuple[Sparse, Ints]:
     """(R, C) without its empty columns, and which (C,) are left: SciPy's product takes time for every column."""
     columns = sorted_set(x.indices.astype(np.int64))
     narrow = sp.csr_array((x.data, np.searchsorted(columns, x.indices), x.indptr), shape=(x.shape[0], len(columns)))
     return narrow, columns
-
-
-def _strongest_of_rows(product: Sparse, sources: Codes, targets: Codes, k: int, weigh: Weigh | None) -> Sparse:
-    """(R, C) the k cells of each row of a product (R, C) that are worth most, as what they are worth."""
-    row = np.repeat(np.arange(len(sources)), np.diff(product.indptr))
-    worth, from_, to = product.data, sources[row], targets[product.indices]
-    if weigh is not None:
-        worth = weigh(worth, from_, to)
-    worth[(worth <= 0) | (from_ == to)] = -np.inf
-    by_code = np.arange(len(targets), dtype=np.int32)
-    if are_few(product):
-        cells: Sparse = sp.csr_array((worth, product.indices, product.indptr), shape=product.shape)
-        near, found = top_few(cells, np.full(len(targets), -np.inf, dtype=np.float32), k, by_code)
-    else:
-        block = np.full(product.shape, -np.inf, dtype=np.float32)
-        block.reshape(-1)[row * product.shape[1] + product.indices] = worth
-        near, found = top_k(block, k, by_code)
-    near[near < 0] = len(targets)
-    order = np.argsort(near, axis=1)
-    near, found = np.take_along_axis(near, order, axis=1), np.take_along_axis(found, order, axis=1)
-    some = near < len(targets)
-    indptr = np.concatenate(([0], np.cumsum(some.sum(axis=1)))).astype(np.int32)
-    return sp.csr_array((found[some], near[some], indptr), shape=product.shape)
 
 
 def bought_products(x: Sparse) -> Codes:

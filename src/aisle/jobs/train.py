@@ -13,8 +13,8 @@ from aisle.bundle import Recommender, save
 from aisle.config import EngineName, RunConfig
 from aisle.data.dataset import Dataset
 from aisle.engine import Engine, Local, open_engine
-from aisle.engine.gather import fit_by_parts
 from aisle.engine.learn import fit_together
+from aisle.engine.parts import fit_by_parts
 from aisle.errors import UsageError
 from aisle.jobs.cache import ingest
 from aisle.jobs.line_up import refuse

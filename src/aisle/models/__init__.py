@@ -48,12 +48,13 @@ def model_class(name: str) -> type[Model]:
 
 
 def learner(model: Model) -> LearnsInEpochs:
-    """The model, known to learn in epochs; raises UsageError with the models that do."""
+    """The model, known to learn in epochs; raises UsageError with the models that do, and those fitted by parts."""
     if not issubclass(type(model), LearnsInEpochs):
         able = ", ".join(name for name in MODELS if issubclass(model_class(name), LearnsInEpochs))
+        parted = ", ".join(name for name in MODELS if model_class(name).by_parts)
         raise UsageError(
             f"{model.name} does not learn in epochs: there is no training to keep, to follow or to share; "
-            f"models that do: {able}"
+            f"models that do: {able}; models fitted by parts, to be kept and shared, not followed: {parted}"
         )
     return cast(LearnsInEpochs, model)
 

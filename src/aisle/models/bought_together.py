@@ -15,17 +15,20 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Self
 
+import numpy as np
+
 from aisle.data.dataset import Dataset
 from aisle.data.events import Batch, sparse_sum
 from aisle.errors import UsageError
 from aisle.features.copurchase import MEASURES, Limits, Measure, associations
 from aisle.features.pairs import basket_contents, basket_places, decayed_presence
-from aisle.models.base import Few, Model, few_with_own
-from aisle.types import Floats, Sparse
+from aisle.models.base import Few, few_with_own
+from aisle.models.strips import InStrips
+from aisle.types import Codes, Floats, Sparse
 
 
 @dataclass(kw_only=True, eq=False)
-class BoughtTogether(Model):
+class BoughtTogether(InStrips):
     """Association rules of the latest baskets: complements of what was just bought."""
 
     name: ClassVar[str] = "bought_together"
@@ -63,14 +66,15 @@ class BoughtTogether(Model):
             raise UsageError(f"place_decay must lie in (0, 1], got {self.place_decay}")
         if not self.own_weight >= 0:
             raise UsageError(f"own_weight must be >= 0, got {self.own_weight}")
-        self._limits()
+        self.limits  # noqa: B018  (validates)
 
-    def fit(self, data: Dataset) -> Self:
-        """Learn the rules of every product."""
-        contents = basket_contents(data)
-        found = associations(contents, data.tie_rank, self._limits(), by=self.measure, k=self.neighbours)
-        worth = getattr(found, self.measure)
-        self.rules_ = sparse_sum(found.first, found.second, worth, (data.shape[1], data.shape[1]))
+    def links(self, data: Dataset) -> Rules:
+        """The rules of every product."""
+        return Rules(self, basket_contents(data), data.tie_rank)
+
+    def learn(self, rows: Sparse) -> Self:
+        """Keep the rules."""
+        self.rules_ = rows
         return self
 
     def score(self, batch: Batch) -> Floats:
@@ -87,5 +91,25 @@ class BoughtTogether(Model):
         taste = spoken.multiply(late.sign()).tocsr() @ self.rules_
         return few_with_own(taste, batch, batch.history, self.own_weight)
 
-    def _limits(self) -> Limits:
+    @property
+    def limits(self) -> Limits:
+        """Which rules are kept."""
         return Limits(min_support=self.min_support, min_lift=self.min_lift)
+
+
+@dataclass(frozen=True, eq=False)
+class Rules:
+    """(I, I) worth of the rules from each row's product to all others."""
+
+    model: BoughtTogether
+    contents: Sparse
+    """(N, I) 1 where a basket holds the product."""
+    tie_rank: Codes
+    """(I,)."""
+
+    def rows(self, products: slice) -> Sparse:
+        """(R, I) the rules from neighbouring products."""
+        own, first = self.model, np.arange(products.start, products.stop, dtype=np.int32)
+        found = associations(self.contents, self.tie_rank, own.limits, by=own.measure, k=own.neighbours, first=first)
+        worth = getattr(found, own.measure)
+        return sparse_sum(found.first - products.start, found.second, worth, (len(first), len(self.tie_rank)))

@@ -21,21 +21,17 @@ from typing import Any, ClassVar, Literal, Self, TypeAlias, get_args
 from aisle.data.dataset import Dataset
 from aisle.data.events import Batch
 from aisle.errors import UsageError
-from aisle.features.pairs import (
-    basket_contents,
-    cosine_neighbours,
-    decayed_counts,
-    decayed_presence,
-    of_everyone,
-)
-from aisle.models.base import Few, Model, few_with_own
+from aisle.features.links import Links, cosine_neighbours
+from aisle.features.pairs import basket_contents, decayed_counts, decayed_presence, of_everyone
+from aisle.models.base import Few, few_with_own
+from aisle.models.strips import InStrips
 from aisle.types import Floats, Sparse
 
 Within: TypeAlias = Literal["customer", "basket"]
 
 
 @dataclass(kw_only=True, eq=False)
-class ItemKNN(Model):
+class ItemKNN(InStrips):
     """Cosine between products over customers or baskets: any catalogue size, easily explained."""
 
     name: ClassVar[str] = "item_knn"
@@ -85,10 +81,14 @@ class ItemKNN(Model):
         if self.within not in get_args(Within):
             raise UsageError(f"within is {self.within!r}; allowed: {', '.join(get_args(Within))}")
 
-    def fit(self, data: Dataset) -> Self:
-        """Find the neighbours of every product."""
+    def links(self, data: Dataset) -> Links:
+        """The neighbours of every product."""
         x = of_everyone(data, decayed_presence) if self.within == "customer" else basket_contents(data)
-        self.similar_ = cosine_neighbours(x, self.neighbours, self.shrink, (self.source_power, self.target_power))
+        return cosine_neighbours(x, self.neighbours, self.shrink, (self.source_power, self.target_power))
+
+    def learn(self, rows: Sparse) -> Self:
+        """Keep the neighbours."""
+        self.similar_ = rows
         return self
 
     def score(self, batch: Batch) -> Floats:

@@ -22,13 +22,15 @@ import numpy as np
 from aisle.data.dataset import Dataset
 from aisle.data.events import Batch
 from aisle.errors import UsageError
-from aisle.features.pairs import decayed_counts, decayed_presence, of_everyone, scaled, strongest
-from aisle.models.base import Few, Model, check_own, few_with_own
+from aisle.features.links import Links
+from aisle.features.pairs import decayed_counts, decayed_presence, of_everyone, scaled
+from aisle.models.base import Few, check_own, few_with_own
+from aisle.models.strips import InStrips
 from aisle.types import Doubles, Floats, Sparse
 
 
 @dataclass(kw_only=True, eq=False)
-class RP3beta(Model):
+class RP3beta(InStrips):
     """Random walk over the graph of purchases: any catalogue size, with a handle on popularity."""
 
     name: ClassVar[str] = "rp3beta"
@@ -60,9 +62,15 @@ class RP3beta(Model):
             raise UsageError(f"alpha must be > 0 and beta >= 0, got {self.alpha} and {self.beta}")
         check_own(self.half_life_days, self.own_weight)
 
-    def fit(self, data: Dataset) -> Self:
-        """Walk from every product once."""
-        self.walk_ = two_steps(of_everyone(data, decayed_presence), self.alpha, self.beta, self.neighbours)
+    def links(self, data: Dataset) -> Links:
+        """Where walks from every product end."""
+        return two_steps(of_everyone(data, decayed_presence), self.alpha, self.beta, self.neighbours)
+
+    def learn(self, rows: Sparse) -> Self:
+        """Scale the walks to a mean row sum of 1."""
+        walks = int((np.diff(rows.indptr) > 0).sum())
+        rows.data /= np.float32(rows.data.sum(dtype=np.float64) / walks if walks else 1.0)
+        self.walk_ = rows
         return self
 
     def score(self, batch: Batch) -> Floats:
@@ -76,15 +84,12 @@ class RP3beta(Model):
         return few_with_own(taste, batch, decayed_counts(batch, self.half_life_days), self.own_weight)
 
 
-def two_steps(x: Sparse, alpha: float, beta: float, k: int) -> Sparse:
-    """(I, I) W of a binary x (U, I), the k largest of each row, scaled to a mean row sum of 1."""
+def two_steps(x: Sparse, alpha: float, beta: float, k: int) -> Links:
+    """(I, I) W of a binary x (U, I), the k largest of each row, before it is scaled."""
     customers: Floats = np.asarray(x.sum(axis=1)).ravel()
     products: Floats = np.asarray(x.sum(axis=0)).ravel()
     back = scaled(x, np.ones(x.shape[0]), _power(products, -alpha))
-    walk = strongest(back, scaled(x, _power(customers, -alpha), _power(products, -beta)), k)
-    rows = int((np.diff(walk.indptr) > 0).sum())
-    walk.data /= np.float32(walk.data.sum(dtype=np.float64) / rows if rows else 1.0)
-    return walk
+    return Links.of(back, scaled(x, _power(customers, -alpha), _power(products, -beta)), k)
 
 
 def _power(numbers: Floats, exponent: float) -> Doubles:

@@ -25,13 +25,15 @@ import scipy.sparse as sp
 from aisle.data.dataset import Dataset
 from aisle.data.events import Batch, sparse_sum, stacked
 from aisle.errors import UsageError
-from aisle.features.pairs import basket_places, decayed_counts, decayed_presence, linked
-from aisle.models.base import Few, Model, few_with_own
+from aisle.features.links import Links, linked
+from aisle.features.pairs import basket_places, decayed_counts, decayed_presence
+from aisle.models.base import Few, few_with_own
+from aisle.models.strips import InStrips
 from aisle.types import Doubles, Floats, Ints, Sparse
 
 
 @dataclass(kw_only=True, eq=False)
-class SequenceKNN(Model):
+class SequenceKNN(InStrips):
     """What is bought next after what: the item-to-item model for histories whose order matters."""
 
     name: ClassVar[str] = "sequence_knn"
@@ -85,14 +87,18 @@ class SequenceKNN(Model):
             if not 0 <= getattr(self, setting) <= 1:
                 raise UsageError(f"{setting} must lie in 0 … 1, got {getattr(self, setting)}")
 
-    def fit(self, data: Dataset) -> Self:
-        """Count what follows what."""
+    def links(self, data: Dataset) -> Links:
+        """What follows what."""
         blocks = [latest_baskets(batch, self.latest) for batch in data.batches()]
         contents, owner = stacked([block for block, _ in blocks]), np.concatenate([whose for _, whose in blocks])
         near = self._pairs_of_baskets(owner)
         sizes = np.bincount(contents.indices, minlength=data.shape[1]).astype(np.float64)
         powers = (self.source_power, self.target_power)
-        self.similar_ = linked(contents, sizes, self.neighbours, self.shrink, powers, through=near)
+        return linked(contents, sizes, self.neighbours, self.shrink, powers, through=near)
+
+    def learn(self, rows: Sparse) -> Self:
+        """Keep the neighbours."""
+        self.similar_ = rows
         return self
 
     def score(self, batch: Batch) -> Floats:

@@ -20,15 +20,20 @@ import numpy as np
 import scipy.sparse as sp
 
 from aisle.data.dataset import Dataset
-from aisle.data.events import Batch, sparse_sum
+from aisle.data.events import Batch
 from aisle.errors import UsageError
-from aisle.features.pairs import BLOCK_CELLS, cosine_neighbours, decayed_counts, decayed_presence, of_everyone
-from aisle.models.base import Few, Model, check_own, few_with_own
-from aisle.types import Bools, Doubles, Floats, Ints, Sparse
+from aisle.features.links import Links, cosine_neighbours
+from aisle.features.pairs import BLOCK_CELLS, decayed_counts, decayed_presence, of_everyone
+from aisle.models.base import Few, check_own, few_with_own
+from aisle.models.strips import InStrips
+from aisle.types import Bools, Codes, Doubles, Floats, Ints, Sparse
+
+LIVE = 0.5
+"""Share of the problems of a block that are not solved yet, below which the others are left behind."""
 
 
 @dataclass(kw_only=True, eq=False)
-class SLIM(Model):
+class SLIM(InStrips):
     """Few, positive weights between products: sparse, explainable, for any catalogue."""
 
     name: ClassVar[str] = "slim"
@@ -52,7 +57,7 @@ class SLIM(Model):
     sweeps: int = 50
     """Most rounds over all coordinates of a problem."""
     tolerance: float = 1e-4
-    """A block of problems is solved when no weight moved by more in a round."""
+    """A problem is solved when no weight of it moved by more in a round."""
 
     weights_: Sparse = field(init=False, repr=False)
     """(I, I) effect of having bought the row's product on the score of the column's."""
@@ -66,22 +71,14 @@ class SLIM(Model):
             raise UsageError(f"tolerance must be >= 0, got {self.tolerance}")
         check_own(self.half_life_days, self.own_weight)
 
-    def fit(self, data: Dataset) -> Self:
-        """Solve for the weights of every product that was bought."""
+    def links(self, data: Dataset) -> Regressions:
+        """The weights of every product that was bought."""
         x = of_everyone(data, lambda batch: decayed_presence(batch, self.half_life_days))
-        near = cosine_neighbours(x, self.neighbours)
-        columns, number = x.astype(np.float64).tocsc(), np.diff(near.indptr)
-        targets, size = np.flatnonzero(number), int(number.max(initial=0))
-        step = max(1, BLOCK_CELLS // max(size, 1) ** 2)
-        weights = np.zeros(near.nnz)
-        for at in range(0, len(targets), step):
-            block = targets[at : at + step]
-            solved = descend(*problems(columns, near, block), self.l1, self.l2, self.sweeps, self.tolerance)
-            inside: Bools = np.arange(solved.shape[1]) < number[block, None]
-            weights[near.indptr[block[0]] : near.indptr[block[-1] + 1]] = solved[inside]
-        kept = weights > 0
-        target = np.repeat(np.arange(len(number)), number).astype(np.int32)
-        self.weights_ = sparse_sum(near.indices[kept], target[kept], weights[kept], near.shape)
+        return Regressions(self, cosine_neighbours(x, self.neighbours))
+
+    def learn(self, rows: Sparse) -> Self:
+        """Keep the weights by what was bought: the rows are of the products that they speak of."""
+        self.weights_ = rows.T.tocsr()
         return self
 
     def score(self, batch: Batch) -> Floats:
@@ -95,18 +92,45 @@ class SLIM(Model):
         return few_with_own(taste, batch, decayed_counts(batch, self.half_life_days), self.own_weight)
 
 
-def problems(columns: sp.csc_array[np.float64], near: Sparse, targets: Ints) -> tuple[Doubles, Doubles]:
+@dataclass(frozen=True, eq=False)
+class Regressions:
+    """(I, I) the weights for each row's product of all others."""
+
+    model: SLIM
+    near: Links
+    """Who may get a weight."""
+
+    def rows(self, products: slice) -> Sparse:
+        """(R, I) the solutions for neighbouring products."""
+        own, near = self.model, self.near.rows(products)
+        number = np.diff(near.indptr)
+        targets, size = np.flatnonzero(number), int(number.max(initial=0))
+        step = max(1, BLOCK_CELLS // max(size, 1) ** 2)
+        weights = np.zeros(near.nnz, dtype=np.float32)
+        for at in range(0, len(targets), step):
+            block = targets[at : at + step]
+            neighbours = [near.indices[near.indptr[row] : near.indptr[row + 1]] for row in block.tolist()]
+            asked = problems(self.near, products.start + block, neighbours)
+            solved = descend(*asked, own.l1, own.l2, own.sweeps, own.tolerance)
+            inside: Bools = np.arange(solved.shape[1]) < number[block, None]
+            weights[near.indptr[block[0]] : near.indptr[block[-1] + 1]] = solved[inside]
+        solutions: Sparse = sp.csr_array((weights, near.indices, near.indptr), shape=near.shape)
+        solutions.eliminate_zeros()
+        return solutions
+
+
+def problems(near: Links, targets: Ints, neighbours: list[Codes]) -> tuple[Doubles, Doubles]:
     """Gram matrices (N, R, N) of the neighbours of R products, and these against the products (R, N): for ``descend``.
 
-    ``columns`` (U, I) holds x by columns; N is the most neighbours that any of the products has.
+    ``targets`` (R,) are the products, all of them bought; N is the most neighbours that any of them has.
     """
-    size = int(np.diff(near.indptr)[targets].max())
+    size = max(len(codes) for codes in neighbours)
     grams, sides = np.zeros((size, len(targets), size)), np.zeros((len(targets), size))
-    for row, target in enumerate(targets.tolist()):
-        codes = near.indices[near.indptr[target] : near.indptr[target + 1]]
-        part = columns[:, codes]
+    for row, (target, codes) in enumerate(zip(targets.tolist(), neighbours, strict=True)):
+        part = near.across[np.searchsorted(near.sources, codes)].astype(np.float64).T
+        own = near.across[np.searchsorted(near.sources, [target])].astype(np.float64)
         grams[: len(codes), row, : len(codes)] = (part.T @ part).toarray()
-        sides[row, : len(codes)] = (columns[:, [target]].T @ part).toarray()[0]
+        sides[row, : len(codes)] = (own @ part).toarray()[0]
     return grams, sides
 
 
@@ -114,21 +138,31 @@ def descend(grams: Doubles, sides: Doubles, l1: float, l2: float, sweeps: int, t
     """(R, N) weights >= 0 of R problems ``½ wᵀ gram w - side · w + ½ l2 |w|² + l1 |w|₁``, solved side by side.
 
     ``grams`` (N, R, N): cell [i, r, j] of problem r at [i, j], so that one coordinate of all of them lies together;
-    ``sides`` (R, N). A coordinate whose diagonal is 0 stays 0: it fills up a smaller problem.
+    ``sides`` (R, N). A coordinate whose diagonal is 0 stays 0: it fills up a smaller problem. Each problem ends by
+    itself: which others are solved beside it changes no bit.
     """
+    found, at, live = np.zeros(sides.shape), np.arange(len(sides)), np.ones(len(sides), dtype=bool)
     weights, rest = np.zeros(sides.shape), sides.copy()  # rest = side - gram w
-    diagonal = np.einsum("iri->ir", grams)
     for _ in range(sweeps):
-        moved = 0.0
-        for i in range(len(grams)):
-            top = np.maximum(rest[:, i] + diagonal[i] * weights[:, i] - l1, 0.0)
-            new = np.divide(top, diagonal[i] + l2, out=np.zeros(len(top)), where=diagonal[i] > 0)
-            change = new - weights[:, i]
-            furthest = float(np.abs(change).max(initial=0.0))
-            if furthest > 0:
-                weights[:, i] = new
-                rest -= change[:, None] * grams[i]
-                moved = max(moved, furthest)
-        if moved <= tolerance:
+        moved = _sweep(grams, weights, rest, l1, l2)
+        found[at[live]] = weights[live]
+        live &= moved > tolerance
+        if not live.any():
             break
-    return weights
+        if live.mean() < LIVE:
+            at, grams, weights, rest, live = at[live], grams[:, live], weights[live], rest[live], live[live]
+    return found
+
+
+def _sweep(grams: Doubles, weights: Doubles, rest: Doubles, l1: float, l2: float) -> Doubles:
+    """(R,) the furthest that a weight moves when each coordinate is solved once, in place, for R problems."""
+    diagonal, moved = np.einsum("iri->ir", grams), np.zeros(len(weights))
+    for i in range(len(grams)):
+        top = np.maximum(rest[:, i] + diagonal[i] * weights[:, i] - l1, 0.0)
+        new = np.divide(top, diagonal[i] + l2, out=np.zeros(len(top)), where=diagonal[i] > 0)
+        change = new - weights[:, i]
+        if change.any():
+            weights[:, i] = new
+            rest -= change[:, None] * grams[i]
+            np.maximum(moved, np.abs(change), out=moved)
+    return moved

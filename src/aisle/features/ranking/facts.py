@@ -16,7 +16,8 @@ from aisle.data.dataset import Dataset
 from aisle.data.entities import Features, Level
 from aisle.data.events import Events, Picked, first_of_basket, sparse_sum
 from aisle.data.tags import tagged
-from aisle.features.pairs import basket_contents, cosine_neighbours, decay
+from aisle.features.links import cosine_neighbours
+from aisle.features.pairs import basket_contents, decay
 from aisle.features.ranking.rhythm import rhythms
 from aisle.types import CSR_PARTS, DAY, NEVER, Clock, Codes, Doubles, Floats, Ints, Sparse, Times
 
@@ -273,8 +274,8 @@ def _mean(product: Codes, values: Doubles, size: int) -> Doubles:
 
 
 def _company(data: Dataset) -> Sparse:
-    return cosine_neighbours(basket_contents(data), COMPANY, SHRINK)
+    return cosine_neighbours(basket_contents(data), COMPANY, SHRINK).whole()
 
 
 def _kin(data: Dataset) -> Sparse:
-    return cosine_neighbours(data.counts.sign(), KIN, SHRINK)
+    return cosine_neighbours(data.counts.sign(), KIN, SHRINK).whole()

@@ -1,0 +1,110 @@
+"""What products say of each other, learned by strips, is what one process learns, whoever has the strips."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from aisle.data.dataset import Dataset
+from aisle.engine import Engine, Local, Receipt, strips
+from aisle.engine.parts import fit_by_parts
+from aisle.errors import UsageError
+from aisle.jobs.train import Follow
+from aisle.models import MODELS, create, model_class
+from aisle.models import strips as catalogue
+from aisle.models.base import Model
+from aisle.models.strips import InStrips
+from tests.contract.worlds import PRODUCTS
+from tests.engine.test_learn import equal
+from tests.oracle.loops import data
+
+NAMES = [name for name in MODELS if issubclass(model_class(name), InStrips)]
+SIZE = 3
+OTHER: dict[str, dict[str, Any]] = {
+    "item_knn": {"within": "basket", "source_power": 0.3},
+    "rp3beta": {"alpha": 0.6},
+    "slim": {"neighbours": 4, "tolerance": 1e-2},
+    "sequence_knn": {"gap_decay": 0.5, "neighbours": 4},
+    "bought_together": {"measure": "lift", "min_support": 1},
+}
+
+
+@pytest.fixture
+def narrow(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(catalogue, "STRIP", SIZE)
+
+
+def in_strips(name: str, shop: Dataset, engine: Engine, checkpoint: Path | None = None, **settings: Any) -> Model:
+    model = create(name, **settings)
+    fit_by_parts(model, shop, engine, checkpoint=checkpoint)
+    return model
+
+
+def test_these_learn_by_strips() -> None:
+    assert set(NAMES) == set(OTHER)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_width_of_the_strips_changes_no_bit(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    for settings in ({}, OTHER[name]):
+        whole = create(name, **settings).fit(data())
+        for width in (1, SIZE, PRODUCTS - 1):
+            monkeypatch.setattr(catalogue, "STRIP", width)
+            assert equal(create(name, **settings).fit(data()), whole)
+        monkeypatch.undo()
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_whoever_has_the_strips_learns_the_same(name: str, engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = create(name, **OTHER[name]).fit(data())
+    monkeypatch.setattr(catalogue, "STRIP", PRODUCTS // 2)
+    assert equal(in_strips(name, data(), engine, **OTHER[name]), whole)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_of_nothing_bought_nothing_is_learned(name: str) -> None:
+    empty = data().before(int(data().purchases.time.min()))
+    assert len(empty.purchases) == 0
+    assert equal(in_strips(name, empty, Local()), create(name).fit(empty))
+
+
+def test_strips_that_are_done_are_not_done_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, narrow: None) -> None:
+    done, laid_out, stop = list[int](), list[str](), 2
+    task, links = strips.strip_part, model_class("item_knn").links  # type: ignore[attr-defined]
+
+    def strip_part(part: dict[str, Any], shared: dict[str, Any]) -> Receipt:
+        if len(done) == stop:
+            raise KeyboardInterrupt
+        done.append(part["products"][0])
+        return task(part, shared)
+
+    def counted(self: InStrips, shop: Dataset) -> Any:
+        laid_out.append(self.name)
+        return links(self, shop)
+
+    strip_part.__module__ = strips.__name__
+    strip_part.__qualname__ = "strip_part"
+    monkeypatch.setattr(strips, "strip_part", strip_part)
+    monkeypatch.setattr(model_class("item_knn"), "links", counted)
+    with pytest.raises(KeyboardInterrupt):
+        in_strips("item_knn", data(), Local(), tmp_path)
+    assert done == [0, SIZE]
+    assert not list(tmp_path.glob("**/.work*")), "no copy of the data stays"
+    stop = -1
+    model = in_strips("item_knn", data(), Local(), tmp_path)
+    assert done == list(range(0, PRODUCTS, SIZE)), "each once, over both calls"
+    assert laid_out == ["item_knn"] * 2, "lines are laid out once a worker, not once a strip"
+    (damaged,) = tmp_path.glob(f"*/strip-{SIZE}.safetensors")
+    damaged.write_bytes(damaged.read_bytes()[:-1])
+    assert equal(in_strips("item_knn", data(), Local(), tmp_path), model)
+    assert done[len(range(0, PRODUCTS, SIZE)) :] == [SIZE], "and what is damaged, alone, is"
+    other = in_strips("item_knn", data(), Local(), tmp_path, shrink=0.0)
+    assert equal(other, create("item_knn", shrink=0.0).fit(data()))
+
+
+def test_they_take_workers_and_a_folder_but_no_curves(tmp_path: Path) -> None:
+    Follow(workers=2, checkpoint=tmp_path).check(create("slim"))
+    with pytest.raises(UsageError, match="slim does not learn in epochs"):
+        Follow(tensorboard=tmp_path).check(create("slim"))
