@@ -87,10 +87,10 @@ def fit(
 ) -> Recommender:
     """A recommender around one model of the line-up, fitted on everything the Dataset shows.
 
-    ``checkpoint``, for models that learn in epochs and the ranker, is a folder that keeps the training, or its parts:
-    the same call goes on where a stopped one was. ``cold_by_model`` asks the model for customers without purchases too,
-    where it can tell them apart, in place of what sells in their group: worth it where ``evaluate`` found it to be
-    (``found.cold_by_model``).
+    ``checkpoint``, for models that learn in epochs or are fitted by parts, is a folder that keeps the training, or its
+    parts: the same call goes on where a stopped one was. ``cold_by_model`` asks the model for customers without
+    purchases too, where it can tell them apart, in place of what sells in their group: worth it where ``evaluate``
+    found it to be (``found.cold_by_model``).
     Raises UsageError for an unknown model or setting, with those that are known.
     """
     folder = None if checkpoint is None else Path(checkpoint)

@@ -187,8 +187,10 @@ def test_what_ships_is_learned_together_where_it_can_be(monkeypatch: pytest.Monk
     assert all(rest["crew"].engine is engine for rest in asked[3:])
     assert len({rest["checkpoint"] for rest in asked}) == 3, "a training is gone on with by as many of the same"
     assert all(rest["checkpoint"].parent == tmp_path for rest in asked)
-    run._fit(create("item_knn"), blocks(), tmp_path, by[-1], engine, lambda done, total: None)
+    run._fit(create("ease"), blocks(), tmp_path, by[-1], engine, lambda done, total: None)
     assert len(asked) == 5
+    run._fit(create("item_knn"), blocks(), tmp_path, by[-1], engine, lambda done, total: None)
+    assert asked[5]["checkpoint"].parent == tmp_path, "strips, by whatever workers there are"
 
 
 def test_without_room_for_so_many_what_ships_is_learned_here(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -188,8 +188,9 @@ def train(
     """Fit one model on everything and write it as a bundle.
 
     Values of --set are JSON (true, 0.1, null) or plain words. --checkpoint, --tensorboard, --mlflow, --engine and
-    --workers are for models that learn in epochs: hybrid_factorization, basket_transformer. The ranker is fitted by
-    parts: --checkpoint keeps them, --engine and --workers say who does them.
+    --workers are for models that learn in epochs: hybrid_factorization, basket_transformer. The ranker, and models of
+    what products say of each other (item_knn, slim, rp3beta, sequence_knn, bought_together), are fitted by parts:
+    --checkpoint keeps them, --engine and --workers say who does them.
 
     Examples:
 
