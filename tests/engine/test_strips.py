@@ -50,7 +50,7 @@ def test_these_learn_by_strips() -> None:
 def test_the_width_of_the_strips_changes_no_bit(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     for settings in ({}, OTHER[name]):
         whole = create(name, **settings).fit(data())
-        for width in (1, SIZE, PRODUCTS - 1):
+        for width in (1, SIZE, 11, PRODUCTS - 1):
             monkeypatch.setattr(catalogue, "STRIP", width)
             assert equal(create(name, **settings).fit(data()), whole)
         monkeypatch.undo()
