@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import polars as pl
 import pytest
 
 from aisle.data.dataset import Dataset
@@ -16,9 +19,11 @@ from aisle.models import MODELS, create, model_class
 from aisle.models import strips as catalogue
 from aisle.models.base import Model
 from aisle.models.strips import InStrips
-from tests.contract.worlds import PRODUCTS
+from aisle.types import Sparse
+from tests.contract.worlds import CUT, PRODUCTS, tables
 from tests.engine.test_learn import equal
 from tests.oracle.loops import data
+from tests.oracle.shops import shop
 
 NAMES = [name for name in MODELS if issubclass(model_class(name), InStrips)]
 SIZE = 3
@@ -42,6 +47,11 @@ def in_strips(name: str, shop: Dataset, engine: Engine, checkpoint: Path | None 
     return model
 
 
+def matrices(model: Model) -> list[Sparse]:
+    """What a model learned."""
+    return [value for name, value in vars(model).items() if name.endswith("_")]
+
+
 def test_these_learn_by_strips() -> None:
     assert set(NAMES) == set(OTHER)
 
@@ -54,6 +64,42 @@ def test_the_width_of_the_strips_changes_no_bit(name: str, monkeypatch: pytest.M
             monkeypatch.setattr(catalogue, "STRIP", width)
             assert equal(create(name, **settings).fit(data()), whole)
         monkeypatch.undo()
+
+
+def with_shelf_warmers() -> Dataset:
+    """The shop with products in its catalogue that nobody ever bought: first, scattered, last, and whole strips."""
+    plain = tables()
+    unbought = [*(f"a{i}" for i in range(2 * SIZE + 1)), "p05x", "p17x", "p17y", *(f"z{i}" for i in range(SIZE + 1))]
+    products = pl.concat([plain.products, pl.DataFrame({"product_id": unbought})], how="diagonal")
+    return Dataset.of(replace(plain, products=products.sort("product_id"))).before(CUT)
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("width", [SIZE, 500])
+def test_products_that_nobody_bought_shift_the_others_and_change_nothing(
+    name: str, width: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plain, shop = data(), with_shelf_warmers()
+    monkeypatch.setattr(catalogue, "STRIP", width)
+    places = shop.products.vocab.codes(plain.products.vocab.ids)
+    assert (np.diff(places) > 1).any()
+    assert places[0] > 2 * SIZE
+    for settings in ({}, OTHER[name]):
+        (few,) = matrices(create(name, **settings).fit(plain))
+        (all_,) = matrices(create(name, **settings).fit(shop))
+        wanted = np.zeros(all_.shape, dtype=np.float32)
+        wanted[np.ix_(places, places)] = few.toarray()
+        np.testing.assert_array_equal(all_.toarray(), wanted)
+
+
+def test_a_large_catalogue_of_few_links_is_learned_in_strips_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    """So wide that the best are found from cells instead of rows."""
+    wide = shop({f"c{i}": [chr(0x4E00 + i % 80) + chr(0x5E00 + i % 77)] for i in range(400)})
+    whole = create("item_knn").fit(wide)
+    monkeypatch.setattr(catalogue, "STRIP", 20)
+    assert equal(create("item_knn").fit(wide), whole)
+    (links,) = matrices(whole)
+    assert 0 < links.nnz < 0.2 * wide.shape[1] ** 2
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -96,12 +142,24 @@ def test_strips_that_are_done_are_not_done_again(tmp_path: Path, monkeypatch: py
     model = in_strips("item_knn", data(), Local(), tmp_path)
     assert done == list(range(0, PRODUCTS, SIZE)), "each once, over both calls"
     assert laid_out == ["item_knn"] * 2, "lines are laid out once a worker, not once a strip"
-    (damaged,) = tmp_path.glob(f"*/strip-{SIZE}.safetensors")
+    (damaged,) = tmp_path.glob(f"*/strip-{SIZE}-{2 * SIZE}.safetensors")
     damaged.write_bytes(damaged.read_bytes()[:-1])
     assert equal(in_strips("item_knn", data(), Local(), tmp_path), model)
     assert done[len(range(0, PRODUCTS, SIZE)) :] == [SIZE], "and what is damaged, alone, is"
     other = in_strips("item_knn", data(), Local(), tmp_path, shrink=0.0)
     assert equal(other, create("item_knn", shrink=0.0).fit(data()))
+
+
+def test_what_a_kill_left_of_the_lines_is_not_taken_for_them(tmp_path: Path) -> None:
+    whole = create("item_knn").fit(data())
+    assert equal(in_strips("item_knn", data(), Local(), tmp_path), whole)
+    (folder,) = tmp_path.iterdir()
+    (folder / ".work" / "data").mkdir(parents=True)
+    (folder / ".work" / "data" / "half").write_text("of a file")
+    for strip in folder.glob("strip-*"):
+        strip.unlink()
+    assert equal(in_strips("item_knn", data(), Local(), tmp_path), whole)
+    assert not list(tmp_path.glob("**/.work*"))
 
 
 def test_they_take_workers_and_a_folder_but_no_curves(tmp_path: Path) -> None:

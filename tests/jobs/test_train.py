@@ -19,7 +19,9 @@ from aisle.jobs import run
 from aisle.jobs.demo import demo
 from aisle.jobs.train import Crew, Follow, fit, parse_settings, ticking, train
 from aisle.models import create
+from aisle.models.base import Model
 from aisle.models.nn.train import Epoch
+from tests.engine.test_learn import equal
 from tests.world.test_hybrid import blocks
 
 SMALL: dict[str, Any] = {"dim": 8, "epochs": 3, "learning_rate": 0.01}
@@ -189,8 +191,23 @@ def test_what_ships_is_learned_together_where_it_can_be(monkeypatch: pytest.Monk
     assert all(rest["checkpoint"].parent == tmp_path for rest in asked)
     run._fit(create("ease"), blocks(), tmp_path, by[-1], engine, lambda done, total: None)
     assert len(asked) == 5
-    run._fit(create("item_knn"), blocks(), tmp_path, by[-1], engine, lambda done, total: None)
-    assert asked[5]["checkpoint"].parent == tmp_path, "strips, by whatever workers there are"
+
+
+def test_strips_are_shared_among_workers_and_kept_where_they_take_long(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    def fit_as(config: RunConfig) -> tuple[bool, Model]:
+        model = create("item_knn")
+        run._fit(model, blocks(), tmp_path / str(config.workers), config, Local(), lambda done, total: None)
+        return (tmp_path / str(config.workers)).exists(), model
+
+    (alone, one), (shared, other) = fit_as(RunConfig()), fit_as(RunConfig(workers=2))
+    assert (alone, shared) == (False, True)
+    monkeypatch.setattr(run, "LONG", 0.0)
+    long, kept = fit_as(RunConfig())
+    assert long
+    assert equal(one, other)
+    assert equal(one, kept)
 
 
 def test_without_room_for_so_many_what_ships_is_learned_here(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

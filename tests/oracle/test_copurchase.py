@@ -17,7 +17,7 @@ import aisle
 from aisle.data.dataset import Dataset
 from aisle.errors import UsageError
 from aisle.features import copurchase
-from aisle.features.copurchase import MEASURES, Limits, associations
+from aisle.features.copurchase import MEASURES, Contents, Limits, associations
 from aisle.features.pairs import basket_contents
 from aisle.models.bought_together import BoughtTogether
 from tests.answers.asked import recommender
@@ -57,7 +57,7 @@ def test_rules_are_loops(
     limits = Limits(min_support=support, min_confidence=confidence, min_lift=lift)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(copurchase, "MAX_WORK", work)
-        found = associations(basket_contents(dataset), dataset.tie_rank, limits, by=by, k=k)
+        found = associations(Contents.of(basket_contents(dataset)), dataset.tie_rank, limits, by=by, k=k)
     expected, every = [], naive(dataset)
     for i in range(PRODUCTS):
         rules = [(-np.float32(m[by]), dataset.tie_rank[j], j, m) for (one, j), m in every.items() if one == i]
@@ -75,7 +75,7 @@ HAND = {"a": ["xy", "xyz"], "b": ["x", "z"], NOBODY: ["xy"]}
 
 def test_every_measure_by_hand() -> None:
     dataset = shop(HAND)
-    found = associations(basket_contents(dataset), dataset.tie_rank, Limits(min_support=1), k=None)
+    found = associations(Contents.of(basket_contents(dataset)), dataset.tie_rank, Limits(min_support=1), k=None)
     x, y = 0, 1  # of 5 baskets 4 hold x, 3 y, 3 both
     (at,) = np.flatnonzero((found.first == x) & (found.second == y))
     assert found.baskets[at] == 3

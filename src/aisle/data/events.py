@@ -227,6 +227,12 @@ def sparse_sum(rows: Ints | Codes, cols: Codes, values: Doubles | Floats, shape:
     return sp.csr_array((sums.astype(np.float32), cols[head].astype(np.int32), indptr.astype(np.int32)), shape=shape)
 
 
+def slices(rows: int, step: int) -> list[slice]:
+    """Neighbouring rows, at most ``step`` of them each, a single one at least."""
+    step = max(step, 1)
+    return [slice(at, min(at + step, rows)) for at in range(0, rows, step)]
+
+
 def stacked(blocks: list[Sparse]) -> Sparse:
     """Blocks of rows, one or more, as one CSR array."""
     return blocks[0] if len(blocks) == 1 else sp.csr_array(sp.vstack(blocks, format="csr"))

@@ -40,9 +40,9 @@ OLDEST, NOW = "oldest", "now"
 """Moments beside those of the sides, which go by their numbers: before the earliest window; at the end of the data."""
 
 
-def gather(model: Ranker, shared: dict[str, Any], engine: Engine, receipts: Receipts, tick: Tick) -> None:
+def gather(model: Model, shared: dict[str, Any], engine: Engine, receipts: Receipts, tick: Tick) -> None:
     """Let the engine do all parts, and the ranker learn from what they found."""
-    bench = _bench(shared)
+    ranker, bench = cast("Ranker", model), _bench(shared)
     course = bench.course
     fits = [{"moment": OLDEST, "member": name} for name in (course.dear if course.asked else ())]
     fits += [{"moment": NOW, "member": name} for name in (*course.sources, FACTS)]
@@ -62,7 +62,7 @@ def gather(model: Ranker, shared: dict[str, Any], engine: Engine, receipts: Rece
         sources, sums, customers = receipt["recall"]
         recall += Recall(tuple(sources), np.asarray(sums), customers)
     tables = [bench.table(part) for part in asks]
-    model.learn(tables, recall, bench.pool(NOW), course.data)
+    ranker.learn(tables, recall, bench.pool(NOW), course.data)
 
 
 def fit_part(part: dict[str, str], shared: dict[str, Any]) -> Receipt:

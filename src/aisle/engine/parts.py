@@ -10,26 +10,25 @@ import json
 import secrets
 import shutil
 import time
+from collections.abc import Callable
 from contextlib import nullcontext, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any, TypeAlias
 
 from aisle.data.dataset import Dataset
 from aisle.data.stored import save_dataset
 from aisle.engine.base import Engine, let_go
 from aisle.engine.gather import gather
 from aisle.engine.learn import WORK, shared_place
-from aisle.engine.strips import learn_strips
-from aisle.errors import UsageError
-from aisle.files import Receipts, fingerprint, sha256
-from aisle.models.base import Model
-from aisle.models.strips import InStrips
+from aisle.engine.strips import lay
+from aisle.errors import BundleError, UsageError
+from aisle.files import Receipts, fingerprint, remove, sha256
+from aisle.models.base import ByParts, Model
 from aisle.progress import Tick
 from aisle.version import VERSION
 
-if TYPE_CHECKING:  # LightGBM is imported where a ranker is made
-    from aisle.models.ranker import Ranker
-
+Way: TypeAlias = Callable[[Model, dict[str, Any], Engine, Receipts, Tick], None]
+WAYS: dict[ByParts, Way] = {"strips": lay, "moments": gather}
 STALE = 86_400
 """Seconds after which nobody is writing a copy of the data any more."""
 
@@ -50,24 +49,20 @@ def fit_by_parts(
     machines must see the one or the other. ``tick`` counts parts. Raises UsageError for a model of another kind;
     ResourceError where a part loses its workers time and again; the errors of the fits themselves.
     """
-    if not model.by_parts:
+    if model.by_parts is None:
         raise UsageError(f"the fit of {model.name} does not fall into parts; let one process do it")
-    lines = data if isinstance(model, InStrips) else cast("Ranker", model).drawn(data)
     with nullcontext(checkpoint.absolute()) if checkpoint else shared_place(None, place) as root:
-        folder, shared = _laid_out(model, lines, root)
-        receipts = Receipts(folder / "receipts")
+        folder, shared = _laid_out(model, model.drawn(data), root)
         try:
-            if isinstance(model, InStrips):
-                learn_strips(model, lines.shape[1], shared, engine, receipts, tick)
-            else:
-                gather(cast("Ranker", model), shared, engine, receipts, tick)
-        except UsageError as error:
+            WAYS[model.by_parts](model, shared, engine, Receipts(folder / "receipts"), tick)
+        except (UsageError, BundleError) as error:
             if Path(shared["data"]).exists():
                 raise
             raise UsageError(f"another command fits in {root}, too; give each a folder of its own") from error
         finally:
             let_go()
-            shutil.rmtree(folder / WORK, ignore_errors=True)
+            with suppress(FileNotFoundError):  # another command has, or it never came to be
+                remove(folder / WORK)
 
 
 def _laid_out(model: Model, data: Dataset, root: Path) -> tuple[Path, dict[str, Any]]:
@@ -78,13 +73,23 @@ def _laid_out(model: Model, data: Dataset, root: Path) -> tuple[Path, dict[str, 
     fresh = root / f"{WORK}-{secrets.token_hex(4)}"
     try:
         save_dataset(data, fresh)
-        files = {str(file.relative_to(fresh)): sha256(file) for file in sorted(fresh.rglob("*")) if file.is_file()}
+        files = _hashes(fresh)
         # as text, since the order of sources is that of the columns of the table
         folder = root / fingerprint([VERSION, model.name, json.dumps(model.params()), files])
         copy = folder / WORK / "data"
         copy.parent.mkdir(parents=True, exist_ok=True)
-        with suppress(OSError):  # the same data, since their hashes name the folder, lie there
+        try:
             fresh.rename(copy)
+        except OSError:
+            if not copy.is_dir():
+                raise
+            if _hashes(copy) != files:  # torn by a kill while it was deleted
+                remove(copy)
+                fresh.rename(copy)
     finally:
         shutil.rmtree(fresh, ignore_errors=True)
     return folder, {"data": str(copy), "out": str(folder), "model": model.name, "settings": model.params()}
+
+
+def _hashes(folder: Path) -> dict[str, str]:
+    return {str(file.relative_to(folder)): sha256(file) for file in sorted(folder.rglob("*")) if file.is_file()}

@@ -12,11 +12,12 @@ from typing import Any, cast
 import scipy.sparse as sp
 
 from aisle.data.events import stacked
-from aisle.engine.base import Engine, Receipt, at_hand
+from aisle.engine.base import Engine, Receipt, at_hand, let_go
 from aisle.engine.learn import open_shared
 from aisle.features.links import Rows
 from aisle.files import Receipts, fingerprint, read_arrays, sha256, write_arrays
 from aisle.models import create
+from aisle.models.base import Model
 from aisle.models.strips import InStrips, strips
 from aisle.progress import Tick
 from aisle.types import Sparse
@@ -24,13 +25,13 @@ from aisle.types import Sparse
 CELLS = ("data", "indices", "indptr")
 
 
-def learn_strips(
-    model: InStrips, products: int, shared: dict[str, Any], engine: Engine, receipts: Receipts, tick: Tick
-) -> None:
-    """Let the engine do the strips of a catalogue, and the model learn from their rows."""
+def lay(model: Model, shared: dict[str, Any], engine: Engine, receipts: Receipts, tick: Tick) -> None:
+    """Let the engine do the strips of the catalogue, and the model learn from their rows."""
+    products = open_shared(shared["data"]).shape[1]
     parts = [{"products": [strip.start, strip.stop]} for strip in strips(products)]
     engine.map(strip_part, parts, shared, receipts=receipts, tick=tick)
-    model.learn(stacked([_read(part, shared, products) for part in parts]))
+    let_go()  # what this process laid out, if it did
+    cast(InStrips, model).learn(stacked([_read(part, shared, products) for part in parts]))
 
 
 def strip_part(part: dict[str, Any], shared: dict[str, Any]) -> Receipt:
@@ -53,4 +54,5 @@ def _read(part: dict[str, Any], shared: dict[str, Any], products: int) -> Sparse
 
 
 def _path(part: dict[str, Any], shared: dict[str, Any]) -> Path:
-    return Path(shared["out"]) / f"strip-{part['products'][0]}.safetensors"
+    start, stop = part["products"]
+    return Path(shared["out"]) / f"strip-{start}-{stop}.safetensors"

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from aisle.features.copurchase import shared
+from aisle.features.copurchase import Contents
 from aisle.types import UNKNOWN, Bools, Codes, Floats, Ints, Sparse
 
 MAX_CELLS = 16_000_000
@@ -21,14 +21,13 @@ def co_purchases(counts: Sparse, tie_rank: Codes, n: int, min_support: int) -> t
 
     ``counts`` (U, I) holds purchases; ties go to the smaller ``tie_rank`` (I,).
     """
-    x = counts.sign().tocsr()
-    n_products = x.shape[1]
-    buyers = np.bincount(x.indices, minlength=n_products).astype(np.float64)
+    bought, n_products = Contents.of(counts.sign().tocsr()), counts.shape[1]
+    buyers = bought.sizes
     width = min(n, max(n_products - 1, 1))
     neighbours = np.full((n_products, width), UNKNOWN, dtype=np.int32)
     strength = np.zeros((n_products, width), dtype=np.float32)
-    customers = int((np.diff(x.indptr) > 0).sum())
-    for i, j, both in shared(x, np.arange(n_products), min_support):
+    customers = int((np.diff(counts.indptr) > 0).sum())
+    for i, j, both in bought.shared(np.arange(n_products), min_support):
         keep = both * float(customers) > buyers[i] * buyers[j]
         i, j = i[keep], j[keep]
         cosine = both[keep] / np.sqrt(buyers[i] * buyers[j])

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, fields
-from typing import Literal, TypeAlias, get_args
+from typing import Literal, Self, TypeAlias, get_args
 
 import numpy as np
 
@@ -70,8 +70,42 @@ class Limits:
             raise UsageError(f"min_lift is {self.min_lift}; it must be at least 0")
 
 
+@dataclass(frozen=True, eq=False)
+class Contents:
+    """Binary x (N, I), laid out to be asked which columns share rows, some columns at a time."""
+
+    rows: Sparse
+    """(N, I) x: of baskets, 1 where one holds the product."""
+    across: Sparse
+    """(I, N) xᵀ."""
+
+    @classmethod
+    def of(cls, x: Sparse) -> Self:
+        """Lay x out."""
+        return cls(x, x.T.tocsr())
+
+    @property
+    def sizes(self) -> Doubles:
+        """(I,) rows that hold the column."""
+        return np.diff(self.across.indptr).astype(np.float64)
+
+    def shared(self, asked: Ints, min_support: int) -> Iterator[tuple[Ints, Ints, Ints]]:
+        """Ordered pairs of columns, i among those ``asked`` and rising, and the rows that hold both.
+
+        Pairs of a product with itself and those of fewer than ``min_support`` rows are left out. In blocks whose work
+        is bounded, all pairs of one i in one block.
+        """
+        across = self.across[asked]
+        work = np.asarray(across @ np.diff(self.rows.indptr).astype(np.float64), dtype=np.float64)
+        for start, stop in blocks_of_work(work, MAX_WORK):
+            both = (across[start:stop] @ self.rows).tocoo()
+            i, j, count = asked[start + both.row], both.col.astype(np.int64), both.data.astype(np.int64)
+            keep = (i != j) & (count >= min_support)
+            yield i[keep], j[keep], count[keep]
+
+
 def associations(
-    contents: Sparse,
+    contents: Contents,
     tie_rank: Codes,
     limits: Limits,
     *,
@@ -82,18 +116,18 @@ def associations(
 ) -> Associations:
     """Rules within the limits, of each product the k with the largest measure ``by``; ties go to ``tie_rank`` (I,).
 
-    ``contents`` (N, I) is 1 where a basket holds the product; ``first`` (Q,) limits the products asked about, in any
-    order, ``second`` (I,) those that may go with them. Raises UsageError for an unknown measure and for k below 1.
+    ``contents`` are those of N baskets; ``first`` (Q,) limits the products asked about, in any order, ``second`` (I,)
+    those that may go with them. Raises UsageError for an unknown measure and for k below 1.
     """
     if by not in MEASURES:
         raise UsageError(f"by is {by!r}; allowed: {', '.join(MEASURES)}")
     if k is not None and k < 1:
         raise UsageError(f"k is {k}; give a whole number of at least 1")
-    total, products = contents.shape
-    sizes = np.bincount(contents.indices, minlength=products).astype(np.float64)
+    total, products = contents.rows.shape
+    sizes = contents.sizes
     asked: Ints = np.arange(products) if first is None else np.unique(first).astype(np.int64)
     found = [_measured(*(np.zeros(0, dtype=np.int64),) * 3, sizes, total)]
-    for i, j, both in shared(contents, asked, limits.min_support):
+    for i, j, both in contents.shared(asked, limits.min_support):
         rules = _measured(i, j, both, sizes, total)
         keep = (rules.confidence >= limits.min_confidence) & (rules.lift >= limits.min_lift)
         rules = rules.take(keep if second is None else keep & second[rules.second])
@@ -103,21 +137,6 @@ def associations(
         place = np.arange(len(rules)) - np.searchsorted(rules.first, rules.first)
         found.append(rules if k is None else rules.take(place < k))
     return Associations(*(np.concatenate([getattr(part, f.name) for part in found]) for f in fields(Associations)))
-
-
-def shared(x: Sparse, asked: Ints, min_support: int) -> Iterator[tuple[Ints, Ints, Ints]]:
-    """Ordered pairs of columns of binary x (N, I), i among those ``asked`` and rising, and the rows that hold both.
-
-    Pairs of a product with itself and those of fewer than ``min_support`` rows are left out. In blocks whose work is
-    bounded, all pairs of one i in one block.
-    """
-    across = (x if len(asked) == x.shape[1] else x[:, asked]).T.tocsr()
-    work = np.asarray(across @ np.diff(x.indptr).astype(np.float64), dtype=np.float64)
-    for start, stop in blocks_of_work(work, MAX_WORK):
-        both = (across[start:stop] @ x).tocoo()
-        i, j, count = asked[start + both.row], both.col.astype(np.int64), both.data.astype(np.int64)
-        keep = (i != j) & (count >= min_support)
-        yield i[keep], j[keep], count[keep]
 
 
 def _measured(i: Ints, j: Ints, both: Ints, sizes: Doubles, total: int) -> Associations:

@@ -22,6 +22,7 @@ from aisle.files import fingerprint, write_json, write_parquet
 from aisle.jobs.assess import Assessment, assess_dataset
 from aisle.jobs.cache import ingest
 from aisle.jobs.ingest import check_out, existing, read_ids
+from aisle.jobs.line_up import Size, seconds
 from aisle.jobs.lists import Policy, write_lists
 from aisle.jobs.output import customers_frame, publish_lists
 from aisle.jobs.recommend import only_codes, search_prepared
@@ -34,6 +35,8 @@ from aisle.report import write_report
 from aisle.types import Codes
 from aisle.version import VERSION
 
+LONG = 300.0
+"""CPU seconds foretold for a fit, beyond which its strips are kept though nobody shares them."""
 ID_FILES = ("only_products", "only_customers", "no_profile")
 """Settings that name files of ids."""
 
@@ -175,7 +178,7 @@ def _fit(model: Model, dataset: Dataset, folder: Path, config: RunConfig, engine
     What learns in epochs by those of a cluster alone: where it has no room for so many, and on one machine, whose cores
     are all in use anyway, by this process.
     """
-    if model.by_parts:
+    if _parted(model, dataset, config):
         kept = folder / "parts"
         fit(model, dataset, checkpoint=kept, crew=Crew(engine, config.workers or 1), tick=tick)
         return
@@ -190,6 +193,13 @@ def _fit(model: Model, dataset: Dataset, folder: Path, config: RunConfig, engine
     except BundleError:  # torn, or of another device: it is made again
         shutil.rmtree(kept, ignore_errors=True)
         fit(model, dataset, checkpoint=kept, watches=watches, crew=crew)
+
+
+def _parted(model: Model, dataset: Dataset, config: RunConfig) -> bool:
+    """Whether a fit goes by parts: a ranker's always; strips, for which all lines are copied, where it is worth it."""
+    if model.by_parts != "strips":
+        return model.by_parts is not None
+    return config.several or seconds(model.name, Size.of(dataset, 0)) > LONG
 
 
 def _crew(model: Model, config: RunConfig, engine: Engine) -> Crew | None:

@@ -8,7 +8,7 @@ import numpy as np
 import polars as pl
 
 from aisle.bundle import Recommender
-from aisle.features.copurchase import Limits, Measure, associations
+from aisle.features.copurchase import Contents, Limits, Measure, associations
 from aisle.features.pairs import basket_contents
 
 RULES = pl.Schema(
@@ -42,7 +42,7 @@ def together(
     vocab = dataset.products.vocab
     asked = np.arange(len(vocab), dtype=np.int32) if product_ids is None else vocab.known(product_ids, "product")
     found = associations(
-        basket_contents(dataset),
+        Contents.of(basket_contents(dataset)),
         dataset.tie_rank,
         limits or Limits(),
         by=by,

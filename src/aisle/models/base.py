@@ -15,7 +15,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Protocol, Self, TypeAlias, runtime_checkable
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple, Protocol, Self, TypeAlias, runtime_checkable
 
 import numpy as np
 import scipy.sparse as sp
@@ -31,6 +31,8 @@ if TYPE_CHECKING:  # torch is imported by the models that learn with it alone
     from aisle.models.nn.train import Watch
 
 Array: TypeAlias = "np.ndarray[Any, np.dtype[Any]]"
+ByParts: TypeAlias = Literal["strips", "moments"]
+"""Strips of the catalogue, or sources and customers at moments of the past."""
 
 
 class PastFits(NamedTuple):
@@ -58,8 +60,8 @@ class Model(ABC):
     """The setting that takes the models this one joins, registry name -> settings; empty for a model of its own."""
     learns_from: ClassVar[int | None] = None
     """Purchases that it learns from by default, at most; None = all."""
-    by_parts: ClassVar[bool] = False
-    """Its fit falls into parts that several workers do (``engine/gather``)."""
+    by_parts: ClassVar[ByParts | None] = None
+    """The parts that its fit falls into, which several workers do (``engine/parts``)."""
     space: ClassVar[dict[str, tuple[Any, ...]]] = {}
     """Tuning space: setting -> values worth trying, best guess first."""
 
@@ -70,6 +72,10 @@ class Model(ABC):
     @abstractmethod
     def score(self, batch: Batch) -> Floats:
         """(B, I) float32 scores, higher is better, -inf = cannot score. Bought products are scored like any other."""
+
+    def drawn(self, data: Dataset) -> Dataset:
+        """What of the data it learns from."""
+        return data
 
     @classmethod
     def settings(cls) -> tuple[str, ...]:

@@ -20,7 +20,7 @@ import numpy as np
 from aisle.data.dataset import Dataset
 from aisle.data.events import Batch, sparse_sum
 from aisle.errors import UsageError
-from aisle.features.copurchase import MEASURES, Limits, Measure, associations
+from aisle.features.copurchase import MEASURES, Contents, Limits, Measure, associations
 from aisle.features.pairs import basket_contents, basket_places, decayed_presence
 from aisle.models.base import Few, few_with_own
 from aisle.models.strips import InStrips
@@ -70,7 +70,7 @@ class BoughtTogether(InStrips):
 
     def links(self, data: Dataset) -> Rules:
         """The rules of every product."""
-        return Rules(self, basket_contents(data), data.tie_rank)
+        return Rules(self, Contents.of(basket_contents(data)), data.tie_rank)
 
     def learn(self, rows: Sparse) -> Self:
         """Keep the rules."""
@@ -102,8 +102,8 @@ class Rules:
     """(I, I) worth of the rules from each row's product to all others."""
 
     model: BoughtTogether
-    contents: Sparse
-    """(N, I) 1 where a basket holds the product."""
+    contents: Contents
+    """Of all baskets."""
     tie_rank: Codes
     """(I,)."""
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from aisle.data.dataset import Dataset
-from aisle.data.events import Batch, sorted_set, sparse_sum
+from aisle.data.events import Batch, slices, sorted_set, sparse_sum
 from aisle.features import ranking
 from aisle.features.ranking import Facts
 from aisle.features.ranking.blocks import FADE
@@ -115,7 +115,7 @@ class Pool:
         """The batch in pieces whose scores fit into ``CELLS``."""
         dense = sum(not isinstance(model, ScoresFew) for model in self.held.values())
         cells = [CELLS // max(batch.n_products * members, 1) for members in (len(self.held) + 1, dense + 1)]
-        for rows in holding.slices(len(batch), max(cells[0], min(cells[1], ENOUGH))):
+        for rows in slices(len(batch), max(cells[0], min(cells[1], ENOUGH))):
             yield rows, holding.part(batch, rows)
 
     def pairs(self, batch: Batch) -> Pairs:

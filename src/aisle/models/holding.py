@@ -13,7 +13,7 @@ import numpy as np
 
 from aisle.data.dataset import Dataset
 from aisle.data.entities import Features
-from aisle.data.events import Batch
+from aisle.data.events import Batch, slices
 from aisle.errors import UsageError
 from aisle.models import MODELS, create, model_class
 from aisle.models.base import Array, Model
@@ -64,12 +64,6 @@ def restored(arrays: Mapping[str, Array], values: Mapping[str, Any]) -> dict[str
 def blocks(rows: int, products: int, members: int, cells: int) -> list[slice]:
     """Slices of rows so that the scores of all members for one slice stay within ``cells``."""
     return slices(rows, cells // max(products * max(members, 1), 1))
-
-
-def slices(rows: int, step: int) -> list[slice]:
-    """Neighbouring rows, at most ``step`` of them each, a single one at least."""
-    step = max(step, 1)
-    return [slice(at, min(at + step, rows)) for at in range(0, rows, step)]
 
 
 def part(batch: Batch, rows: slice) -> Batch:

@@ -27,7 +27,7 @@ from aisle.errors import UsageError
 from aisle.features.pairs import holds
 from aisle.features.ranking import Facts
 from aisle.models import boosting, holding
-from aisle.models.base import Array, Model, PastFits
+from aisle.models.base import Array, ByParts, Model, PastFits
 from aisle.models.boosting import Table, Trees
 from aisle.models.candidates import Pairs, Pool, Thinned
 from aisle.models.course import Course, Recall, chosen, costly, sources_at
@@ -54,7 +54,7 @@ class Ranker(Model):
     name: ClassVar[str] = "ranker"
     joins: ClassVar[str] = "sources"
     learns_from: ClassVar[int | None] = MOST_LINES
-    by_parts: ClassVar[bool] = True
+    by_parts: ClassVar[ByParts | None] = "moments"
     space: ClassVar[dict[str, tuple[Any, ...]]] = {
         "leaves": (31, 63),
         "objective": ("binary", "both"),
@@ -140,7 +140,7 @@ class Ranker(Model):
         return self.learn(tables, recall, Pool.at(course.data, course.sources, self.candidates), course.data)
 
     def drawn(self, data: Dataset) -> Dataset:
-        """What is learned from."""
+        """The purchases of drawn customers, where there are more than ``max_lines``."""
         return data.drawn(self.max_lines, self.seed)
 
     def course(self, data: Dataset) -> Course:

@@ -7,13 +7,12 @@ from dataclasses import dataclass
 from typing import ClassVar, Self
 
 from aisle.data.dataset import Dataset
-from aisle.data.events import stacked
+from aisle.data.events import slices, stacked
 from aisle.features.links import Rows
-from aisle.models import holding
-from aisle.models.base import Model
+from aisle.models.base import ByParts, Model
 from aisle.types import Sparse
 
-STRIP = 2_000
+STRIP = 500
 """Products."""
 
 
@@ -21,7 +20,7 @@ STRIP = 2_000
 class InStrips(Model):
     """A model that learns one sparse matrix over products, its rows from all customers, each for itself."""
 
-    by_parts: ClassVar[bool] = True
+    by_parts: ClassVar[ByParts | None] = "strips"
 
     @abstractmethod
     def links(self, data: Dataset) -> Rows:
@@ -38,5 +37,5 @@ class InStrips(Model):
 
 
 def strips(products: int) -> list[slice]:
-    """The strips of a catalogue; one, empty, where that is."""
-    return holding.slices(products, STRIP) or [slice(0, 0)]
+    """The strips of a catalogue."""
+    return slices(products, STRIP)
