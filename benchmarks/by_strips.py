@@ -1,8 +1,9 @@
 """What workers of one thread each spend on links between products that one process learns, to the same bytes.
 
-The retailer is that of ``aisle bench speed`` (50 lines a customer): for speed alone. ``laid_out`` is what every worker
-does before its first strip; ``share`` is the clock of the workers over that of one process: one over the number of
-workers is the least that it can be, where each has a core of its own.
+The retailer is that of ``aisle bench speed`` (50 lines a customer): for speed alone. One process has the lines at hand;
+the clock of the workers counts their start, the copy of the lines that they open, and the strips put together.
+``laid_out_cpu_seconds`` are those that every worker spends on the lines before its first strip, ``share`` is the clock of
+the workers over that of one process: one over their number is the least, where each has a core of its own.
 
     OMP_NUM_THREADS=1 python -m benchmarks.by_strips [--rows 10000000] [--products 100000] [--workers 2]
         [--models item_knn,slim]
@@ -42,7 +43,7 @@ def compare(name: str, data: Dataset, workers: int) -> dict[str, Any]:
     """One process, and several, on one fit."""
     model = create(name)
     assert isinstance(model, InStrips)
-    wall, cpu = time.perf_counter(), own_cpu_seconds()
+    cpu = own_cpu_seconds()
     model.links(data)
     laid_out = own_cpu_seconds() - cpu
     wall, cpu = time.perf_counter(), own_cpu_seconds()
@@ -76,9 +77,11 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="aisle-strips-") as folder:
         generate(Path(folder) / "retailer", asked.rows, asked.products)
         data = aisle.read(Path(folder) / "retailer")
+    _ = data.purchases, data.indptr, data.counts  # what every model asks of the data belongs to them
     figures = {name: compare(name, data, asked.workers) for name in asked.models.split(",")}
     size = {"lines": len(data.purchases), "customers": data.shape[0], "products": data.shape[1]}
-    record(NAME, {"data": size, "workers": asked.workers, "models": figures}, f"python -m benchmarks.{NAME}")
+    command = " ".join(["python -m", f"benchmarks.{NAME}", *sys.argv[1:]])
+    record(NAME, {"data": size, "workers": asked.workers, "models": figures}, command)
 
 
 if __name__ == "__main__":
