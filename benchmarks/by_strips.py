@@ -2,7 +2,7 @@
 
 The retailer is that of ``aisle bench speed`` (50 lines a customer): for speed alone. One process has the lines at hand;
 the clock of the workers counts their start, the copy of the lines that they open, and the strips put together.
-``laid_out_cpu_seconds`` are those that every worker spends on the lines before its first strip, ``share`` is the clock
+``laid_out_cpu_seconds`` are those that every worker spends on open lines before its first strip, ``share`` is the clock
 of the workers over that of one process: one over their number is the least, where each has a core of its own.
 
     OMP_NUM_THREADS=1 python -m benchmarks.by_strips [--rows 10000000] [--products 100000] [--workers 2]

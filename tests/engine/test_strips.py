@@ -11,9 +11,11 @@ import polars as pl
 import pytest
 
 from aisle.data.dataset import Dataset
-from aisle.engine import Engine, Local, Receipt, strips
+from aisle.data.stored import save_dataset
+from aisle.engine import Engine, Local, Receipt, parts, strips
 from aisle.engine.parts import fit_by_parts
-from aisle.errors import UsageError
+from aisle.errors import BundleError, UsageError
+from aisle.files import remove, sha256
 from aisle.jobs.train import Follow
 from aisle.models import MODELS, create, model_class
 from aisle.models import strips as catalogue
@@ -93,11 +95,12 @@ def test_products_that_nobody_bought_shift_the_others_and_change_nothing(
 
 
 def test_a_large_catalogue_of_few_links_is_learned_in_strips_too(monkeypatch: pytest.MonkeyPatch) -> None:
-    """So wide that the best are found from cells instead of rows."""
+    """So wide that the best are found from cells instead of rows, but in strips of few products."""
     wide = shop({f"c{i}": [chr(0x4E00 + i % 80) + chr(0x5E00 + i % 77)] for i in range(400)})
     whole = create("item_knn").fit(wide)
-    monkeypatch.setattr(catalogue, "STRIP", 20)
-    assert equal(create("item_knn").fit(wide), whole)
+    for width in (10, 20):
+        monkeypatch.setattr(catalogue, "STRIP", width)
+        assert equal(create("item_knn").fit(wide), whole)
     (links,) = matrices(whole)
     assert 0 < links.nnz < 0.2 * wide.shape[1] ** 2
 
@@ -137,7 +140,7 @@ def test_strips_that_are_done_are_not_done_again(tmp_path: Path, monkeypatch: py
     with pytest.raises(KeyboardInterrupt):
         in_strips("item_knn", data(), Local(), tmp_path)
     assert done == [0, SIZE]
-    assert not list(tmp_path.glob("**/.work*")), "no copy of the data stays"
+    assert not list(tmp_path.glob("**/*work*")), "no copy of the data stays"
     stop = -1
     model = in_strips("item_knn", data(), Local(), tmp_path)
     assert done == list(range(0, PRODUCTS, SIZE)), "each once, over both calls"
@@ -159,7 +162,67 @@ def test_what_a_kill_left_of_the_lines_is_not_taken_for_them(tmp_path: Path) -> 
     for strip in folder.glob("strip-*"):
         strip.unlink()
     assert equal(in_strips("item_knn", data(), Local(), tmp_path), whole)
-    assert not list(tmp_path.glob("**/.work*"))
+    assert not list(tmp_path.glob("**/*work*"))
+
+
+@pytest.mark.parametrize("moment", ["before it is compared", "while it is compared"])
+def test_lines_that_another_command_takes_away_are_laid_down_again(
+    moment: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole, (hashed, taken) = create("item_knn").fit(data()), (sha256, list[Path]())
+    in_strips("item_knn", data(), Local(), tmp_path)
+    (folder,) = tmp_path.iterdir()
+    save_dataset(data(), folder / ".work" / "data")  # another command is at work
+
+    def took(path: Path) -> str:
+        if path.is_relative_to(folder) and not taken:
+            found = "" if moment == "before it is compared" else hashed(path)
+            taken.append(path)
+            remove(folder / ".work")
+            return found or hashed(path)
+        return hashed(path)
+
+    monkeypatch.setattr(parts, "sha256", took)
+    assert equal(in_strips("item_knn", data(), Local(), tmp_path), whole)
+    assert taken
+    assert not list(tmp_path.glob("**/*work*"))
+
+
+def test_lines_that_are_taken_away_time_and_again_end_the_command(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(parts, "_settled", lambda *_: False)
+    with pytest.raises(UsageError, match=r"another command fits in .* too; give each a folder of its own"):
+        in_strips("item_knn", data(), Local(), tmp_path)
+    assert not list(tmp_path.glob("**/*work-*"))
+
+
+def test_lines_that_lose_a_file_before_they_are_opened_are_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def torn(folder: str) -> Dataset:
+        remove(Path(folder).parent)
+        raise BundleError(f"{folder} holds no whole Dataset")
+
+    monkeypatch.setattr(strips, "open_shared", torn)
+    with pytest.raises(UsageError, match="another command fits in"):
+        in_strips("item_knn", data(), Local(), tmp_path)
+
+
+def test_what_cannot_be_tidied_up_does_not_undo_a_fit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def busy(folder: Path) -> None:
+        raise OSError(39, "Directory not empty", str(folder))
+
+    monkeypatch.setattr(parts, "remove", busy)
+    assert equal(in_strips("item_knn", data(), Local(), tmp_path), create("item_knn").fit(data()))
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_catalogue_of_nothing_is_one_empty_strip(name: str) -> None:
+    plain = tables()
+    nothing = Dataset.of(replace(plain, products=plain.products.head(0), transactions=plain.transactions.head(0)))
+    (links,) = matrices(create(name).fit(nothing))
+    assert links.shape == (0, 0)
 
 
 def test_they_take_workers_and_a_folder_but_no_curves(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ those of models of what products say of each other.
 
 from __future__ import annotations
 
+import errno
 import json
 import secrets
 import shutil
@@ -20,7 +21,7 @@ from aisle.data.stored import save_dataset
 from aisle.engine.base import Engine, let_go
 from aisle.engine.gather import gather
 from aisle.engine.learn import WORK, shared_place
-from aisle.engine.strips import lay
+from aisle.engine.strips import learn_strips
 from aisle.errors import BundleError, UsageError
 from aisle.files import Receipts, fingerprint, remove, sha256
 from aisle.models.base import ByParts, Model
@@ -28,7 +29,9 @@ from aisle.progress import Tick
 from aisle.version import VERSION
 
 Way: TypeAlias = Callable[[Model, dict[str, Any], Engine, Receipts, Tick], None]
-WAYS: dict[ByParts, Way] = {"strips": lay, "moments": gather}
+WAYS: dict[ByParts, Way] = {"strips": learn_strips, "moments": gather}
+TRIES = 3
+"""Times that a copy of the data is laid down, where others take it away."""
 STALE = 86_400
 """Seconds after which nobody is writing a copy of the data any more."""
 
@@ -58,10 +61,10 @@ def fit_by_parts(
         except (UsageError, BundleError) as error:
             if Path(shared["data"]).exists():
                 raise
-            raise UsageError(f"another command fits in {root}, too; give each a folder of its own") from error
+            raise _crowded(root) from error
         finally:
             let_go()
-            with suppress(FileNotFoundError):  # another command has, or it never came to be
+            with suppress(OSError):  # another command has, or will; what was fitted stands
                 remove(folder / WORK)
 
 
@@ -77,18 +80,34 @@ def _laid_out(model: Model, data: Dataset, root: Path) -> tuple[Path, dict[str, 
         # as text, since the order of sources is that of the columns of the table
         folder = root / fingerprint([VERSION, model.name, json.dumps(model.params()), files])
         copy = folder / WORK / "data"
-        copy.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            fresh.rename(copy)
-        except OSError:
-            if not copy.is_dir():
-                raise
-            if _hashes(copy) != files:  # torn by a kill while it was deleted
-                remove(copy)
-                fresh.rename(copy)
+        if not any(_settled(fresh, copy, files) for _ in range(TRIES)):
+            raise _crowded(root)
     finally:
         shutil.rmtree(fresh, ignore_errors=True)
-    return folder, {"data": str(copy), "out": str(folder), "model": model.name, "settings": model.params()}
+    paths, size = {"data": str(copy), "out": str(folder)}, {"products": data.shape[1]}
+    return folder, {**paths, **size, "model": model.name, "settings": model.params()}
+
+
+def _settled(fresh: Path, copy: Path, files: dict[str, str]) -> bool:
+    """Give a copy its name, unless the same lies there whole; False where another command took that away meanwhile."""
+    copy.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        fresh.rename(copy)
+        return True
+    except FileNotFoundError:
+        return False
+    except OSError as error:
+        if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
+            raise
+    with suppress(FileNotFoundError):
+        if _hashes(copy) == files:
+            return True
+        remove(copy)  # torn: somebody deleted some of it
+    return False
+
+
+def _crowded(root: Path) -> UsageError:
+    return UsageError(f"another command fits in {root}, too; give each a folder of its own")
 
 
 def _hashes(folder: Path) -> dict[str, str]:

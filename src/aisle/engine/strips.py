@@ -25,9 +25,9 @@ from aisle.types import Sparse
 CELLS = ("data", "indices", "indptr")
 
 
-def lay(model: Model, shared: dict[str, Any], engine: Engine, receipts: Receipts, tick: Tick) -> None:
+def learn_strips(model: Model, shared: dict[str, Any], engine: Engine, receipts: Receipts, tick: Tick) -> None:
     """Let the engine do the strips of the catalogue, and the model learn from their rows."""
-    products = open_shared(shared["data"]).shape[1]
+    products = shared["products"]
     parts = [{"products": [strip.start, strip.stop]} for strip in strips(products)]
     engine.map(strip_part, parts, shared, receipts=receipts, tick=tick)
     let_go()  # what this process laid out, if it did

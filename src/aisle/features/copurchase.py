@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, fields
+from functools import cached_property
 from typing import Literal, Self, TypeAlias, get_args
 
 import numpy as np
@@ -84,7 +85,12 @@ class Contents:
         """Lay x out."""
         return cls(x, x.T.tocsr())
 
-    @property
+    @cached_property
+    def widths(self) -> Doubles:
+        """(N,) columns that the row holds."""
+        return np.diff(self.rows.indptr).astype(np.float64)
+
+    @cached_property
     def sizes(self) -> Doubles:
         """(I,) rows that hold the column."""
         return np.diff(self.across.indptr).astype(np.float64)
@@ -95,8 +101,8 @@ class Contents:
         Pairs of a product with itself and those of fewer than ``min_support`` rows are left out. In blocks whose work
         is bounded, all pairs of one i in one block.
         """
-        across = self.across[asked]
-        work = np.asarray(across @ np.diff(self.rows.indptr).astype(np.float64), dtype=np.float64)
+        across = self.across if len(asked) == self.across.shape[0] else self.across[asked]
+        work = np.asarray(across @ self.widths, dtype=np.float64)
         for start, stop in blocks_of_work(work, MAX_WORK):
             both = (across[start:stop] @ self.rows).tocoo()
             i, j, count = asked[start + both.row], both.col.astype(np.int64), both.data.astype(np.int64)

@@ -37,5 +37,5 @@ class InStrips(Model):
 
 
 def strips(products: int) -> list[slice]:
-    """The strips of a catalogue."""
-    return slices(products, STRIP)
+    """The strips of a catalogue; one, empty, where that is."""
+    return slices(products, STRIP) or [slice(0, 0)]
