@@ -175,6 +175,7 @@ def test_training_takes_settings_and_goes_on_where_it_was_stopped(shop: Path, tm
     assert list((tmp_path / "training").rglob("*.safetensors"))
     done = aisle(*command, *kept, "--out", tmp_path / "two")
     assert "Fitting hybrid_factorization" in done.stderr
+    assert "Preparing reasons and fallbacks" in done.stderr
     aisle(*command, "--out", tmp_path / "three", "--quiet")
     files = sorted(path.relative_to(tmp_path / "one") for path in (tmp_path / "one").rglob("*.safetensors"))
     assert files
@@ -183,9 +184,23 @@ def test_training_takes_settings_and_goes_on_where_it_was_stopped(shop: Path, tm
             assert (tmp_path / "one" / path).read_bytes() == (tmp_path / other / path).read_bytes(), (other, path)
     refused = aisle(*command[:4], "--set", "dims=8", "--out", tmp_path / "four", code=2).stderr
     assert "did you mean 'dim'?" in refused
-    refused = aisle("train", shop, "--model", "item_knn", *kept, "--out", tmp_path / "four", code=2).stderr
+    refused = aisle("train", shop, "--model", "ease", *kept, "--out", tmp_path / "four", code=2).stderr
     assert "models that do: hybrid_factorization" in refused
     assert not (tmp_path / "four").exists()
+
+
+def test_links_between_products_are_learned_by_workers_to_the_same_bundle(shop: Path, tmp_path: Path) -> None:
+    command = ("train", shop, "--model", "slim", "--quiet")
+    shared = ("--workers", "2", "--checkpoint", tmp_path / "strips")
+    aisle(*command, "--out", tmp_path / "one")
+    for out in ("two", "again"):
+        aisle(*command, *shared, "--out", tmp_path / out)
+    files = sorted(path.relative_to(tmp_path / "one") for path in (tmp_path / "one").rglob("*.safetensors"))
+    assert files
+    for path in files:
+        assert (tmp_path / "one" / path).read_bytes() == (tmp_path / "two" / path).read_bytes(), path
+        assert (tmp_path / "one" / path).read_bytes() == (tmp_path / "again" / path).read_bytes(), path
+    assert list((tmp_path / "strips").glob("*/strip-*.safetensors"))
 
 
 @pytest.mark.slow

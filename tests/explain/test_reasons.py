@@ -255,7 +255,12 @@ def test_neighbours_are_the_strongest_by_loops_and_blocks_do_not_matter(monkeypa
         assert (near[i, len(ranked) :] == -1).all()
         np.testing.assert_allclose(strength[i, : len(ranked)], [-c for c, _, _ in ranked], rtol=1e-6)
     monkeypatch.setattr("aisle.features.copurchase.MAX_WORK", 50)
-    np.testing.assert_array_equal(co_purchases(data.counts, data.tie_rank, 4, 2)[0], near)
+    told: list[tuple[int, int]] = []
+    again, _ = co_purchases(data.counts, data.tie_rank, 4, 2, lambda done, total: told.append((done, total)))
+    np.testing.assert_array_equal(again, near)
+    assert len(told) > 3
+    assert told == sorted(told)
+    assert told[-1][0] < told[-1][1] == data.shape[1]
 
 
 # ---- promises ----------------------------------------------------------------------------------------------------

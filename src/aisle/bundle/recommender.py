@@ -17,6 +17,7 @@ from aisle.errors import UsageError
 from aisle.explain.reasons import Evidence
 from aisle.kernels.topk import NOTHING
 from aisle.models.base import Dotted, Model
+from aisle.progress import Tick
 from aisle.rank.fallback import Fallback
 from aisle.rank.families import Families
 from aisle.rank.lists import Lists, Places, block_rows, rank_pairs, recommend_block
@@ -74,10 +75,14 @@ class Recommender:
         seed: int = 0,
         memory_bytes: int = 1 << 30,
         cold_by_model: bool = False,
+        tick: Tick = lambda done, total: None,
     ) -> Recommender:
-        """Wrap a model fitted on ``dataset``: learns the fallback chain and the evidence for reasons."""
+        """Wrap a model fitted on ``dataset``: learns the fallback chain and the evidence for reasons.
+
+        ``tick`` counts products.
+        """
         on_sale = dataset.known & ~gone(dataset)
-        fallback, evidence = Fallback.fit(dataset, seed), Evidence.fit(dataset)
+        fallback, evidence = Fallback.fit(dataset, seed), Evidence.fit(dataset, tick)
         return cls(model, dataset, fallback, evidence, on_sale, memory_bytes, cold_by_model)
 
     def rules(

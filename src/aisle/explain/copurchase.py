@@ -9,6 +9,7 @@ from __future__ import annotations
 import numpy as np
 
 from aisle.features.copurchase import Contents
+from aisle.progress import Tick
 from aisle.types import UNKNOWN, Bools, Codes, Floats, Ints, Sparse
 
 MAX_CELLS = 16_000_000
@@ -16,10 +17,12 @@ MAX_CELLS = 16_000_000
 ROWS_AT_ONCE = 100_000
 
 
-def co_purchases(counts: Sparse, tie_rank: Codes, n: int, min_support: int) -> tuple[Codes, Floats]:
+def co_purchases(
+    counts: Sparse, tie_rank: Codes, n: int, min_support: int, tick: Tick = lambda done, total: None
+) -> tuple[Codes, Floats]:
     """The n strongest neighbours of each product, (I, n) codes (-1 = none) and cosines, strongest first.
 
-    ``counts`` (U, I) holds purchases; ties go to the smaller ``tie_rank`` (I,).
+    ``counts`` (U, I) holds purchases; ties go to the smaller ``tie_rank`` (I,). ``tick`` counts products.
     """
     bought, n_products = Contents.of(counts.sign().tocsr()), counts.shape[1]
     buyers = bought.sizes
@@ -37,6 +40,7 @@ def co_purchases(counts: Sparse, tie_rank: Codes, n: int, min_support: int) -> t
         top = place < width
         neighbours[i[top], place[top]] = j[top]
         strength[i[top], place[top]] = cosine[top]
+        tick(int(i.max(initial=0)), n_products)
     return neighbours, strength
 
 

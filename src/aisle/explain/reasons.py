@@ -30,6 +30,7 @@ from aisle.errors import BundleError, UsageError
 from aisle.explain.cadence import bought
 from aisle.explain.copurchase import co_purchases, strongest_link
 from aisle.explain.words import ENGLISH, REASON_CODES, Words, phrase
+from aisle.progress import Tick
 from aisle.types import UNKNOWN, Bools, Codes, Floats, Ints
 
 Objects: TypeAlias = "npt.NDArray[np.object_]"
@@ -76,9 +77,9 @@ class Evidence:
     """(I,) among the best sellers of late."""
 
     @classmethod
-    def fit(cls, data: Dataset) -> Evidence:
-        """Learn from what was visible at ``data.as_of``."""
-        neighbours, strength = co_purchases(data.counts, data.tie_rank, NEIGHBOURS, MIN_SUPPORT)
+    def fit(cls, data: Dataset, tick: Tick = lambda done, total: None) -> Evidence:
+        """Learn from what was visible at ``data.as_of``; ``tick`` counts products."""
+        neighbours, strength = co_purchases(data.counts, data.tie_rank, NEIGHBOURS, MIN_SUPPORT, tick)
         return cls(neighbours, strength, _popular(data))
 
     def state(self) -> tuple[dict[str, np.ndarray[Any, Any]], dict[str, Any]]:

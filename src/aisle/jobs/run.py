@@ -27,7 +27,7 @@ from aisle.jobs.lists import Policy, write_lists
 from aisle.jobs.output import customers_frame, publish_lists
 from aisle.jobs.recommend import only_codes, search_prepared
 from aisle.jobs.samples import sales_by_period, sample_customers
-from aisle.jobs.train import Crew, fit, ticking
+from aisle.jobs.train import PREPARING, Crew, fit, ticking
 from aisle.models import create, model_class
 from aisle.models.base import LearnsInEpochs, Model
 from aisle.progress import Progress, Tick
@@ -168,7 +168,9 @@ def _recommender(
         shutil.rmtree(work / stale, ignore_errors=True)
     with progress.step(f"Fitting {assessment.ship} on everything") as tick:
         _fit(wanted, dataset, work / "training", config, engine, tick)
-        save(Recommender.prepare(wanted, dataset, seed=config.seed, cold_by_model=by_model), work / "model")
+    with progress.step(PREPARING) as tick:
+        made = Recommender.prepare(wanted, dataset, seed=config.seed, cold_by_model=by_model, tick=tick)
+        save(made, work / "model")
     return load(work / "model").limited(config.memory_bytes // 4)
 
 

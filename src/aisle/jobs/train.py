@@ -26,6 +26,9 @@ if TYPE_CHECKING:
     from aisle.models.nn.train import Epoch, Watch
 
 
+PREPARING = "Preparing reasons and fallbacks"
+
+
 @dataclass(frozen=True, kw_only=True)
 class Follow:
     """How a training in epochs is done, kept and followed; and by whom, and kept where, a fit that falls into parts."""
@@ -90,13 +93,14 @@ def train(
         engine = held.enter_context(open_engine(follow.whose)) if follow.whose.several else None
         dataset = ingest(source, config, progress, cache).dataset
         refuse(model, dataset, config)
-        tick = held.enter_context(progress.step(f"Fitting {model}"))
-        if isinstance(fresh, LearnsInEpochs):
-            watches.append(ticking(tick, int(fresh.params().get("epochs", 0))))
         place = out.absolute().with_name(f".{out.name}.training") if follow.engine == "ray" else None
         crew = Crew(engine, follow.workers, place) if engine else None
-        fit(fresh, dataset, checkpoint=follow.checkpoint, watches=watches, crew=crew, tick=tick)
-        recommender = Recommender.prepare(fresh, dataset, seed=config.seed)
+        with progress.step(f"Fitting {model}") as tick:
+            if isinstance(fresh, LearnsInEpochs):
+                watches.append(ticking(tick, int(fresh.params().get("epochs", 0))))
+            fit(fresh, dataset, checkpoint=follow.checkpoint, watches=watches, crew=crew, tick=tick)
+    with progress.step(PREPARING) as tick:
+        recommender = Recommender.prepare(fresh, dataset, seed=config.seed, tick=tick)
         save(recommender, out)
     return recommender
 
