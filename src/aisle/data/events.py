@@ -12,6 +12,11 @@ import scipy.sparse as sp
 from aisle.data.entities import Features
 from aisle.types import DAY, NEVER, Bools, Clock, Codes, Doubles, Floats, Ints, Sparse, Times
 
+SECOND = 1_000_000
+"""Moments of whole seconds, which are the rule, are told apart by as many."""
+FEW_LINES = 1_000
+"""Fewer are sorted by their places: what comes before a sort of numbers would take longer."""
+
 
 @dataclass(frozen=True, eq=False)
 class Events:
@@ -160,7 +165,40 @@ def order_by(*columns: Ints | Codes) -> Ints:
 
 
 def _order_of(keys: list[Ints]) -> Ints:
-    return np.argsort(keys[0], kind="stable") if len(keys) == 1 else np.lexsort(keys)
+    """(E,) stable order by keys (E,), the least important first.
+
+    A key and the place of its line in one number are sorted as plain numbers, which takes a tenth of the time of a
+    stable sort of places; of a key too wide for that first the lower digits, then the upper ones.
+    """
+    count = len(keys[0])
+    if count < FEW_LINES:
+        return np.lexsort(keys)
+    order, bits = None, 63 - count.bit_length()
+    for key in keys:
+        low, high = int(key.min()), int(key.max())
+        if high - low >= 1 << 62:  # nothing can be taken away from it
+            order = _by_places(order, key)
+            continue
+        for shift in range(0, (high - low).bit_length(), bits):
+            order = _by_numbers(order, ((key - low) >> shift) & ((1 << bits) - 1))
+    return np.arange(count) if order is None else order
+
+
+def _by_numbers(order: Ints | None, digits: Ints) -> Ints:
+    """(E,) the order, None = as they lie, with smaller digits (E,) first; these and a place fit into 63 bits."""
+    places = len(digits).bit_length()
+    both = (digits if order is None else digits[order]) << places
+    both |= np.arange(len(digits))
+    both.sort()
+    both &= (1 << places) - 1
+    return both if order is None else order[both]
+
+
+def _by_places(order: Ints | None, key: Ints) -> Ints:
+    """(E,) the same for a key (E,) of any width."""
+    if order is None:
+        return np.argsort(key, kind="stable")
+    return np.asarray(order[np.argsort(key[order], kind="stable")])
 
 
 def _rising(keys: list[Ints]) -> bool:
@@ -181,11 +219,20 @@ def _packed(columns: tuple[Ints | Codes, ...]) -> list[Ints]:
     for column in reversed(columns):
         low = int(column.min())
         span = int(column.max()) - low + 1
+        if span >= 1 << 62:  # must not be shifted, but can be sorted as it is
+            keys.append(column.astype(np.int64))
+            width, room = span, 0
+            continue
+        key = column.astype(np.int64) - low
+        if span > 1 << 32 and not (key % SECOND).any():
+            key //= SECOND
+            span = span // SECOND + 1
         if keys and span <= room:
-            keys[-1] += (column.astype(np.int64) - low) * width
+            key *= width
+            keys[-1] += key
             width, room = width * span, room // span
-        else:  # a span beyond int64 must not be shifted, but can be sorted as it is
-            keys.append(column.astype(np.int64) - (low if span < 1 << 62 else 0))
+        else:
+            keys.append(key)
             width, room = span, (1 << 62) // span
     return keys
 

@@ -6,6 +6,7 @@ import numpy as np
 import polars as pl
 
 from aisle.data.doctor.codes import Issue
+from aisle.data.events import sorted_set
 from aisle.data.schema import PART
 from aisle.types import DAY, Bools
 
@@ -65,12 +66,21 @@ def _parts(lines: pl.DataFrame) -> pl.Expr | None:
     return part.alias("part")
 
 
+def _again(hashes: pl.Series) -> Bools:
+    """(E,) lines whose hash an earlier one has; a sort of numbers finds the few hashes that are there twice."""
+    ordered = np.sort(hashes.to_numpy())
+    twice = pl.Series(sorted_set(ordered[1:][ordered[1:] == ordered[:-1]]))
+    places = hashes.is_in(twice.implode()).arg_true()
+    rows = np.zeros(len(hashes), dtype=bool)
+    rows[places.to_numpy()] = ~hashes.gather(places).is_first_distinct().to_numpy()
+    return rows
+
+
 def equal_rows(lines: pl.DataFrame) -> list[Issue]:
     """Lines equal in every source column: ``DUP_ROW`` within an order, else ``DUP_KEPT``."""
-    again = ~lines["_hash"].is_first_distinct()
-    if not again.any():
+    rows = _again(lines["_hash"])
+    if not rows.any():
         return []
-    rows = again.to_numpy()
     if "order_id" not in lines.columns:
         return [Issue("DUP_KEPT", rows)]
     ordered = lines["order_id"].is_not_null().to_numpy()
