@@ -17,7 +17,7 @@ import polars as pl
 
 from aisle.data.build import Assortment, build_entities, build_events
 from aisle.data.entities import ALWAYS, Entities
-from aisle.data.events import Batch, Events, Picked, first_of_basket, sparse_sum, stacked
+from aisle.data.events import Batch, Events, Picked, first_of_basket, slices, sparse_sum, stacked
 from aisle.data.schema import CleanTables
 from aisle.data.vocab import Vocab
 from aisle.types import DAY, NEVER, Bools, Clock, Codes, Floats, Ints, Sparse, Times
@@ -75,8 +75,9 @@ class Dataset:
         last = int(events.time.max()) if len(events) else 0
         end = (last // DAY + 1) * DAY if clock == "time" else last + 1
         first_sale = np.full(len(products), NEVER, dtype=np.int64)
-        bought = events.quantity > 0
-        np.minimum.at(first_sale, events.product[bought], events.time[bought])
+        for part in slices(len(events), BATCH_LINES):  # copies of all lines would need memory that is new
+            bought = events.quantity[part] > 0
+            np.minimum.at(first_sale, events.product[part][bought], events.time[part][bought])
         assortment = None
         if availability is not None:
             assortment = Assortment.of(availability, stores, products.vocab)

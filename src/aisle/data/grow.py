@@ -186,5 +186,6 @@ class _Baskets:
     def codes(self, start: Ints) -> Codes:
         """(E,) basket codes where those of customer u begin at ``start[u + 1]``."""
         shift = np.roll((start - self.low).astype(np.int32), -1)  # the last one is that of -1
-        codes: Codes = self.basket + shift[self.customer]
+        codes: Codes = shift[self.customer]
+        codes += self.basket
         return codes

@@ -266,9 +266,11 @@ class Further(Visit):
         events, found = self.data.all_events, dict[TableName, pl.Series]()
         for name, vocab, codes in (
             ("products", self.data.products.vocab, events.product),
-            ("customers", self.data.customers.vocab, events.customer[events.customer >= 0]),
+            ("customers", self.data.customers.vocab, events.customer),
         ):
-            found[name] = vocab.ids.filter(pl.Series(np.bincount(codes, minlength=len(vocab)) > 0))  # type: ignore[index]
+            there = np.zeros(len(vocab) + 1, dtype=bool)  # the last for -1
+            there[codes] = True
+            found[name] = vocab.ids.filter(pl.Series(there[:-1]))  # type: ignore[index]
         return found
 
 
