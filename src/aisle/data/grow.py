@@ -123,7 +123,9 @@ def lines_of(data: Dataset) -> pl.DataFrame:
 
 def _spelt(vocab: Vocab, codes: Codes) -> pl.Series:
     index = pl.Series(codes)
-    return vocab.ids.cast(pl.Enum(vocab.ids)).gather(index.set(index < 0, None))
+    if (codes < 0).any():
+        index = index.set(index < 0, None)
+    return vocab.ids.cast(pl.Enum(vocab.ids)).gather(index)
 
 
 def _with_more(vocab: Vocab, lines: pl.DataFrame, column: str) -> Vocab:

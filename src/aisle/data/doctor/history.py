@@ -17,8 +17,8 @@ JUMP = 4.0
 """A span breaks when its share of new products exceeds this many times the median of the spans before …"""
 LEAST = 0.25
 """… and this share; a season's arrivals stay below it."""
-STRETCH = 4_000_000
-"""Lines that are counted at a time."""
+STRETCH = 1_000_000
+"""Lines that are counted at a time: few enough for memory to be used again."""
 
 
 def silent_weeks(lines: pl.DataFrame) -> tuple[int, str]:
@@ -26,9 +26,12 @@ def silent_weeks(lines: pl.DataFrame) -> tuple[int, str]:
     if "timestamp" not in lines.columns or not lines.height:
         return 0, ""
     # weeks are counted from the first line, so that a shop's own week does not matter
-    days = lines["timestamp"].dt.epoch("d")
-    start = int(days.min())  # type: ignore[arg-type]
-    day = pl.Series(np.flatnonzero(np.bincount((days - start).to_numpy())) + start).cast(pl.Int32)
+    time = lines["timestamp"]
+    start, last = pl.Series([time.min(), time.max()], dtype=time.dtype).dt.epoch("d").to_list()
+    there = np.zeros(last - start + 1, dtype=bool)
+    for at in range(0, lines.height, STRETCH):
+        there[time[at : at + STRETCH].dt.epoch("d").to_numpy() - start] = True
+    day = pl.Series(np.flatnonzero(there) + start).cast(pl.Int32)
     gaps = pl.DataFrame({"day": day, "step": day.diff()}).filter(pl.col("step") > 7)
     if not gaps.height:
         return 0, ""
