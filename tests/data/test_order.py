@@ -17,6 +17,10 @@ KINDS: dict[str, Draw] = {
     "codes": lambda rng, n: rng.integers(-1, 5, n),
     "many codes": lambda rng, n: rng.integers(0, 200_000, n),
     "whole seconds": lambda rng, n: rng.integers(0, 60_000_000, n) * SECOND,
+    "seconds from an odd start": lambda rng, n: rng.integers(0, 60_000_000, n) * SECOND + 7,
+    "small": lambda rng, n: rng.integers(-3, 300_000, n).astype(np.int32),
+    "all but in order": lambda rng, n: np.arange(n) // 3 + np.where(rng.random(n) < 0.005, 50, 0),
+    "as wide as can be shifted": lambda rng, n: np.append(rng.integers(0, 2, n)[1:] * ((1 << 62) - 1), [0] * (n > 0)),
     "microseconds": lambda rng, n: rng.integers(0, 60_000_000_000_000, n),
     "one moment": lambda rng, n: np.full(n, 7),
     "wide": lambda rng, n: rng.integers(0, 1 << 61, n),
@@ -25,14 +29,17 @@ KINDS: dict[str, Draw] = {
 }
 
 
-@pytest.mark.parametrize("count", [0, 1, FEW_LINES - 1, FEW_LINES, 5_000])
+@pytest.mark.parametrize("count", [0, 1, FEW_LINES - 1, FEW_LINES, 1_024, 4_096])
 @pytest.mark.parametrize("seed", range(30))
 def test_the_order_is_that_of_a_stable_sort_by_each_column(count: int, seed: int) -> None:
     rng = np.random.default_rng(seed)
     names = rng.choice(list(KINDS), size=rng.integers(1, 5))
     columns = [KINDS[name](rng, count) for name in names]
     wanted = np.lexsort(columns[::-1]) if count else np.zeros(0, dtype=np.int64)
+    before = [column.copy() for column in columns]
     found = order_by(*columns)
+    for column, kept in zip(columns, before, strict=True):
+        np.testing.assert_array_equal(column, kept)
     np.testing.assert_array_equal(found, wanted, err_msg=str(names))
     assert found.dtype == np.int64
 

@@ -14,6 +14,8 @@ from aisle.types import DAY, NEVER, Bools, Clock, Codes, Doubles, Floats, Ints, 
 
 SECOND = 1_000_000
 """Moments of whole seconds, which are the rule, are told apart by as many."""
+MISPLACED = 0.02
+"""Share of lines that lie before a smaller one, up to which a sort that goes by runs is the quicker one."""
 FEW_LINES = 1_000
 """Fewer are sorted by their places: what comes before a sort of numbers would take longer."""
 
@@ -167,12 +169,15 @@ def order_by(*columns: Ints | Codes) -> Ints:
 def _order_of(keys: list[Ints]) -> Ints:
     """(E,) stable order by keys (E,), the least important first.
 
-    A key and the place of its line in one number are sorted as plain numbers, which takes a tenth of the time of a
-    stable sort of places; of a key too wide for that first the lower digits, then the upper ones.
+    A key and the place of its line in one number are sorted as plain numbers, which takes a fraction of the time of a
+    stable sort of places, unless nearly all lie in order; of a key too wide for that first the lower digits, then the
+    upper ones.
     """
     count = len(keys[0])
     if count < FEW_LINES:
         return np.lexsort(keys)
+    if len(keys) == 1 and np.count_nonzero(keys[0][1:] < keys[0][:-1]) <= MISPLACED * count:
+        return _by_places(None, keys[0])
     order, bits = None, 63 - count.bit_length()
     for key in keys:
         low, high = int(key.min()), int(key.max())

@@ -27,7 +27,8 @@ def silent_weeks(lines: pl.DataFrame) -> tuple[int, str]:
         return 0, ""
     # weeks are counted from the first line, so that a shop's own week does not matter
     time = lines["timestamp"]
-    start, last = pl.Series([time.min(), time.max()], dtype=time.dtype).dt.epoch("d").to_list()
+    ticks = time.to_physical()
+    start, last = pl.Series([ticks.min(), ticks.max()]).cast(time.dtype).dt.epoch("d").to_list()
     there = np.zeros(last - start + 1, dtype=bool)
     for at in range(0, lines.height, STRETCH):
         there[time[at : at + STRETCH].dt.epoch("d").to_numpy() - start] = True
