@@ -5,7 +5,7 @@ DATA ?=
 OUT ?= out
 ARGS ?=
 
-.PHONY: setup run demo test test-slow lint types layers unit format lock clean
+.PHONY: setup run test test-slow lint types layers unit format lock clean
 setup: .venv/ready
 
 # Hashes lock everything but torch: its build differs by machine (CPU, CUDA, ARM), so it is pinned by version.
