@@ -116,7 +116,7 @@ SLIPS: dict[ModuleType, list[tuple[str, str]]] = {
         ("return self.finish(self.first(rows))", "out: Tensor = self.first(rows)\n        return out"),
     ],
     rows: [
-        ("self.indptr.diff())", "self.indptr.diff().flip(0))"),
+        ("self.indptr.diff(), output", "self.indptr.diff().flip(0), output"),
         ("self.indptr[rows] - _starts(sizes)[:-1]", "self.indptr[rows]"),
         ("self.value[cells], self.width", "self.value[: len(cells)], self.width"),
         ("accumulate=True", "accumulate=False"),
