@@ -70,7 +70,9 @@ def test_the_walk_by_hand() -> None:
     # to 2 by 1/2·1/3 = 1/6; from 2 to 0 and 1 by 1/2·1/3 each
     x = sp.csr_array(np.array([[1, 1, 0], [1, 1, 1], [0, 0, 1]], dtype=np.float32))
     walk = np.array([[0, 5 / 12, 1 / 6], [5 / 12, 0, 1 / 6], [1 / 6, 1 / 6, 0]])
-    np.testing.assert_allclose(two_steps(x, 1.0, 0.0, 10).whole().toarray(), walk, rtol=1e-6)
+    rows = two_steps(x, 1.0, 0.0, 10).whole()
+    np.testing.assert_allclose(rows.toarray(), walk, rtol=1e-6)
+    np.testing.assert_allclose(RP3beta().learn(rows).walk_.toarray(), walk / (walk.sum() / 3), rtol=1e-6)
 
 
 def test_walks_do_not_depend_on_the_block_size(monkeypatch: pytest.MonkeyPatch) -> None:
