@@ -17,8 +17,10 @@ from aisle.cli.options import (
     CacheOption,
     CheckpointOption,
     ConfigOption,
+    CrewOption,
     DateOrderOption,
     EngineOption,
+    LearnersOption,
     MemoryOption,
     MlflowOption,
     OutOption,
@@ -174,10 +176,8 @@ def train(
     checkpoint: CheckpointOption = None,
     tensorboard: TensorboardOption = None,
     mlflow: MlflowOption = None,
-    engine: Annotated[
-        str, typer.Option("--engine", help="Whose workers learn, or do the parts: local or ray.")
-    ] = "local",
-    workers: Annotated[int, typer.Option("--workers", help="Processes that do.")] = 1,
+    engine: LearnersOption = "local",
+    workers: CrewOption = 1,
     address: AddressOption = None,
     memory: MemoryOption = None,
     cache: CacheOption = None,

@@ -16,6 +16,8 @@ EngineOption = Annotated[str | None, typer.Option("--engine", help="Who does the
 WorkersOption = Annotated[
     int | None, typer.Option("--workers", help="Processes that do; each holds what it needs. [1, with ray every core]")
 ]
+LearnersOption = Annotated[str, typer.Option("--engine", help="Whose workers learn, or do the parts: local or ray.")]
+CrewOption = Annotated[int, typer.Option("--workers", help="Processes that do.")]
 AddressOption = Annotated[
     str | None, typer.Option("--address", help="HOST:PORT of a Ray cluster. [one of its own, on this machine]")
 ]

@@ -13,7 +13,7 @@ from aisle.data.entities import Features
 from aisle.types import DAY, NEVER, Bools, Clock, Codes, Doubles, Floats, Ints, Sparse, Times
 
 SECOND = 1_000_000
-"""Moments of whole seconds, which are the rule, are told apart by as many."""
+"""Microseconds. Times of whole seconds are the rule: counted in these they fit into a key beside other columns."""
 MISPLACED = 0.02
 """Share of lines that lie before a smaller one, up to which a sort that goes by runs is the quicker one."""
 FEW_LINES = 1_000

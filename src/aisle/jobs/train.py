@@ -25,8 +25,8 @@ from aisle.progress import Progress, Tick
 if TYPE_CHECKING:
     from aisle.models.nn.train import Epoch, Watch
 
-
 PREPARING = "Preparing reasons and fallbacks"
+"""Name of the step between a fit and its bundle."""
 
 
 @dataclass(frozen=True, kw_only=True)
