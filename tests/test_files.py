@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +18,7 @@ from aisle.files import (
     atomic,
     atomic_dir,
     fingerprint,
+    parquet_parts,
     read_arrays,
     read_parquet,
     write_arrays,
@@ -123,17 +125,40 @@ def test_contents_reach_the_disk_before_the_name_and_the_name_before_the_end(
         assert done == ["sync .x.tmp", "name x", f"sync {tmp_path.name}"]
 
 
-def test_parquet_comes_back_as_it_was(tmp_path: Path) -> None:
+def in_parts(path: Path) -> pl.DataFrame:
+    """A file read row group by row group."""
+    return pl.concat(parquet_parts(path))
+
+
+@pytest.mark.parametrize("rows", [7, 1 << 20])
+def test_parquet_comes_back_as_it_was(rows: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(files, "ROWS", rows)
     for number, given in enumerate([frame(), frame().head(0), pl.DataFrame()]):
         path = tmp_path / "year=2024" / f"{number}.parquet"  # a folder that looks like a partition
         write_parquet(path, given)
-        found = read_parquet(path)
-        assert found.schema == given.schema
-        assert found.equals(given)
+        for found in (read_parquet(path), *([in_parts(path)] if given.height else [])):
+            assert found.schema == given.schema
+            assert found.equals(given)
 
 
-def test_no_flipped_byte_of_a_parquet_file_goes_unseen(tmp_path: Path) -> None:
+def test_numbers_that_rise_take_a_part_of_the_room(tmp_path: Path) -> None:
+    rng, size = np.random.default_rng(0), dict[bool, int]()
+    given = pl.DataFrame({"line": np.arange(2, 100_002), "tick": rng.integers(-5, 5, 100_000) * 10**9})
+    for rising in (False, True):
+        path = tmp_path / f"{rising}.parquet"
+        write_parquet(path, given, quick=True, rising=["line"] if rising else [])
+        assert read_parquet(path).equals(given)
+        assert in_parts(path).equals(given)
+        size[rising] = path.stat().st_size
+    assert size[True] < size[False] / 2
+
+
+@pytest.mark.parametrize("read", [read_parquet, in_parts])
+def test_no_flipped_byte_of_a_parquet_file_goes_unseen(
+    read: Callable[[Path], pl.DataFrame], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     path = tmp_path / "x.parquet"
+    monkeypatch.setattr(files, "ROWS", 1 << 20 if read is read_parquet else frame().height // 2)
     write_parquet(path, frame())
     whole = path.read_bytes()
     rng = np.random.default_rng(0)
@@ -145,7 +170,7 @@ def test_no_flipped_byte_of_a_parquet_file_goes_unseen(tmp_path: Path) -> None:
         harmed[place] ^= 1 << int(rng.integers(8))
         path.write_bytes(harmed)
         try:
-            found = read_parquet(path)
+            found = read(path)
         except BundleError:
             refused += 1
         else:
@@ -161,9 +186,9 @@ def test_no_flipped_byte_of_a_parquet_file_goes_unseen(tmp_path: Path) -> None:
     for length in (0, 4, len(whole) // 2, len(whole) - 1):
         path.write_bytes(whole[:length])
         with pytest.raises(BundleError, match=r"x\.parquet"):
-            read_parquet(path)
+            read(path)
     with pytest.raises(BundleError, match="none"):
-        read_parquet(tmp_path / "none.parquet")
+        read(tmp_path / "none.parquet")
 
 
 def test_parquet_of_others_is_not_taken_for_ours(tmp_path: Path) -> None:

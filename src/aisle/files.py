@@ -95,16 +95,25 @@ ROWS = 1 << 20
 """Rows of a row group of Parquet."""
 SHAPE = b"aisle.shape"
 """Key of the Parquet metadata that repeats rows, names and types: page checksums do not cover the footer."""
+ALTERED = "{} was altered after it was written; restore it or write it again"
 
 
-def write_parquet(path: Path, frame: pl.DataFrame, *, quick: bool = False) -> None:
-    """Write Parquet atomically with page checksums; ``quick``, for numbers, takes half the time and twice the room."""
+def write_parquet(path: Path, frame: pl.DataFrame, *, quick: bool = False, rising: Sequence[str] = ()) -> None:
+    """Write Parquet atomically with page checksums; ``quick``, for numbers, takes half the time and twice the room.
+
+    Then, of columns of ``rising`` whole numbers the differences are written: a tenth of the room, read in no time.
+    """
     schema: pa.Schema = frame.clear().to_arrow().schema
     marked, packing = schema.with_metadata({SHAPE: _shape(schema, frame.height)}), "lz4" if quick else "zstd"
     with (
         atomic(path) as temporary,
         pq.ParquetWriter(
-            temporary, marked, compression=packing, use_dictionary=not quick, write_page_checksum=True
+            temporary,
+            marked,
+            compression=packing,
+            use_dictionary=not quick,
+            column_encoding=dict.fromkeys(rising, "DELTA_BINARY_PACKED") or None,
+            write_page_checksum=True,
         ) as writer,
     ):
         for part in frame.iter_slices(ROWS):  # all at once would stand here twice
@@ -130,17 +139,42 @@ def read_parquet(path: Path, columns: Sequence[str] | None = None) -> pl.DataFra
 
     Raises BundleError naming the file when it is torn or altered.
     """
-    try:
+    with _readable(path):
         file = pq.ParquetFile(path, page_checksum_verification=True)
         table = file.read(None if columns is None else list(columns))
-        table.validate(full=True)  # page headers have no checksum
-        read = {field.name: field for field in table.schema}  # as it came out, not as the footer has it
-        schema = pa.schema([read.get(field.name, field) for field in file.schema_arrow], table.schema.metadata)
-        whole = (schema.metadata or {}).get(SHAPE) == _shape(schema, table.num_rows)
+        return _verified(path, file, table, table.num_rows)
+
+
+def parquet_parts(path: Path) -> Iterator[pl.DataFrame]:
+    """The same a row group after the other, in memory that is used again; raises as ``read_parquet``, on the way."""
+    with _readable(path):
+        file = pq.ParquetFile(path, page_checksum_verification=True)
+    rows = [file.metadata.row_group(number).num_rows for number in range(file.num_row_groups)]
+    if sum(rows) != file.metadata.num_rows:
+        raise BundleError(ALTERED.format(path))
+    for number, count in enumerate(rows):
+        with _readable(path):
+            part = _verified(path, file, file.read_row_group(number), file.metadata.num_rows)
+        if part.height != count:
+            raise BundleError(ALTERED.format(path))
+        yield part
+
+
+@contextmanager
+def _readable(path: Path) -> Iterator[None]:
+    try:
+        yield
     except (OSError, ValueError, MemoryError, pa.ArrowException) as error:
         raise BundleError(f"{path} cannot be read: {error}; restore it or write it again") from error
-    if not whole:
-        raise BundleError(f"{path} was altered after it was written; restore it or write it again")
+
+
+def _verified(path: Path, file: pq.ParquetFile, table: pa.Table, rows: int) -> pl.DataFrame:
+    """What was read of a file of so many rows, as it was written."""
+    table.validate(full=True)  # page headers have no checksum
+    read = {field.name: field for field in table.schema}  # as it came out, not as the footer has it
+    schema = pa.schema([read.get(field.name, field) for field in file.schema_arrow], table.schema.metadata)
+    if (schema.metadata or {}).get(SHAPE) != _shape(schema, rows):
+        raise BundleError(ALTERED.format(path))
     frame = pl.from_arrow(table)
     assert isinstance(frame, pl.DataFrame)
     return frame

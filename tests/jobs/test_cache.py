@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 from datetime import UTC, date, datetime, timedelta
@@ -16,6 +17,7 @@ import pytest
 from aisle.config import RunConfig
 from aisle.data.dataset import Dataset
 from aisle.errors import UsageError
+from aisle.files import sha256
 from aisle.jobs import cache as room
 from aisle.jobs.bench.mark import content
 from aisle.jobs.cache import Ingested, ingest, place_of
@@ -87,6 +89,29 @@ def test_a_mapped_array_that_was_altered_is_read_again(
     file.write_bytes(whole[:-4] + bytes([whole[-4] ^ 1]) + whole[-3:])
     assert same(ingest(shop, RunConfig(), folder=tmp_path / "kept"), first)
     assert len(reads) == 2
+
+
+def test_arrays_are_looked_through_once_after_each_write(
+    shop: Path, tmp_path: Path, reads: list[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Those of a copy too: then it is trusted as the original is."""
+    looked: list[str] = []
+
+    def look(path: Path) -> str:
+        looked.append(path.name)
+        return sha256(path)
+
+    monkeypatch.setattr(room, "MAPPED", 100)
+    monkeypatch.setattr(room, "sha256", look)
+    first = ingest(shop, RunConfig(), folder=tmp_path / "kept")
+    assert looked.count("time.npy") == 1
+    assert same(ingest(shop, RunConfig(), folder=tmp_path / "kept"), first)
+    assert looked.count("time.npy") == 1
+    shutil.copytree(tmp_path / "kept", tmp_path / "copy")
+    for _ in range(2):
+        assert same(ingest(shop, RunConfig(), folder=tmp_path / "copy"), first)
+        assert looked.count("time.npy") == 2
+    assert len(reads) == 1
 
 
 def test_what_is_read_back_can_be_written_to(shop: Path, tmp_path: Path) -> None:

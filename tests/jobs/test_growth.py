@@ -10,8 +10,11 @@ from typing import Any
 
 import pytest
 
+from aisle import files
 from aisle.config import RunConfig
+from aisle.data import woven
 from aisle.jobs import cache as room
+from aisle.jobs import growth
 from aisle.jobs.cache import ingest
 from aisle.jobs.demo import demo
 from tests.jobs.test_cache import same
@@ -100,9 +103,22 @@ class Shop:
         return found
 
 
-def test_grown_by_files_it_is_as_if_read_at_once(tmp_path: Path, reads: list[Path]) -> None:
+def mapped(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However few lines there are, they are kept mapped."""
+    for module in (room, growth):
+        monkeypatch.setattr(module, "MAPPED", 1)
+
+
+@pytest.mark.parametrize("block", [None, 1, 7])
+def test_grown_by_files_it_is_as_if_read_at_once(
+    block: int | None, tmp_path: Path, reads: list[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Orders go on, come late or twice, are returned, by others too; most visits need not read all."""
     grown = visits = 0
+    if block is not None:
+        mapped(monkeypatch)
+        monkeypatch.setattr(woven, "BLOCK", block)
+        monkeypatch.setattr(files, "ROWS", 5)
     for seed in range(24):
         shop, folder = Shop(seed), tmp_path / f"{seed}" / "shop"
         folder.mkdir(parents=True)
@@ -114,6 +130,7 @@ def test_grown_by_files_it_is_as_if_read_at_once(tmp_path: Path, reads: list[Pat
             found = ingest(folder, shop.config, folder=folder.with_name("kept"))
             grown, visits = grown + (not reads), visits + (step > 0)
             assert same(found, ingest(folder, shop.config)), (seed, step, not reads)
+            assert (block is None) == (not list(folder.with_name("kept").glob("*/*/dataset/lines/*.npy")))
     assert grown > visits // 2
 
 
@@ -227,7 +244,7 @@ def test_altered_arrays_and_standings_of_other_code_are_left(
     (array,) = shop.with_name("kept").glob("*/*/dataset/lines.parquet")
     assert grown(shop, reads, 2, plain(range(10, 12)))
     assert not array.exists()
-    monkeypatch.setattr(room, "MAPPED", 1)
+    mapped(monkeypatch)
     assert grown(shop, reads, 3, plain(range(12, 14)))
     (array,) = shop.with_name("kept").glob("*/*/dataset/lines/product.npy")
     array.write_bytes(array.read_bytes()[:-1] + b"\x01")
@@ -242,3 +259,46 @@ def test_altered_arrays_and_standings_of_other_code_are_left(
 def test_only_anonymous_lines_may_come(shop: Path, reads: list[Path]) -> None:
     assert grown(shop, reads, 2, [line.replace(",1,2.0", ",-1,-2.0") for line in plain(range(10, 12))])
     assert grown(shop, reads, 3, [line.replace("ann", "") for line in plain(range(12, 14))])
+
+
+def test_lines_are_written_once_in_place_of_those_before(
+    shop: Path, reads: list[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The arrays that are kept are those that a first read would keep, byte for byte."""
+    mapped(monkeypatch)
+    write(shop, 2, plain(range(10, 12)))
+    ingest(shop, RunConfig(), folder=shop.with_name("kept"))
+    assert grown(shop, reads, 3, plain(range(12, 14), who="amy"))
+    (folder,) = shop.with_name("kept").glob("*/*/dataset/lines")
+    found = {file.name: file.read_bytes() for file in folder.iterdir()}
+    assert [path.name for path in folder.parents[2].iterdir() if path.name.startswith(".")] == []
+    ingest(shop, RunConfig(), folder=shop.with_name("anew"))
+    (folder,) = shop.with_name("anew").glob("*/*/dataset/lines")
+    assert found == {file.name: file.read_bytes() for file in folder.iterdir()}
+
+
+def test_a_full_disk_reads_all_and_leaves_nothing(
+    shop: Path, reads: list[Path], monkeypatch: pytest.MonkeyPatch, reasons: pytest.LogCaptureFixture
+) -> None:
+    def full(folder: Path, *_: Any) -> None:
+        folder.mkdir()
+        raise OSError(28, "No space left on device")
+
+    mapped(monkeypatch)
+    write(shop, 2, plain(range(10, 12)))
+    ingest(shop, RunConfig(), folder=shop.with_name("kept"))
+    monkeypatch.setattr("aisle.data.grow.write_lines", full)
+    assert not grown(shop, reads, 3, plain(range(12, 14)))
+    assert "No space left" in reasons.text
+    assert not list(shop.with_name("kept").glob(f"*/{growth.WRITTEN}"))
+
+
+def test_what_was_written_goes_where_it_is_not_kept(
+    shop: Path, reads: list[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mapped(monkeypatch)
+    write(shop, 2, plain(range(10, 12)))
+    ingest(shop, RunConfig(), folder=shop.with_name("kept"))
+    monkeypatch.setattr("aisle.data.doctor.pieces.Pieces.untouched", lambda pieces: False)
+    assert grown(shop, reads, 3, plain(range(12, 14)))
+    assert not list(shop.with_name("kept").glob(f"*/{growth.WRITTEN}"))

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import fields, replace
-from typing import Any
+from dataclasses import fields
+from pathlib import Path
 
 import numpy as np
 import polars as pl
@@ -12,8 +12,10 @@ from aisle.data.build import build_events
 from aisle.data.dataset import Dataset
 from aisle.data.entities import Entities
 from aisle.data.events import Events
+from aisle.data.stored import write_lines
 from aisle.data.vocab import Vocab
-from aisle.types import DAY, NEVER, UNKNOWN, Codes, Ints
+from aisle.data.woven import Woven
+from aisle.types import DAY, NEVER, UNKNOWN, Codes
 
 
 def interwoven(data: Dataset, lines: pl.DataFrame, *, by_day: bool) -> pl.Series:
@@ -31,15 +33,15 @@ def interwoven(data: Dataset, lines: pl.DataFrame, *, by_day: bool) -> pl.Series
     return first["customer_id"].filter(pl.Series(known & (last[code] >= first["first"].to_numpy() // unit)))
 
 
-def undone(data: Dataset, lines: pl.DataFrame, moved: pl.Series) -> tuple[Dataset, pl.Series]:
-    """The Dataset with ``void_at`` of some of its lines as given, and ids of customers with a line that is not found.
+def undone(data: Dataset, lines: pl.DataFrame, moved: pl.Series) -> pl.Series:
+    """Set ``void_at`` of some lines of a Dataset, in place; ids of customers with a line that is not found.
 
     Only those that ``moved`` (E,) have another moment than in ``data``; of each, all lines of its customer and product
     are here. Not found are lines of customers unknown (null), and alike ones of two baskets of one moment.
     """
     if not moved.any():
-        return data, lines["customer_id"].clear()
-    events, void, lost = data.all_events, data.all_events.void_at.copy(), [UNKNOWN]
+        return lines["customer_id"].clear()
+    events, lost = data.all_events, [UNKNOWN]
     coded = _coded(data, lines).with_columns(moved.alias("moved"))
     alike = coded.join(coded.filter("moved").select(ALIKE).unique(), on=ALIKE, how="semi")
     alike = alike.group_by(*ALIKE).agg(pl.col("void_at").sort())
@@ -53,11 +55,11 @@ def undone(data: Dataset, lines: pl.DataFrame, moved: pl.Series) -> tuple[Datase
         ]
         found = found[(events.store[found] == store) & (events.channel[found] == channel)]
         if len(found) == len(voids) and len(np.unique(events.basket[found])) == 1:
-            void[found] = voids
+            events.void_at[found] = voids
         else:
             lost.append(customer)
     odd = moved & coded["customer"].is_in(lost)
-    return replace(data, all_events=replace(events, void_at=void)), lines["customer_id"].filter(odd)
+    return lines["customer_id"].filter(odd)
 
 
 ALIKE = ("customer", "product", "time", "quantity", "amount", "store", "channel")
@@ -84,12 +86,14 @@ def _coded(data: Dataset, lines: pl.DataFrame) -> pl.DataFrame:
     )
 
 
-def grown(data: Dataset, lines: pl.DataFrame, anew: Codes, entities: tuple[Entities, Entities]) -> Dataset:
+def grown(
+    data: Dataset, lines: pl.DataFrame, anew: Codes, entities: tuple[Entities, Entities], folder: Path | None
+) -> Dataset:
     """The Dataset of all lines, made of that of the lines before, and ``lines`` (emptied on the way).
 
     All lines of the customers ``anew`` (codes of ``data``, -1 = anonymous) are in ``lines``; the lines there of all
     others come after those in ``data`` (``interwoven``). ``entities``: all customers and products, sorted by id. What
-    is sold where (``assortment``) is left to the caller.
+    is sold where (``assortment``) is left to the caller. With a ``folder``, columns are written there and mapped.
     """
     customers, products = entities
     stores, channels = (
@@ -100,10 +104,11 @@ def grown(data: Dataset, lines: pl.DataFrame, anew: Codes, entities: tuple[Entit
     before = {"customer": data.customers.vocab, "product": data.products.vocab}
     before |= {"store": data.stores, "channel": data.channels}
     places = {name: _places(before[name], vocab) for name, vocab in vocabularies.items()}
-    out = np.zeros(len(data.customers) + 1, dtype=bool)
-    out[anew] = True
-    stay = ~out[data.all_events.customer] if len(anew) else slice(None)
-    events = _joined(data.all_events, stay, places, later, len(customers))
+    woven = Woven(data.all_events, anew, places, later, len(customers))
+    if folder is None:
+        events = Events(**{field.name: np.concatenate(list(woven.column(field.name))) for field in fields(Events)})
+    else:
+        events = write_lines(folder, woven.column, len(woven))
     return Dataset.holding(events, entities, stores, channels, data.clock, None)
 
 
@@ -122,9 +127,9 @@ def lines_of(data: Dataset) -> pl.DataFrame:
 
 
 def _spelt(vocab: Vocab, codes: Codes) -> pl.Series:
-    index = pl.Series(codes)
+    index = pl.Series(codes.view(np.uint32))  # as an index is wanted: others are copied
     if (codes < 0).any():
-        index = index.set(index < 0, None)
+        index = index.set(pl.Series(codes < 0), None)
     return vocab.ids.cast(pl.Enum(vocab.ids)).gather(index)
 
 
@@ -136,58 +141,7 @@ def _with_more(vocab: Vocab, lines: pl.DataFrame, column: str) -> Vocab:
 
 def _places(before: Vocab, now: Vocab) -> Codes | None:
     """(N + 1,) new codes of old ones, the last for -1; None where they are the same."""
+    if now.ids.equals(before.ids):
+        return None
     codes = now.codes(before.ids)
     return None if (codes == np.arange(len(codes))).all() else np.append(codes, np.int32(-1))
-
-
-def _joined(
-    before: Events, stay: np.ndarray | slice, places: dict[str, Codes | None], later: Events, customers: int
-) -> Events:
-    """Lines of ``before`` that ``stay`` and ``later`` ones, which come after them within a customer."""
-
-    def kept(name: str) -> np.ndarray:
-        values: np.ndarray = getattr(before, name)[stay]
-        place = places.get(name)
-        return values if place is None else place[values]
-
-    customer = kept("customer")
-    # the place of later lines: behind those of the customer's that are there, and each other
-    place = np.searchsorted(customer, later.customer, side="right") + np.arange(len(later))
-    late = np.zeros(len(customer) + len(later), dtype=bool)
-    late[place] = True
-    early = ~late
-
-    def joined(first: np.ndarray, second: np.ndarray) -> np.ndarray:
-        values = np.empty(len(late), dtype=first.dtype)
-        values[late], values[early] = second, first
-        return values
-
-    first = _Baskets(customer, before.basket[stay], customers)
-    second = _Baskets(later.customer, later.basket, customers)
-    start = np.cumsum(first.count + second.count) - first.count - second.count
-    columns: dict[str, Any] = {"basket": joined(first.codes(start), second.codes(start + first.count))}
-    for name in (field.name for field in fields(Events) if field.name != "basket"):
-        columns[name] = joined(kept(name), getattr(later, name))
-    return Events(**columns)
-
-
-class _Baskets:
-    """Basket codes of lines sorted by customer: those of a customer are neighbours."""
-
-    def __init__(self, customer: Codes, basket: Codes, customers: int) -> None:
-        self.customer, self.basket = customer, basket
-        self.low: Ints = np.zeros(customers + 1, dtype=np.int64)
-        self.count: Ints = np.zeros(customers + 1, dtype=np.int64)
-        """Of each customer, the anonymous ones first."""
-        start = np.flatnonzero(np.append(True, customer[1:] != customer[:-1])[: len(customer)])
-        if len(start):
-            who = customer[start] + 1
-            self.low[who] = np.minimum.reduceat(basket, start)
-            self.count[who] = np.maximum.reduceat(basket, start) - self.low[who] + 1
-
-    def codes(self, start: Ints) -> Codes:
-        """(E,) basket codes where those of customer u begin at ``start[u + 1]``."""
-        shift = np.roll((start - self.low).astype(np.int32), -1)  # the last one is that of -1
-        codes: Codes = shift[self.customer]
-        codes += self.basket
-        return codes

@@ -11,12 +11,15 @@ what answers need.
 from __future__ import annotations
 
 import json
+import os
+from collections.abc import Callable, Iterator
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import polars as pl
+from numpy.lib.format import write_array_header_1_0
 
 from aisle.data.build import Assortment
 from aisle.data.dataset import Dataset
@@ -31,10 +34,15 @@ LINES = tuple(field.name for field in fields(Events))
 SPANS = ("store", "product", "start", "stop")
 VOCABULARIES = ("stores", "channels")
 ENTITIES = ("customers", "products")
+MAPPED = 1_000_000
+"""Lines from which a Dataset is kept as plain arrays that are mapped, not read: larger on the disk, at once there."""
 
 
-def save_dataset(data: Dataset, folder: Path, *, packed: bool = False) -> None:
-    """Write a Dataset, every line of it; the folder appears whole or not at all, in place of an earlier one."""
+def save_dataset(data: Dataset, folder: Path, *, packed: bool = False, lines: Path | None = None) -> None:
+    """Write a Dataset, every line of it; the folder appears whole or not at all, in place of an earlier one.
+
+    ``lines``: where ``write_lines`` has written them already; that folder is taken over.
+    """
     save = _pack if packed else _save
     values: dict[str, Any] = {"format": FORMAT, "clock": data.clock, "as_of": int(data.as_of), "end": int(data.end)}
     values["currency"] = data.currency
@@ -44,7 +52,10 @@ def save_dataset(data: Dataset, folder: Path, *, packed: bool = False) -> None:
             write_parquet(temporary / f"{name}.parquet", frame)
         for name in VOCABULARIES:
             write_parquet(temporary / f"{name}.parquet", pl.DataFrame({"id": getattr(data, name).ids}))
-        save(temporary / "lines", {name: getattr(data.all_events, name) for name in LINES})
+        if lines is None:
+            save(temporary / "lines", {name: getattr(data.all_events, name) for name in LINES})
+        else:
+            os.replace(lines, temporary / "lines")
         save(temporary / "sales", {"first_sale": data.first_sale})
         if data.assortment is not None:
             values["assortment"] = list(data.assortment.shape)
@@ -81,6 +92,19 @@ def open_dataset(folder: Path) -> Dataset:
         if isinstance(error, BundleError):
             raise
         raise BundleError(f"{folder} holds no whole Dataset: {error}; write it again") from error
+
+
+def write_lines(folder: Path, column: Callable[[str], Iterator[np.ndarray]], count: int) -> Events:
+    """Write the columns of ``count`` lines, by name and block by block, into a new folder, and map them."""
+    folder.mkdir()
+    for name in LINES:
+        with (folder / f"{name}.npy").open("wb") as file:
+            for block in column(name):
+                if not file.tell():
+                    head = {"descr": block.dtype.str, "fortran_order": False, "shape": (count,)}
+                    write_array_header_1_0(file, head)
+                file.write(block.data)
+    return Events(**_open(folder, LINES))
 
 
 def _save(folder: Path, columns: dict[str, np.ndarray]) -> None:

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
@@ -31,7 +32,7 @@ from aisle.data.doctor.pieces import Pieces, state
 from aisle.data.doctor.standing import Standing
 from aisle.data.read import list_files
 from aisle.data.schema import CleanTables, DataReport, FileCount, Finding
-from aisle.data.stored import open_dataset, save_dataset
+from aisle.data.stored import MAPPED, open_dataset, save_dataset
 from aisle.errors import BundleError, UsageError
 from aisle.files import Receipts, atomic_dir, fingerprint, read_parquet, remove, sha256, write_parquet
 from aisle.jobs.check import data_summary
@@ -51,8 +52,6 @@ log = logging.getLogger(__name__)
 SEEN, REPORT = "seen", "report"
 """Keys of receipts: hashes of files, and what the doctor said."""
 DATASET = "dataset/dataset.json"
-MAPPED = 1_000_000
-"""Lines from which a Dataset is kept as plain arrays that are mapped, not read: larger on the disk, at once there."""
 OFF = "off"
 """Given in place of a folder: nothing is kept."""
 
@@ -68,6 +67,8 @@ class Ingested:
     rejects: pl.DataFrame
     standing: Standing | None = None
     """From which further files can be judged; None where they cannot, and of what was kept."""
+    written: Path | None = None
+    """Where its lines lie already, to be kept."""
 
     @classmethod
     def of(cls, tables: CleanTables, config: RunConfig) -> Ingested:
@@ -80,7 +81,8 @@ class Ingested:
     def grown(cls, found: Grown) -> Ingested:
         """From what a source has become."""
         tables = found.tables
-        return cls(found.dataset, data_summary(tables), tables.report, tables.rejects, tables.standing)
+        data = data_summary(tables)
+        return cls(found.dataset, data, tables.report, tables.rejects, tables.standing, found.written)
 
 
 def ingest(
@@ -113,6 +115,8 @@ def ingest(
                 if len(found.dataset.all_events) >= MAPPED and (entry / DATASET).exists():
                     # what is mapped takes no memory that others need
                     found = replace(found, dataset=open_dataset(entry / "dataset"))
+            if found.written is not None:  # and not been taken over
+                shutil.rmtree(found.written, ignore_errors=True)
     return found
 
 
@@ -140,22 +144,27 @@ def place_of(text: str | None, default: Path | None = None) -> Path | None:
 
 
 def _marks(path: Path, mine: Path, config: RunConfig, tick: Tick) -> dict[Path, str]:
-    """SHA-256 of each file; one that no write has touched since its hash was taken is not read again."""
-    receipts = Receipts(mine)
-    seen, found, marks = receipts.get(SEEN) or {}, {}, {}
+    """SHA-256 of each file of a source."""
     files = list_files(path)
     if path.is_file() and any("joins" in table for table in config.data.values() if isinstance(table, dict)):
         files += [file for file in list_files(path.parent) if file not in files]
+    return _hashes(files, mine, tick)
+
+
+def _hashes(files: list[Path], folder: Path, tick: Tick = lambda done, total: None) -> dict[Path, str]:
+    """SHA-256 of each; one that no write has touched since its hash was noted in ``folder`` is not read again."""
+    receipts, found, hashes = Receipts(folder), dict[str, str](), dict[Path, str]()
+    seen = receipts.get(SEEN) or {}
     total, done = sum(file.stat().st_size for file in files), 0
     for file in files:
-        name = fingerprint([str(file.resolve()), *state(file)])
-        found[name] = marks[file] = seen.get(name) or sha256(file)
+        name = fingerprint([file.name, *state(file)])
+        found[name] = hashes[file] = seen.get(name) or sha256(file)
         done += file.stat().st_size
         tick(done, total)
     if found != seen:
         with _forgiving():
             receipts.put(SEEN, found)
-    return marks
+    return hashes
 
 
 def _key(path: Path, marks: dict[Path, str], config: RunConfig, today: date) -> str:
@@ -213,7 +222,8 @@ def _keep(found: Ingested, entry: Path, path: Path, lines: Pieces, config: RunCo
     """Write an entry in place of all others of its source."""
     with _forgiving():
         with atomic_dir(entry) as folder:
-            save_dataset(found.dataset, folder / "dataset", packed=len(found.dataset.all_events) < MAPPED)
+            packed = len(found.dataset.all_events) < MAPPED
+            save_dataset(found.dataset, folder / "dataset", packed=packed, lines=found.written)
             write_parquet(folder / "rejects.parquet", found.rejects)
             keep_standing(found.standing, folder, path, lines, config)
             told = {"data": found.data, "report": asdict(found.report), "plain": _plain_files(folder)}
@@ -247,7 +257,7 @@ def _undamaged(entry: Path) -> dict[str, Any] | None:
 def _plain_files(entry: Path) -> dict[str, str]:
     """SHA-256 of the files that have no checksums of their own: arrays that are mapped, and ``dataset.json``."""
     files = [entry / DATASET, *(entry / "dataset").glob("*/*.npy")]
-    return {file.relative_to(entry).as_posix(): sha256(file) for file in sorted(files)}
+    return {file.relative_to(entry).as_posix(): mark for file, mark in _hashes(sorted(files), entry).items()}
 
 
 def report_of(found: dict[str, Any]) -> DataReport:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import shutil
 from dataclasses import asdict
 from datetime import date
 from pathlib import Path
@@ -14,7 +15,7 @@ from aisle.data.doctor.pieces import Pieces
 from aisle.data.doctor.standing import Standing, open_standing, save_standing, standing_of
 from aisle.data.doctor.visit import end_of
 from aisle.data.schema import Mapping, TableName
-from aisle.data.stored import open_dataset
+from aisle.data.stored import MAPPED, open_dataset
 from aisle.errors import BundleError
 from aisle.files import fingerprint
 from aisle.jobs.ingest import resolved
@@ -22,6 +23,8 @@ from aisle.progress import Progress
 
 STANDING = "standing"
 """Folder in an entry of the cache."""
+WRITTEN = ".lines"
+"""Folder of lines that are to become part of an entry."""
 log = logging.getLogger(__name__)
 
 
@@ -34,7 +37,12 @@ def keep_standing(standing: Standing | None, entry: Path, path: Path, kept: Piec
 
 
 def grow(entry: Path, path: Path, config: RunConfig, kept: Pieces, progress: Progress, today: date) -> Grown | None:
-    """What the source has become by further files, from an entry made before them; None where all must be read."""
+    """What the source has become by further files, from an entry made before them; None where all must be read.
+
+    Many lines are written beside the entry on the way, and lie in ``Grown.written``.
+    """
+    written = entry.with_name(WRITTEN)
+    shutil.rmtree(written, ignore_errors=True)
     try:
         mapping, files = resolved(path, config)
         told, facts = standing_of(entry / STANDING), _facts(path, kept, config, mapping, files)
@@ -43,6 +51,7 @@ def grow(entry: Path, path: Path, config: RunConfig, kept: Pieces, progress: Pro
         before = told["files"]
         if [file for file in facts["files"] if file in before] != before or len(facts["files"]) == len(before):
             return None
+        data = open_dataset(entry / "dataset")
         with progress.step("Reading and checking what is new") as tick:
             further = Further(
                 source=path,
@@ -54,7 +63,8 @@ def grow(entry: Path, path: Path, config: RunConfig, kept: Pieces, progress: Pro
                 now=end_of(today),
                 kept=kept,
                 before=open_standing(entry / STANDING),
-                data=open_dataset(entry / "dataset"),
+                data=data,
+                folder=written if len(data.all_events) >= MAPPED else None,
                 known=frozenset(path / name for name, _ in before),
             )
             return further.grow()
@@ -62,6 +72,9 @@ def grow(entry: Path, path: Path, config: RunConfig, kept: Pieces, progress: Pro
         log.info("all files are read: %s", reason)
     except (BundleError, FileNotFoundError) as damage:
         log.info("all files are read: what was kept is not whole: %s", damage)
+    except OSError as full:
+        log.warning("all files are read: %s", full)
+        shutil.rmtree(written, ignore_errors=True)
     return None
 
 

@@ -18,7 +18,7 @@ from aisle.data.dataset import Dataset
 from aisle.data.doctor.codes import Issue
 from aisle.data.doctor.dates import EXACT
 from aisle.data.doctor.ledger import Ledger
-from aisle.data.doctor.pieces import Piece, Pieces
+from aisle.data.doctor.pieces import Pick, Piece, Pieces
 from aisle.data.doctor.standing import Back, Standing, crowded, rows_by_issue, stands
 from aisle.data.doctor.tables import KEYS, Told, both_told, facts, told_on
 from aisle.data.doctor.touch import Touch, named
@@ -46,14 +46,14 @@ class Grown:
     dataset: Dataset
     tables: CleanTables
     """Whole, but for the transactions, which are as ``grow.lines_of`` shows them."""
+    written: Path | None
+    """Where the lines of the Dataset lie, for ``stored.save_dataset``; None = in memory."""
 
 
 @dataclass(frozen=True, eq=False)
 class Matched:
     """Further lines after returns have met their sales."""
 
-    data: Dataset
-    """Of the lines before, some of them undone by now."""
     lines: pl.DataFrame
     """Further lines, and all of the customers ``anew``."""
     anew: Codes
@@ -72,7 +72,9 @@ class Further(Visit):
     before: Standing
     """Of the files that are known."""
     data: Dataset
-    """What they came to."""
+    """What they came to; returns among further lines are noted there."""
+    folder: Path | None = None
+    """Where all lines are written; None keeps them in memory."""
     known: frozenset[Path]
     pieces: list[tuple[Piece, int]] = field(default_factory=list)
     """Their lines, and the first of their numbers in the ledger."""
@@ -135,10 +137,10 @@ class Further(Visit):
     def _near(self, lines: pl.DataFrame) -> pl.DataFrame:
         """The lines before that these touch."""
         pieces = [piece for piece, _ in self.pieces]
-        return self._kept_lines(Touch.of(lines, pieces, ordered=self.before.ordered).rows)
+        return self._kept_lines(Touch.of(lines, pieces, ordered=self.before.ordered).of_file)
 
-    def _kept_lines(self, pick: Callable[[Piece], Bools]) -> pl.DataFrame:
-        """The lines before that a function picks of each file (E,)."""
+    def _kept_lines(self, pick: Callable[[Piece], Pick]) -> pl.DataFrame:
+        """The lines before that are picked of each file."""
         found = [piece.some(pick(piece)).with_columns(pl.col("_file") + first) for piece, first in self.pieces]
         return self._with_times(joined_up(found))
 
@@ -193,16 +195,16 @@ class Further(Visit):
         new, back = self._new(both), self._more_returns(self.before.kept, near, both, _alone)
         void = self._undone(both, back)
         moved = void.filter(~new).ne_missing(self._undone(near, back))
-        data, unclear = undone(self.data, near.with_columns(void.filter(~new).alias("void_at")), moved)
+        unclear = undone(self.data, near.with_columns(void.filter(~new).alias("void_at")), moved)
         who = [unclear, interwoven(self.data, lines, by_day=not self.before.ordered)]
         if self.before.ordered:
             for some, others in ((near, lines), (lines, near)):
                 who.append(some.filter(pl.col("order_id").is_in(others["order_id"].implode()))["customer_id"])
         ids = pl.concat([one.cast(pl.String) for one in who]).unique()
         apart = lines.with_columns(void.filter(new).alias("void_at")).filter(~_of(ids, lines))
-        known = data.customers.vocab.codes(ids.drop_nulls())
+        known = self.data.customers.vocab.codes(ids.drop_nulls())
         anew = np.append(known[known >= 0], np.full(ids.null_count(), UNKNOWN, dtype=np.int32))
-        return Matched(data, pl.concat([self._whole(ids, lines, back), apart]), anew, back)
+        return Matched(pl.concat([self._whole(ids, lines, back), apart]), anew, back)
 
     def _whole(self, ids: pl.Series, lines: pl.DataFrame, back: Back) -> pl.DataFrame:
         """All lines, further ones among them, of some customers (null = anonymous), with ``void_at``."""
@@ -223,9 +225,11 @@ class Further(Visit):
     def _lines_of(self, ids: pl.Series) -> pl.DataFrame:
         """All lines before of some customers (null = anonymous) that were kept."""
 
-        def pick(piece: Piece) -> Bools:
+        def pick(piece: Piece) -> Pick:
             mine = named(piece, "customer_id", ids.drop_nulls())
-            return mine | piece.column("customer_id").is_null().to_numpy() if ids.null_count() else mine
+            if not ids.null_count():
+                return mine
+            return lambda lines: mine(lines) | lines["customer_id"].is_null().to_numpy()
 
         return self._without_rejected(self._kept_lines(pick))
 
@@ -245,7 +249,8 @@ class Further(Visit):
         if entities[0].flags.get("no_profile", np.zeros(1, dtype=bool)).any():
             raise WholeNeeded("customers opt out")
         self.ledger.note("RETURN_UNMATCHED", standing.kept.met, column="quantity")
-        dataset = grown(matched.data, lines.drop("_hash", "_policy", *WHERE), matched.anew, entities)
+        lines = lines.drop("_hash", "_policy", *WHERE)
+        dataset = grown(self.data, lines, matched.anew, entities, self.folder)
         shown = lines_of(dataset)
         self._history(shown, done["customers"])
         plain = {name: self._without_leaks(done[name], shown, KEYS[name], "timestamp") for name in done}
@@ -259,7 +264,7 @@ class Further(Visit):
         self._keep_texts(self.kept)
         self.standing = replace(standing, told=told) if stands(self.ledger) else None
         clean = CleanTables(shown, plain["products"], plain["customers"], rejects=rejects, report=self._report())
-        return Grown(dataset, replace(clean, standing=self.standing))
+        return Grown(dataset, replace(clean, standing=self.standing), self.folder)
 
     def _ids_on_lines(self) -> dict[TableName, pl.Series]:
         """Ids of products and customers that have lines before."""

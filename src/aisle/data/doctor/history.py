@@ -7,7 +7,8 @@ from datetime import UTC, datetime
 import numpy as np
 import polars as pl
 
-from aisle.types import DAY, Ints
+from aisle.data.events import slices
+from aisle.types import DAY, Bools, Ints
 
 PERIODS = 24
 """The history is cut into this many spans, or fewer where they would be shorter than a week."""
@@ -30,8 +31,8 @@ def silent_weeks(lines: pl.DataFrame) -> tuple[int, str]:
     ticks = time.to_physical()
     start, last = pl.Series([ticks.min(), ticks.max()]).cast(time.dtype).dt.epoch("d").to_list()
     there = np.zeros(last - start + 1, dtype=bool)
-    for at in range(0, lines.height, STRETCH):
-        there[time[at : at + STRETCH].dt.epoch("d").to_numpy() - start] = True
+    for part in slices(lines.height, STRETCH):
+        there[time[part].dt.epoch("d").to_numpy() - start] = True
     day = pl.Series(np.flatnonzero(there) + start).cast(pl.Int32)
     gaps = pl.DataFrame({"day": day, "step": day.diff()}).filter(pl.col("step") > 7)
     if not gaps.height:
@@ -55,10 +56,9 @@ def first_time_break(lines: pl.DataFrame) -> tuple[int, str]:
     if periods < 8:
         return 0, ""
     width = span / periods * DAY
-    counts = _sold(lines, start, width, periods)
-    active = counts > 0
+    counts, active = _sold(lines, start, width, periods)
     first = np.bincount(active.argmax(axis=1)[active.any(axis=1)], minlength=periods)
-    by_period = pl.DataFrame({"lines": counts.sum(axis=0), "products": active.sum(axis=0), "new": first})
+    by_period = pl.DataFrame({"lines": counts, "products": active.sum(axis=0), "new": first})
     by_period = by_period.with_row_index("period").filter(pl.col("products") > 0)
     by_period = by_period.with_columns(share=pl.col("new") / pl.col("products")).with_columns(
         usual=pl.col("share").shift(1).rolling_median(4, min_samples=2)
@@ -77,17 +77,20 @@ def first_time_break(lines: pl.DataFrame) -> tuple[int, str]:
     return int(broken["lines"].sum()), f"from {when}: {shares}"
 
 
-def _sold(lines: pl.DataFrame, start: int, width: float, periods: int) -> Ints:
-    """(I, T) sale lines of each product in each span, ``width`` microseconds long; a stretch of lines at a time."""
+def _sold(lines: pl.DataFrame, start: int, width: float, periods: int) -> tuple[Ints, Bools]:
+    """(T,) sale lines of each span, ``width`` microseconds long, and (I, T) the products sold."""
     product = lines["product_id"].to_physical()
-    known = product.unique().to_numpy()
-    place = np.zeros(int(known.max()) + 1, dtype=np.int64)
-    place[known] = np.arange(len(known)) * periods
-    counts = np.zeros(len(known) * periods, dtype=np.int64)
-    for at in range(0, lines.height, STRETCH):
-        some = lines[at : at + STRETCH]
-        sold = (some["quantity"] > 0).to_numpy()
-        time = some["timestamp"].cast(pl.Int64).to_numpy()[sold]
+    last: int = product.max()  # type: ignore[assignment]
+    there = np.zeros(last + 1, dtype=bool)
+    for part in slices(lines.height, STRETCH):
+        there[product[part].to_numpy()] = True
+    place = (np.cumsum(there) - 1) * periods
+    counts = np.zeros(periods, dtype=np.int64)
+    active = np.zeros(int(there.sum()) * periods, dtype=bool)
+    for part in slices(lines.height, STRETCH):
+        sold = (lines["quantity"][part] > 0).to_numpy()
+        time = lines["timestamp"][part].cast(pl.Int64).to_numpy()[sold]
         period = ((time - start) / width).astype(np.int64)
-        counts += np.bincount(place[product[at : at + STRETCH].to_numpy()[sold]] + period, minlength=len(counts))
-    return counts.reshape(-1, periods)
+        counts += np.bincount(period, minlength=periods)
+        active[place[product[part].to_numpy()[sold]] + period] = True
+    return counts, active.reshape(-1, periods)

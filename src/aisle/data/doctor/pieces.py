@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from collections.abc import Mapping as Marks
 from dataclasses import asdict
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import polars as pl
@@ -15,7 +16,7 @@ import polars as pl
 from aisle.data.doctor.ledger import Ledger, Listed, Tally
 from aisle.data.schema import REJECTS, Finding, Mapping
 from aisle.errors import BundleError
-from aisle.files import Receipts, atomic_dir, fingerprint, read_parquet, remove, write_parquet
+from aisle.files import Receipts, atomic_dir, fingerprint, parquet_parts, read_parquet, remove, write_parquet
 from aisle.types import Bools
 
 TEXTS = pl.Schema({"_file": pl.Int64, "_line": pl.Int64, "raw": pl.String})
@@ -23,6 +24,8 @@ PAIR = pl.Schema({"customer_id": pl.String, "product_id": pl.String})
 log = logging.getLogger(__name__)
 LEDGER = "ledger"
 """Key of the receipt."""
+RISING = ("_line", "ticks")
+"""Columns whose numbers mostly rise."""
 
 
 class Pieces:
@@ -68,7 +71,8 @@ class Pieces:
         with atomic_dir(entry) as folder:
             for name in coded:
                 lines = lines.with_columns(_coded(lines[name], folder / f"{name}.parquet"))
-            write_parquet(folder / "lines.parquet", lines, quick=True)
+            rising = [name for name in RISING if name in lines.columns]
+            write_parquet(folder / "lines.parquet", lines, quick=True, rising=rising)
             listed = [rows.with_columns(_entry=pl.lit(at)) for at, rows in enumerate(one.rows for one in ledger.listed)]
             write_parquet(folder / "listed.parquet", pl.concat(listed) if listed else pl.DataFrame(schema=REJECTS))
             write_parquet(folder / "texts.parquet", _texts(ledger.texts))
@@ -99,6 +103,10 @@ class Pieces:
         return fingerprint([self.marks[path], path.name, joined, settings, self.code])
 
 
+Pick: TypeAlias = Callable[[pl.DataFrame], Bools]
+"""Which (E,) of some lines of a file, with numbers for texts, are wanted."""
+
+
 class Piece:
     """A file of transactions as it is kept. Raises BundleError or FileNotFoundError where that is not whole."""
 
@@ -106,7 +114,7 @@ class Piece:
         self.folder, self.path, self.told = folder, path, told
         self.file = folder / "lines.parquet"
         self.read: dict[str, pl.Series] = {}
-        """Columns and texts that were asked for, until lines are."""
+        """Texts that were asked for."""
 
     def ledger(self) -> Ledger:
         """What was found in the file."""
@@ -120,35 +128,21 @@ class Piece:
             lines = lines.with_columns(self._spelt(lines[name]))
         return lines
 
-    def some(self, rows: Bools) -> pl.DataFrame:
-        """The typed lines that a mask (E,) picks, a column read after the other; what was read for it is let go."""
-        mask = pl.Series(rows)
-        lines = pl.DataFrame([self._taken(name).filter(mask) for name in self.told["columns"]])
-        lines = lines.with_columns(self._spelt(lines[name]) for name in self.told["coded"])
-        self.read.clear()
-        return lines
+    def some(self, pick: Pick) -> pl.DataFrame:
+        """The typed lines that are picked."""
+        found = [lines.filter(pl.Series(pick(lines))) for lines in parquet_parts(self.file)]
+        lines = pl.concat(found) if found else read_parquet(self.file)
+        return lines.with_columns(self._spelt(lines[name]) for name in self.told["coded"])
 
     def returned(self) -> pl.DataFrame:
         """(customer_id, product_id) of returns, as text, each pair once."""
         return read_parquet(self.folder / "returned.parquet")
 
-    def column(self, name: str) -> pl.Series:
-        """(E,) a column of the lines; of texts, the places in ``texts``."""
-        if name not in self.read:
-            self.read[name] = read_parquet(self.file, [name])[name]
-        return self.read[name]
-
-    def _taken(self, name: str) -> pl.Series:
-        values = self.column(name)
-        del self.read[name]
-        return values
-
     def texts(self, name: str) -> pl.Series:
-        """The different texts of a column."""
-        place = f"texts of {name}"
-        if place not in self.read:
-            self.read[place] = read_parquet(self.folder / f"{name}.parquet")["text"]
-        return self.read[place]
+        """The different texts of a column, whose places there stand in the lines."""
+        if name not in self.read:
+            self.read[name] = read_parquet(self.folder / f"{name}.parquet")["text"]
+        return self.read[name]
 
     def _spelt(self, codes: pl.Series) -> pl.Series:
         """Undo ``_coded``; only the texts that are there become categories."""

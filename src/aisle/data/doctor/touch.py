@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import polars as pl
 
-from aisle.data.doctor.pieces import PAIR, Piece, pairs_returned
+from aisle.data.doctor.pieces import PAIR, Pick, Piece, pairs_returned
 from aisle.data.vocab import Vocab
-from aisle.types import DAY, Bools, Ints
+from aisle.types import DAY, UNKNOWN, Bools, Ints
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,14 +32,16 @@ class Touch:
         days = np.unique(lines["timestamp"].dt.epoch("d").to_numpy())
         return cls(lines["_hash"].unique(), orders, days, Pairs.of(lines, pieces))
 
-    def rows(self, piece: Piece) -> Bools:
-        """(E,) lines of a file that are touched. Raises BundleError or FileNotFoundError as ``Piece``."""
-        touched = piece.column("_hash").is_in(self.hashes.implode()).to_numpy().copy()
+    def of_file(self, piece: Piece) -> Pick:
+        """Picks the lines of a file that are touched. Raises BundleError or FileNotFoundError as ``Piece``."""
+        picks: list[Pick] = [lambda lines: lines["_hash"].is_in(self.hashes.implode()).to_numpy()]
         if self.orders is not None:
-            touched |= named(piece, "order_id", self.orders)
+            picks.append(named(piece, "order_id", self.orders))
         else:
-            touched |= np.isin(piece.column("ticks").to_numpy() // DAY, self.days)
-        return touched | self.pairs.rows(piece) if len(self.pairs.keys) else touched
+            picks.append(lambda lines: np.isin(lines["ticks"].to_numpy() // DAY, self.days))
+        if len(self.pairs.keys):
+            picks.append(self.pairs.of_file(piece))
+        return lambda lines: np.logical_or.reduce([pick(lines) for pick in picks])
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,27 +63,33 @@ class Pairs:
         codes = customers.codes(pairs["customer_id"]), products.codes(pairs["product_id"])
         return cls(customers, products, _keys(*codes, len(products)))
 
-    def rows(self, piece: Piece) -> Bools:
-        """(E,) lines of a file with one of these pairs."""
-        buyer = _spread(self.customers.codes(piece.texts("customer_id")), piece.column("customer_id"))
-        near = np.flatnonzero(buyer >= 0)
-        product = _spread(self.products.codes(piece.texts("product_id")), piece.column("product_id").gather(near))
-        keys = _keys(buyer[near], product, len(self.products)).set(pl.Series(product < 0), -1)
-        rows = np.zeros(len(buyer), dtype=bool)
-        rows[near[keys.is_in(self.keys.implode()).to_numpy()]] = True
-        return rows
+    def of_file(self, piece: Piece) -> Pick:
+        """Picks the lines of a file with one of these pairs."""
+        customer = _spread(self.customers.codes(piece.texts("customer_id")), UNKNOWN)
+        product = _spread(self.products.codes(piece.texts("product_id")), UNKNOWN)
+
+        def pick(lines: pl.DataFrame) -> Bools:
+            buyer = customer(lines["customer_id"])
+            near = np.flatnonzero(buyer >= 0)
+            bought = product(lines["product_id"].gather(near))
+            keys = _keys(buyer[near], bought, len(self.products)).set(pl.Series(bought < 0), -1)
+            rows = np.zeros(len(buyer), dtype=bool)
+            rows[near[keys.is_in(self.keys.implode()).to_numpy()]] = True
+            return rows
+
+        return pick
 
 
-def named(piece: Piece, column: str, texts: pl.Series) -> Bools:
-    """(E,) lines of a file with one of the texts in a column."""
-    hit = piece.texts(column).is_in(texts.implode()).to_numpy()
-    return _spread(hit, piece.column(column), blank=False)
+def named(piece: Piece, column: str, texts: pl.Series) -> Pick:
+    """Picks the lines of a file with one of the texts in a column."""
+    hit = _spread(piece.texts(column).is_in(texts.implode()).to_numpy(), False)
+    return lambda lines: hit(lines[column])
 
 
-def _spread(values: np.ndarray, places: pl.Series, blank: int = -1) -> np.ndarray:
-    """(E,) the value at each place, ``blank`` where the place is null."""
+def _spread(values: np.ndarray, blank: Any) -> Callable[[pl.Series], np.ndarray]:
+    """Gives (E,) the value at each of some places, ``blank`` where the place is null."""
     padded = np.append(values, np.asarray(blank, dtype=values.dtype))
-    return np.asarray(padded[places.fill_null(len(values)).to_numpy()])
+    return lambda places: np.asarray(padded[places.fill_null(len(values)).to_numpy()])
 
 
 def _keys(customer: np.ndarray, product: np.ndarray, width: int) -> pl.Series:
