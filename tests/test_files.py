@@ -6,9 +6,11 @@ import json
 import os
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import polars as pl
+import pyarrow.parquet as pq
 import pytest
 
 from aisle import files
@@ -191,9 +193,24 @@ def test_no_flipped_byte_of_a_parquet_file_goes_unseen(
         read(tmp_path / "none.parquet")
 
 
+def test_a_row_group_that_is_not_there_is_missed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A footer that lists one less, as a flipped bit of it may."""
+    monkeypatch.setattr(files, "ROWS", 50)
+    write_parquet(tmp_path / "x.parquet", frame())
+    file = pq.ParquetFile(tmp_path / "x.parquet", page_checksum_verification=True)
+    shown = SimpleNamespace(
+        num_row_groups=3, metadata=file.metadata, schema_arrow=file.schema_arrow, read_row_group=file.read_row_group
+    )
+    monkeypatch.setattr("aisle.files.pq.ParquetFile", lambda path, **_: shown)
+    with pytest.raises(
+        BundleError, match=r"x\.parquet was altered after it was written; restore it or write it again$"
+    ):
+        in_parts(tmp_path / "x.parquet")
+
+
 def test_parquet_of_others_is_not_taken_for_ours(tmp_path: Path) -> None:
     frame().write_parquet(tmp_path / "x.parquet")
-    with pytest.raises(BundleError, match="altered"):
+    with pytest.raises(BundleError, match=rf"^{tmp_path / 'x.parquet'} was altered after it was written; [^;]*$"):
         read_parquet(tmp_path / "x.parquet")
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from dataclasses import fields, replace
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -149,6 +150,18 @@ def test_nobody_shares_a_basket_without_an_order_or_with_another_customer() -> N
 def test_orders_of_one_moment_follow_their_numbers() -> None:
     lines = [Line("a", name, 0, order=order) for name, order in (("new", "100"), ("old", "99"), ("first", "9"))]
     assert baskets(lines) == {("a", 0): {"first"}, ("a", 1): {"old"}, ("a", 2): {"new"}}
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_lines_lie_by_customer_moment_basket_and_product(seed: int) -> None:
+    """Also where orders of one moment hold each other's products."""
+    rng = random.Random(seed)
+    orders = {f"{n}": (rng.choice("ab"), rng.randrange(3)) for n in range(40)}
+    lines = [Line(who, rng.choice("vwxyz"), hour, order=n) for n, (who, hour) in orders.items() for _ in range(4)]
+    e = shop(rng.sample(lines, len(lines))).all_events
+    rows = list(zip(e.customer.tolist(), e.time.tolist(), e.basket.tolist(), e.product.tolist(), strict=True))
+    assert rows == sorted(rows)
+    assert any(one[:2] == other[:2] and one[3] > other[3] for one, other in pairwise(rows))
 
 
 def test_split_lines_of_a_basket_count_once() -> None:

@@ -114,6 +114,23 @@ def test_arrays_are_looked_through_once_after_each_write(
     assert len(reads) == 1
 
 
+def test_a_damaged_entry_stays_unused_where_none_takes_its_place(
+    shop: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(room, "MAPPED", 100)
+    ingest(shop, RunConfig(), folder=tmp_path / "kept")
+    (file,) = (tmp_path / "kept").rglob("lines/product.npy")
+    content = file.read_bytes()
+    file.unlink()  # the first look has it mapped
+    file.write_bytes(content[:-4] + bytes([content[-4] ^ 1]) + content[-3:])
+    monkeypatch.setattr(room, "save_dataset", _full)
+    assert same(ingest(shop, RunConfig(), folder=tmp_path / "kept"), ingest(shop, RunConfig()))
+
+
+def _full(*_: Any, **__: Any) -> None:
+    raise OSError(28, "No space left on device")
+
+
 def test_what_is_read_back_can_be_written_to(shop: Path, tmp_path: Path) -> None:
     ingest(shop, RunConfig(), folder=tmp_path)
     events = ingest(shop, RunConfig(), folder=tmp_path).dataset.all_events
@@ -232,11 +249,8 @@ def test_a_folder_that_cannot_be_written_keeps_nothing(shop: Path, tmp_path: Pat
 def test_a_full_disk_is_no_reason_to_stop(
     shop: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    def full(*_: Any, **__: Any) -> None:
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr(room, "save_dataset", full)
-    monkeypatch.setattr("aisle.data.doctor.pieces.write_parquet", full)
+    monkeypatch.setattr(room, "save_dataset", _full)
+    monkeypatch.setattr("aisle.data.doctor.pieces.write_parquet", _full)
     found = ingest(shop, RunConfig(), folder=tmp_path / "kept")
     assert "No space left" in caplog.text
     monkeypatch.undo()

@@ -12,7 +12,7 @@ import pytest
 
 from aisle import files
 from aisle.config import RunConfig
-from aisle.data import woven
+from aisle.data import stored, woven
 from aisle.jobs import cache as room
 from aisle.jobs import growth
 from aisle.jobs.cache import ingest
@@ -261,44 +261,100 @@ def test_only_anonymous_lines_may_come(shop: Path, reads: list[Path]) -> None:
     assert grown(shop, reads, 3, [line.replace("ann", "") for line in plain(range(12, 14))])
 
 
-def test_lines_are_written_once_in_place_of_those_before(
-    shop: Path, reads: list[Path], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The arrays that are kept are those that a first read would keep, byte for byte."""
+@pytest.fixture
+def grown_once(shop: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A kept source of two files whose lines are mapped."""
     mapped(monkeypatch)
     write(shop, 2, plain(range(10, 12)))
     ingest(shop, RunConfig(), folder=shop.with_name("kept"))
-    assert grown(shop, reads, 3, plain(range(12, 14), who="amy"))
-    (folder,) = shop.with_name("kept").glob("*/*/dataset/lines")
+    return shop
+
+
+def left(shop: Path) -> list[str]:
+    """What lies hidden in the folder of the kept source."""
+    return [path.name for path in shop.with_name("kept").glob("*/.*")]
+
+
+def test_lines_are_written_once_and_are_those_of_a_first_read(
+    grown_once: Path, reads: list[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    written: list[Path] = []
+    save = stored._save
+
+    def noted(folder: Path, columns: Any) -> None:
+        written.append(folder)
+        save(folder, columns)
+
+    monkeypatch.setattr(stored, "_save", noted)
+    write(grown_once, 3, plain(range(12, 14), who="amy"))
+    ingest(grown_once, RunConfig(), folder=grown_once.with_name("kept"))
+    assert "lines" not in [folder.name for folder in written]
+    assert not left(grown_once)
+    (folder,) = grown_once.with_name("kept").glob("*/*/dataset/lines")
     found = {file.name: file.read_bytes() for file in folder.iterdir()}
-    assert [path.name for path in folder.parents[2].iterdir() if path.name.startswith(".")] == []
-    ingest(shop, RunConfig(), folder=shop.with_name("anew"))
-    (folder,) = shop.with_name("anew").glob("*/*/dataset/lines")
+    ingest(grown_once, RunConfig(), folder=grown_once.with_name("anew"))
+    (folder,) = grown_once.with_name("anew").glob("*/*/dataset/lines")
     assert found == {file.name: file.read_bytes() for file in folder.iterdir()}
 
 
-def test_a_full_disk_reads_all_and_leaves_nothing(
-    shop: Path, reads: list[Path], monkeypatch: pytest.MonkeyPatch, reasons: pytest.LogCaptureFixture
+def test_on_a_full_disk_lines_stay_in_memory(
+    grown_once: Path, reads: list[Path], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     def full(folder: Path, *_: Any) -> None:
         folder.mkdir()
         raise OSError(28, "No space left on device")
 
-    mapped(monkeypatch)
-    write(shop, 2, plain(range(10, 12)))
-    ingest(shop, RunConfig(), folder=shop.with_name("kept"))
+    kept: list[list[str]] = []
+    keep = room._keep
+
+    def looked(*given: Any) -> bool:
+        kept.append(left(grown_once))
+        return keep(*given)
+
     monkeypatch.setattr("aisle.data.grow.write_lines", full)
-    assert not grown(shop, reads, 3, plain(range(12, 14)))
-    assert "No space left" in reasons.text
-    assert not list(shop.with_name("kept").glob(f"*/{growth.WRITTEN}"))
+    monkeypatch.setattr(room, "_keep", looked)
+    assert grown(grown_once, reads, 3, plain(range(12, 14)))
+    assert "lines stay in memory: [Errno 28] No space left" in caplog.text
+    assert kept == [[]], "what was written is gone at once"
 
 
-def test_what_was_written_goes_where_it_is_not_kept(
-    shop: Path, reads: list[Path], monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("killed", [False, True])
+def test_lines_that_are_not_kept_are_gone(
+    killed: bool,
+    grown_once: Path,
+    reads: list[Path],
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
-    mapped(monkeypatch)
-    write(shop, 2, plain(range(10, 12)))
-    ingest(shop, RunConfig(), folder=shop.with_name("kept"))
-    monkeypatch.setattr("aisle.data.doctor.pieces.Pieces.untouched", lambda pieces: False)
-    assert grown(shop, reads, 3, plain(range(12, 14)))
-    assert not list(shop.with_name("kept").glob(f"*/{growth.WRITTEN}"))
+    """Also those of a command that was stopped or killed."""
+    write(grown_once, 3, plain(range(12, 14)))
+    with monkeypatch.context() as patch:
+        patch.setattr("aisle.data.doctor.history.silent_weeks", stop)
+        with pytest.raises(KeyboardInterrupt):
+            ingest(grown_once, RunConfig(), folder=grown_once.with_name("kept"))
+    assert not left(grown_once)
+    if killed:
+        (mine,) = grown_once.with_name("kept").iterdir()
+        (mine / growth.WRITTEN).mkdir()
+        (mine / growth.WRITTEN / "time.npy").touch()
+    with monkeypatch.context() as patch:
+        patch.setattr("aisle.data.doctor.pieces.Pieces.untouched", lambda pieces: False)
+        assert grown(grown_once, reads, 3, plain(range(12, 14)))
+    assert not left(grown_once)
+    assert grown(grown_once, reads, 3, plain(range(12, 14)))
+    assert "lines stay in memory" not in caplog.text
+
+
+def stop(*_: Any) -> None:
+    raise KeyboardInterrupt
+
+
+def test_damage_that_no_write_has_done_is_found_before_it_is_copied(
+    grown_once: Path, reads: list[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A disk that lost a bit: the file has the state that it had."""
+    (array,) = grown_once.with_name("kept").glob("*/*/dataset/lines/product.npy")
+    monkeypatch.setattr(room, "state", lambda path: (1,))
+    ingest(grown_once, RunConfig(), folder=grown_once.with_name("kept"))
+    array.write_bytes(array.read_bytes()[:-1] + b"\x01")
+    assert not grown(grown_once, reads, 3, plain(range(12, 14)))

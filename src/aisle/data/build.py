@@ -9,7 +9,7 @@ import polars as pl
 import scipy.sparse as sp
 
 from aisle.data.entities import ALWAYS, Entities, Level
-from aisle.data.events import Events, new_in, order_by, sorted_set
+from aisle.data.events import Events, changes, new_in, order_by, sorted_set
 from aisle.data.hierarchy import levels
 from aisle.data.schema import KINDS
 from aisle.data.tags import pieces, tagged
@@ -124,9 +124,13 @@ def build_events(
     del place
     basket = _baskets(columns["customer"], columns["time"], order, clock)
     del order
-    again = order_by(columns["customer"], columns["time"], basket, columns["product"])
-    basket = basket[again]
-    return Events(basket=basket, **{name: columns.pop(name)[again] for name in list(columns)})
+    new = changes(columns["customer"]) | changes(columns["time"])
+    if not (new[1:] | (basket[1:] >= basket[:-1])).all():
+        again = order_by(np.cumsum(new, dtype=np.int64), basket)  # stable: the products of a basket stay in order
+        basket = basket[again]
+        for name in columns:
+            columns[name] = columns[name][again]
+    return Events(basket=basket, **columns)
 
 
 def _count_back(customer: Codes, time: Times, void: Times) -> tuple[Times, Times]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+import shutil
 from dataclasses import fields
 from pathlib import Path
 
@@ -16,6 +18,8 @@ from aisle.data.stored import write_lines
 from aisle.data.vocab import Vocab
 from aisle.data.woven import Woven
 from aisle.types import DAY, NEVER, UNKNOWN, Codes
+
+log = logging.getLogger(__name__)
 
 
 def interwoven(data: Dataset, lines: pl.DataFrame, *, by_day: bool) -> pl.Series:
@@ -88,12 +92,13 @@ def _coded(data: Dataset, lines: pl.DataFrame) -> pl.DataFrame:
 
 def grown(
     data: Dataset, lines: pl.DataFrame, anew: Codes, entities: tuple[Entities, Entities], folder: Path | None
-) -> Dataset:
+) -> tuple[Dataset, Path | None]:
     """The Dataset of all lines, made of that of the lines before, and ``lines`` (emptied on the way).
 
     All lines of the customers ``anew`` (codes of ``data``, -1 = anonymous) are in ``lines``; the lines there of all
     others come after those in ``data`` (``interwoven``). ``entities``: all customers and products, sorted by id. What
-    is sold where (``assortment``) is left to the caller. With a ``folder``, columns are written there and mapped.
+    is sold where (``assortment``) is left to the caller. With a ``folder``, columns are written there and mapped; it is
+    given back where that could be done.
     """
     customers, products = entities
     stores, channels = (
@@ -105,11 +110,21 @@ def grown(
     before |= {"store": data.stores, "channel": data.channels}
     places = {name: _places(before[name], vocab) for name, vocab in vocabularies.items()}
     woven = Woven(data.all_events, anew, places, later, len(customers))
-    if folder is None:
+    events = None if folder is None else _written(woven, folder)
+    if events is None:
+        folder = None
         events = Events(**{field.name: np.concatenate(list(woven.column(field.name))) for field in fields(Events)})
-    else:
-        events = write_lines(folder, woven.column, len(woven))
-    return Dataset.holding(events, entities, stores, channels, data.clock, None)
+    return Dataset.holding(events, entities, stores, channels, data.clock, None), folder
+
+
+def _written(woven: Woven, folder: Path) -> Events | None:
+    """All lines, mapped; None where the disk is full, and then nothing is left there."""
+    try:
+        return write_lines(folder, woven.column, len(woven))
+    except OSError as error:
+        log.warning("lines stay in memory: %s", error)
+        shutil.rmtree(folder, ignore_errors=True)
+        return None
 
 
 def lines_of(data: Dataset) -> pl.DataFrame:

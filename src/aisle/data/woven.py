@@ -1,4 +1,4 @@
-"""Lines before and later ones as one, block by block: neither held whole nor copied more than once."""
+"""Lines before and later ones as one, a column at a time and block by block, so that none need be held whole."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from aisle.data.events import Events, slices
+from aisle.data.events import Events, changes, slices
 from aisle.types import Bools, Codes, Ints
 
 BLOCK = 1 << 17
@@ -47,12 +47,12 @@ class Woven:
         self, before: Events, anew: Codes, places: dict[str, Codes | None], later: Events, customers: int
     ) -> None:
         self.before, self.later, self.places = before, later, places
-        start = np.flatnonzero(np.append(True, before.customer[1:] != before.customer[:-1])[: len(before)])
+        start = np.flatnonzero(changes(before.customer))
         old = before.customer[start]
         who, gone = self._coded("customer", old), np.isin(old, anew)
         first = _Baskets(who, start, before.basket, customers)
         first.count[who[gone] + 1] = 0
-        heads = np.flatnonzero(np.append(True, later.customer[1:] != later.customer[:-1])[: len(later)])
+        heads = np.flatnonzero(changes(later.customer))
         second = _Baskets(later.customer[heads], heads, later.basket, customers)
         begin = np.cumsum(first.count + second.count) - first.count - second.count
         self.shifts = first.shift(begin), second.shift(begin + first.count)

@@ -36,7 +36,7 @@ from aisle.data.stored import MAPPED, open_dataset, save_dataset
 from aisle.errors import BundleError, UsageError
 from aisle.files import Receipts, atomic_dir, fingerprint, read_parquet, remove, sha256, write_parquet
 from aisle.jobs.check import data_summary
-from aisle.jobs.growth import grow, keep_standing
+from aisle.jobs.growth import WRITTEN, grow, keep_standing
 from aisle.jobs.ingest import build_dataset, clean_source, existing, read_ids
 from aisle.progress import Progress, Tick
 from aisle.version import VERSION
@@ -100,7 +100,7 @@ def ingest(
         return Ingested.of(clean_source(source, config, progress, today=today), config)
     path = existing(source)
     mine = folder / fingerprint(str(path.resolve()))
-    with _alone(mine) as writable, progress.step("Comparing files with those known") as tick:
+    with _alone(mine) as writable, _gone(mine / WRITTEN), progress.step("Comparing files with those known") as tick:
         marks = _marks(path, mine, config, tick)
         lines = Pieces(mine / LINES, marks, _code())
         entry = mine / _key(path, marks, config, today)
@@ -110,14 +110,22 @@ def ingest(
             kept = lines if writable else None
             found = found or Ingested.of(clean_source(source, config, progress, kept, today), config)
             if writable and lines.untouched():
-                _keep(found, entry, path, lines, config)
+                is_kept = _keep(found, entry, path, lines, config)
                 lines.forget_others()
-                if len(found.dataset.all_events) >= MAPPED and (entry / DATASET).exists():
+                if is_kept and len(found.dataset.all_events) >= MAPPED:
                     # what is mapped takes no memory that others need
                     found = replace(found, dataset=open_dataset(entry / "dataset"))
-            if found.written is not None:  # and not been taken over
-                shutil.rmtree(found.written, ignore_errors=True)
-    return found
+    return replace(found, written=None)
+
+
+@contextmanager
+def _gone(folder: Path) -> Iterator[None]:
+    """Before and after, the folder is not there: a command that was killed may have left it."""
+    shutil.rmtree(folder, ignore_errors=True)
+    try:
+        yield
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 @contextmanager
@@ -157,7 +165,8 @@ def _hashes(files: list[Path], folder: Path, tick: Tick = lambda done, total: No
     seen = receipts.get(SEEN) or {}
     total, done = sum(file.stat().st_size for file in files), 0
     for file in files:
-        name = fingerprint([file.name, *state(file)])
+        place = file.relative_to(folder) if file.is_relative_to(folder) else file.resolve()  # an entry is moved
+        name = fingerprint([place.as_posix(), *state(file)])
         found[name] = hashes[file] = seen.get(name) or sha256(file)
         done += file.stat().st_size
         tick(done, total)
@@ -212,14 +221,15 @@ def _grown(
 ) -> Ingested | None:
     """What an earlier entry and further files come to; None where all must be read."""
     for entry in (one for one in mine.iterdir() if one.is_dir() and one.name != LINES and not one.name.startswith(".")):
-        found = grow(entry, path, config, lines, progress, today) if _undamaged(entry) else None
+        found = grow(entry, path, config, lines, progress, today) if _undamaged(entry, anew=True) else None
         if found is not None:
             return Ingested.grown(found)
     return None
 
 
-def _keep(found: Ingested, entry: Path, path: Path, lines: Pieces, config: RunConfig) -> None:
-    """Write an entry in place of all others of its source."""
+def _keep(found: Ingested, entry: Path, path: Path, lines: Pieces, config: RunConfig) -> bool:
+    """Write an entry in place of all others of its source; whether it is there now."""
+    there = False
     with _forgiving():
         with atomic_dir(entry) as folder:
             packed = len(found.dataset.all_events) < MAPPED
@@ -228,9 +238,11 @@ def _keep(found: Ingested, entry: Path, path: Path, lines: Pieces, config: RunCo
             keep_standing(found.standing, folder, path, lines, config)
             told = {"data": found.data, "report": asdict(found.report), "plain": _plain_files(folder)}
             Receipts(folder).put(REPORT, told)
+        there = True
         for other in entry.parent.iterdir():
             if other.is_dir() and other not in (entry, entry.parent / LINES):
                 remove(other)
+    return there
 
 
 def _load(entry: Path) -> Ingested | None:
@@ -245,19 +257,23 @@ def _load(entry: Path) -> Ingested | None:
     return Ingested(data, told["data"], report_of(told["report"]), rejects)
 
 
-def _undamaged(entry: Path) -> dict[str, Any] | None:
-    """What the doctor said, where the files are those that were written then."""
+def _undamaged(entry: Path, *, anew: bool = False) -> dict[str, Any] | None:
+    """What the doctor said, where the files are those that were written then.
+
+    ``anew``: all are read for it. Else one that no write has touched is trusted, and a disk that lost bits goes unseen.
+    """
     told = Receipts(entry).get(REPORT)
     try:
-        return told if told is not None and _plain_files(entry) == told["plain"] else None
+        return told if told is not None and _plain_files(entry, anew=anew) == told["plain"] else None
     except FileNotFoundError:
         return None
 
 
-def _plain_files(entry: Path) -> dict[str, str]:
+def _plain_files(entry: Path, *, anew: bool = False) -> dict[str, str]:
     """SHA-256 of the files that have no checksums of their own: arrays that are mapped, and ``dataset.json``."""
-    files = [entry / DATASET, *(entry / "dataset").glob("*/*.npy")]
-    return {file.relative_to(entry).as_posix(): mark for file, mark in _hashes(sorted(files), entry).items()}
+    files = sorted([entry / DATASET, *(entry / "dataset").glob("*/*.npy")])
+    marks = {file: sha256(file) for file in files} if anew else _hashes(files, entry)
+    return {file.relative_to(entry).as_posix(): mark for file, mark in marks.items()}
 
 
 def report_of(found: dict[str, Any]) -> DataReport:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-import shutil
+import os
 from dataclasses import asdict
 from datetime import date
 from pathlib import Path
@@ -25,6 +25,8 @@ STANDING = "standing"
 """Folder in an entry of the cache."""
 WRITTEN = ".lines"
 """Folder of lines that are to become part of an entry."""
+MOVED = os.name == "posix"
+"""Whether a folder can be moved while its files are mapped."""
 log = logging.getLogger(__name__)
 
 
@@ -39,10 +41,8 @@ def keep_standing(standing: Standing | None, entry: Path, path: Path, kept: Piec
 def grow(entry: Path, path: Path, config: RunConfig, kept: Pieces, progress: Progress, today: date) -> Grown | None:
     """What the source has become by further files, from an entry made before them; None where all must be read.
 
-    Many lines are written beside the entry on the way, and lie in ``Grown.written``.
+    Many lines are written beside the entry on the way, into a new folder ``WRITTEN``.
     """
-    written = entry.with_name(WRITTEN)
-    shutil.rmtree(written, ignore_errors=True)
     try:
         mapping, files = resolved(path, config)
         told, facts = standing_of(entry / STANDING), _facts(path, kept, config, mapping, files)
@@ -64,7 +64,7 @@ def grow(entry: Path, path: Path, config: RunConfig, kept: Pieces, progress: Pro
                 kept=kept,
                 before=open_standing(entry / STANDING),
                 data=data,
-                folder=written if len(data.all_events) >= MAPPED else None,
+                folder=entry.with_name(WRITTEN) if len(data.all_events) >= MAPPED and MOVED else None,
                 known=frozenset(path / name for name, _ in before),
             )
             return further.grow()
@@ -72,9 +72,6 @@ def grow(entry: Path, path: Path, config: RunConfig, kept: Pieces, progress: Pro
         log.info("all files are read: %s", reason)
     except (BundleError, FileNotFoundError) as damage:
         log.info("all files are read: what was kept is not whole: %s", damage)
-    except OSError as full:
-        log.warning("all files are read: %s", full)
-        shutil.rmtree(written, ignore_errors=True)
     return None
 
 

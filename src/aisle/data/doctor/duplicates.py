@@ -6,7 +6,7 @@ import numpy as np
 import polars as pl
 
 from aisle.data.doctor.codes import Issue
-from aisle.data.events import sorted_set
+from aisle.data.events import sorted_set, sorted_values
 from aisle.data.schema import PART
 from aisle.types import DAY, Bools
 
@@ -68,7 +68,7 @@ def _parts(lines: pl.DataFrame) -> pl.Expr | None:
 
 def _again(hashes: pl.Series) -> Bools:
     """(E,) lines whose hash an earlier one has; a sort of numbers finds the few hashes that are there twice."""
-    ordered = np.sort(hashes.to_numpy())
+    ordered = sorted_values(hashes.to_numpy())
     twice = pl.Series(sorted_set(ordered[1:][ordered[1:] == ordered[:-1]]))
     places = hashes.is_in(twice.implode()).arg_true()
     rows = np.zeros(len(hashes), dtype=bool)

@@ -250,7 +250,7 @@ class Further(Visit):
             raise WholeNeeded("customers opt out")
         self.ledger.note("RETURN_UNMATCHED", standing.kept.met, column="quantity")
         lines = lines.drop("_hash", "_policy", *WHERE)
-        dataset = grown(self.data, lines, matched.anew, entities, self.folder)
+        dataset, written = grown(self.data, lines, matched.anew, entities, self.folder)
         shown = lines_of(dataset)
         self._history(shown, done["customers"])
         plain = {name: self._without_leaks(done[name], shown, KEYS[name], "timestamp") for name in done}
@@ -264,7 +264,7 @@ class Further(Visit):
         self._keep_texts(self.kept)
         self.standing = replace(standing, told=told) if stands(self.ledger) else None
         clean = CleanTables(shown, plain["products"], plain["customers"], rejects=rejects, report=self._report())
-        return Grown(dataset, replace(clean, standing=self.standing), self.folder)
+        return Grown(dataset, replace(clean, standing=self.standing), written)
 
     def _ids_on_lines(self) -> dict[TableName, pl.Series]:
         """Ids of products and customers that have lines before."""

@@ -77,8 +77,7 @@ class Pieces:
             write_parquet(folder / "listed.parquet", pl.concat(listed) if listed else pl.DataFrame(schema=REJECTS))
             write_parquet(folder / "texts.parquet", _texts(ledger.texts))
             write_parquet(folder / "returned.parquet", returned)
-            columns = {"coded": coded, "columns": lines.columns}
-            Receipts(folder).put(LEDGER, _told(ledger) | columns | {"day": now.date().isoformat()})
+            Receipts(folder).put(LEDGER, _told(ledger) | {"coded": coded, "day": now.date().isoformat()})
 
     def put_texts(self, path: Path, mapping: Mapping, texts: dict[int, list[pl.DataFrame]]) -> None:
         """Keep raw texts of a file's tables in place of those kept with its lines."""
@@ -114,7 +113,7 @@ class Piece:
         self.folder, self.path, self.told = folder, path, told
         self.file = folder / "lines.parquet"
         self.read: dict[str, pl.Series] = {}
-        """Texts that were asked for."""
+        """Texts that were asked for, until lines are."""
 
     def ledger(self) -> Ledger:
         """What was found in the file."""
@@ -129,10 +128,12 @@ class Piece:
         return lines
 
     def some(self, pick: Pick) -> pl.DataFrame:
-        """The typed lines that are picked."""
+        """The typed lines that are picked; texts read for it are let go."""
         found = [lines.filter(pl.Series(pick(lines))) for lines in parquet_parts(self.file)]
         lines = pl.concat(found) if found else read_parquet(self.file)
-        return lines.with_columns(self._spelt(lines[name]) for name in self.told["coded"])
+        lines = lines.with_columns(self._spelt(lines[name]) for name in self.told["coded"])
+        self.read.clear()
+        return lines
 
     def returned(self) -> pl.DataFrame:
         """(customer_id, product_id) of returns, as text, each pair once."""

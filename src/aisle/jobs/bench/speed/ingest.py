@@ -44,7 +44,6 @@ def _more(place: Place) -> Work:
     """The new file is there and what is kept knows nothing of it; both are as before in the end."""
     source, folder = place.path("grown") / "shop", _empty(place.path("trial"))
     shutil.copytree(place.path("grown") / "kept", folder, dirs_exist_ok=True)
-    read(source, folder)  # a copy is trusted once it was looked at, as the original is
     (file,) = place.path("new").iterdir()
     added = source / file.name
     added.unlink(missing_ok=True)
