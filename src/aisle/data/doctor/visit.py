@@ -235,7 +235,9 @@ class Visit:
         if self.at is not None and clock == "timestamp":
             known = lines.filter(pl.col("timestamp") < self.at)
         told = told_on(known, name, clock)
-        used, ids = (some[KEYS[name]].unique().drop_nulls() for some in (lines, known))
+        used = ids = lines[KEYS[name]].unique().drop_nulls()
+        if known is not lines:
+            ids = known[KEYS[name]].unique().drop_nulls()
         if self.standing is not None:
             self.standing.told[name] = told
         return lines.drop(facts(lines, name)), self._table_with(told, ids, used, tables, name)
