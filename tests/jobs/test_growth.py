@@ -316,6 +316,10 @@ def test_on_a_full_disk_lines_stay_in_memory(
     assert grown(grown_once, reads, 3, plain(range(12, 14)))
     assert "lines stay in memory: [Errno 28] No space left" in caplog.text
     assert kept == [[]], "what was written is gone at once"
+    assert "not kept" not in caplog.text
+    reads.clear()
+    ingest(grown_once, RunConfig(), folder=grown_once.with_name("kept"))
+    assert not reads
 
 
 @pytest.mark.parametrize("killed", [False, True])
@@ -358,3 +362,18 @@ def test_damage_that_no_write_has_done_is_found_before_it_is_copied(
     ingest(grown_once, RunConfig(), folder=grown_once.with_name("kept"))
     array.write_bytes(array.read_bytes()[:-1] + b"\x01")
     assert not grown(grown_once, reads, 3, plain(range(12, 14)))
+
+
+def test_texts_that_cannot_be_kept_are_no_reason_to_stop(
+    shop: Path, reads: list[Path], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    write_parquet = files.write_parquet
+
+    def full(path: Path, *given: Any, **named: Any) -> None:
+        if path.name == "texts.parquet" and path.parent.name[0] != ".":  # those that were read once more
+            raise OSError(28, "No space left on device")
+        write_parquet(path, *given, **named)
+
+    monkeypatch.setattr("aisle.data.doctor.pieces.write_parquet", full)
+    assert grown(shop, reads, 2, plain(range(9, 11)))
+    assert "texts of transactions-2.csv: [Errno 28] No space left" in caplog.text

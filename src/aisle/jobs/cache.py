@@ -28,7 +28,7 @@ import aisle.data
 from aisle.config import RunConfig
 from aisle.data.dataset import Dataset
 from aisle.data.doctor.further import Grown
-from aisle.data.doctor.pieces import Pieces, state
+from aisle.data.doctor.pieces import Pieces, forgiving, state
 from aisle.data.doctor.standing import Standing
 from aisle.data.read import list_files
 from aisle.data.schema import CleanTables, DataReport, FileCount, Finding
@@ -171,7 +171,7 @@ def _hashes(files: list[Path], folder: Path, tick: Tick = lambda done, total: No
         done += file.stat().st_size
         tick(done, total)
     if found != seen:
-        with _forgiving():
+        with forgiving("hashes of files"):
             receipts.put(SEEN, found)
     return hashes
 
@@ -207,15 +207,6 @@ def _code() -> str:
     return digest.hexdigest()[:16]
 
 
-@contextmanager
-def _forgiving() -> Iterator[None]:
-    """What cannot be kept is told, and no reason to stop."""
-    try:
-        yield
-    except OSError as error:
-        log.warning("not kept for the next command: %s", error)
-
-
 def _grown(
     mine: Path, path: Path, config: RunConfig, lines: Pieces, progress: Progress, today: date
 ) -> Ingested | None:
@@ -224,13 +215,14 @@ def _grown(
         found = grow(entry, path, config, lines, progress, today) if _undamaged(entry, anew=True) else None
         if found is not None:
             return Ingested.grown(found)
+        shutil.rmtree(mine / WRITTEN, ignore_errors=True)
     return None
 
 
 def _keep(found: Ingested, entry: Path, path: Path, lines: Pieces, config: RunConfig) -> bool:
     """Write an entry in place of all others of its source; whether it is there now."""
     there = False
-    with _forgiving():
+    with forgiving("what was read"):
         with atomic_dir(entry) as folder:
             packed = len(found.dataset.all_events) < MAPPED
             save_dataset(found.dataset, folder / "dataset", packed=packed, lines=found.written)

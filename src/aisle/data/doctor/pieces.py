@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from collections.abc import Mapping as Marks
+from contextlib import contextmanager
 from dataclasses import asdict
 from datetime import datetime
 from pathlib import Path
@@ -60,10 +61,8 @@ class Pieces:
             return
         entry = self.folder / self._key(path, mapping)
         coded = [name for name in lines.columns if lines.schema[name] == pl.Categorical]
-        try:
+        with forgiving(f"lines of {path.name}"):
             self._write(entry, lines, coded, ledger, now)
-        except OSError as error:  # a full disk is no reason to stop reading
-            log.warning("lines of %s are not kept: %s", path.name, error)
         self.used.add(entry.name)
 
     def _write(self, entry: Path, lines: pl.DataFrame, coded: list[str], ledger: Ledger, now: datetime) -> None:
@@ -83,7 +82,9 @@ class Pieces:
         """Keep raw texts of a file's tables in place of those kept with its lines."""
         entry = self.folder / self._key(path, mapping)
         if entry.exists():
-            write_parquet(entry / "texts.parquet", _texts(texts).unique(["_file", "_line"], maintain_order=True))
+            rows = _texts(texts).unique(["_file", "_line"], maintain_order=True)
+            with forgiving(f"texts of {path.name}"):
+                write_parquet(entry / "texts.parquet", rows)
 
     def untouched(self) -> bool:
         """Whether no file of the source was written to since its mark was taken."""
@@ -100,6 +101,15 @@ class Pieces:
         joined = sorted(self.marks.values()) if table.joins else None
         settings = [asdict(table), mapping.numeric_ids, mapping.product_pattern, mapping.cancel_prefix]
         return fingerprint([self.marks[path], path.name, joined, settings, self.code])
+
+
+@contextmanager
+def forgiving(what: str) -> Iterator[None]:
+    """A full disk is no reason to stop: a warning tells what is not kept."""
+    try:
+        yield
+    except OSError as error:
+        log.warning("not kept for the next command: %s: %s", what, error)
 
 
 Pick: TypeAlias = Callable[[pl.DataFrame], Bools]
