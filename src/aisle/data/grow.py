@@ -127,17 +127,24 @@ def _written(woven: Woven, folder: Path) -> Events | None:
         return None
 
 
-def lines_of(data: Dataset) -> pl.DataFrame:
-    """All lines under the names and ids of clean ones: customer_id, product_id, timestamp, quantity, amount."""
+def history_of(data: Dataset) -> pl.DataFrame:
+    """All lines as checks of the history want them, nothing copied: timestamp, quantity, and codes as product_id."""
     events = data.all_events
     return pl.DataFrame(
         {
-            "customer_id": _spelt(data.customers.vocab, events.customer),
-            "product_id": _spelt(data.products.vocab, events.product),
+            "product_id": pl.Series(events.product),
             "timestamp": pl.Series(events.time).cast(pl.Datetime("us")),
             "quantity": pl.Series(events.quantity),
-            "amount": pl.Series(events.amount).fill_nan(None),
         }
+    )
+
+
+def lines_of(data: Dataset) -> pl.DataFrame:
+    """All lines under the names and ids of clean ones: customer_id, product_id, timestamp, quantity, amount."""
+    return history_of(data).with_columns(
+        _spelt(data.customers.vocab, data.all_events.customer).alias("customer_id"),
+        _spelt(data.products.vocab, data.all_events.product).alias("product_id"),
+        pl.Series("amount", data.all_events.amount).fill_nan(None),
     )
 
 

@@ -81,7 +81,7 @@ class Ingested:
     def grown(cls, found: Grown) -> Ingested:
         """From what a source has become."""
         tables = found.tables
-        data = data_summary(tables)
+        data = data_summary(tables, found.with_lines)
         return cls(found.dataset, data, tables.report, tables.rejects, tables.standing, found.written)
 
 

@@ -17,6 +17,7 @@ from aisle.data.build import Assortment, build_entities
 from aisle.data.dataset import Dataset
 from aisle.data.doctor.codes import Issue
 from aisle.data.doctor.dates import EXACT
+from aisle.data.doctor.leaks import suspects
 from aisle.data.doctor.ledger import Ledger
 from aisle.data.doctor.pieces import Pick, Piece, Pieces
 from aisle.data.doctor.standing import Back, Standing, crowded, rows_by_issue, stands
@@ -25,7 +26,7 @@ from aisle.data.doctor.touch import Touch, named
 from aisle.data.doctor.visit import Visit
 from aisle.data.doctor.whole import WHERE, joined_up, survivors
 from aisle.data.entities import Entities
-from aisle.data.grow import grown, interwoven, lines_of, undone
+from aisle.data.grow import grown, history_of, interwoven, lines_of, undone
 from aisle.data.mapping import load_joins
 from aisle.data.returns import Returns
 from aisle.data.schema import CleanTables, TableName
@@ -45,7 +46,9 @@ class Grown:
 
     dataset: Dataset
     tables: CleanTables
-    """Whole, but for the transactions, which are as ``grow.lines_of`` shows them."""
+    """Whole, but for the transactions, which are used up."""
+    with_lines: dict[TableName, int]
+    """How many products and customers have lines."""
     written: Path | None
     """Where the lines of the Dataset lie, for ``stored.save_dataset``; None = in memory."""
 
@@ -251,9 +254,11 @@ class Further(Visit):
         self.ledger.note("RETURN_UNMATCHED", standing.kept.met, column="quantity")
         lines = lines.drop("_hash", "_policy", *WHERE)
         dataset, written = grown(self.data, lines, matched.anew, entities, self.folder)
-        shown = lines_of(dataset)
-        self._history(shown, done["customers"])
-        plain = {name: self._without_leaks(done[name], shown, KEYS[name], "timestamp") for name in done}
+        self._history(history_of(dataset), done["customers"].height - len(used["customers"]))
+        plain = done
+        if any(suspects(table) for table in done.values()):
+            shown = lines_of(dataset)
+            plain = {name: self._without_leaks(done[name], shown, KEYS[name], "timestamp") for name in done}
         if any(plain[name].width < done[name].width for name in done):
             customers, products = _entities(plain, used)
             dataset = replace(dataset, customers=customers, products=products)
@@ -263,8 +268,11 @@ class Further(Visit):
         rejects = self.ledger.rejects(self._fetch)
         self._keep_texts(self.kept)
         self.standing = replace(standing, told=told) if stands(self.ledger) else None
-        clean = CleanTables(shown, plain["products"], plain["customers"], rejects=rejects, report=self._report())
-        return Grown(dataset, replace(clean, standing=self.standing), written)
+        clean = CleanTables(
+            pl.DataFrame(), plain["products"], plain["customers"], rejects=rejects, report=self._report()
+        )
+        with_lines = {name: len(ids) for name, ids in used.items()}
+        return Grown(dataset, replace(clean, standing=self.standing), with_lines, written)
 
     def _ids_on_lines(self) -> dict[TableName, pl.Series]:
         """Ids of products and customers that have lines before."""

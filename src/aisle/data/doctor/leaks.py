@@ -13,15 +13,20 @@ LEAST_ROWS = 30
 LEAST_VALUES = 15
 
 
-def after_the_fact(table: pl.DataFrame, lines: pl.DataFrame, key: str, clock: str) -> dict[str, str]:
-    """Columns that rank the rows as a total of their purchases does, and which total; ``keep_…`` columns are exempt."""
-    numbers = [
+def suspects(table: pl.DataFrame) -> list[str]:
+    """Columns that could be such totals: numbers and dates."""
+    return [
         c
         for c in table.columns
         if (table.schema[c].is_numeric() or table.schema[c].is_temporal())
         and not c.startswith("keep_")
         and c not in ("valid_from", "price", "cost")
     ]
+
+
+def after_the_fact(table: pl.DataFrame, lines: pl.DataFrame, key: str, clock: str) -> dict[str, str]:
+    """Columns that rank the rows as a total of their purchases does, and which total; ``keep_…`` columns are exempt."""
+    numbers = suspects(table)
     if not numbers or key not in lines.columns:
         return {}
     totals = _totals(lines, key, clock)

@@ -70,7 +70,10 @@ class Visit:
         lines, products = self._completed(lines, tables, "products", clock)
         lines, customers = self._completed(lines, tables, "customers", clock)
         lines = lines.with_columns(self._net(lines, clock))
-        self._history(lines, customers)
+        idle = None
+        if "customer_id" in lines.columns:
+            idle = customers.height - lines["customer_id"].drop_nulls().n_unique()
+        self._history(lines, idle)
         products = self._without_leaks(products, lines, "product_id", clock)
         customers = self._without_leaks(customers, lines, "customer_id", clock)
         availability = self._availability() if "availability" in self.files else None
@@ -284,13 +287,13 @@ class Visit:
         composite = len(self._mapped("transactions").columns["product_id"]) > 1
         return checks(tables.get("products"), tables.get("customers"), composite=composite)
 
-    def _history(self, lines: pl.DataFrame, customers: pl.DataFrame) -> None:
+    def _history(self, lines: pl.DataFrame, idle: int | None) -> None:
+        """``idle``: customers without lines; None where nobody has a name."""
         weeks, example = history.silent_weeks(lines)
         self.ledger.note("GAP", weeks, column="timestamp", example=example)
         broken, example = history.first_time_break(lines)
         self.ledger.note("FIRST_TIME_BREAK", broken, column="product_id", example=example)
-        if "customer_id" in lines.columns:
-            idle = customers.height - lines["customer_id"].drop_nulls().n_unique()
+        if idle is not None:
             self.ledger.note("NEVER_BOUGHT", idle, column="customer_id")
 
     def _without_leaks(self, table: pl.DataFrame, lines: pl.DataFrame, key: str, clock: str) -> pl.DataFrame:
