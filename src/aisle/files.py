@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import os
 import secrets
 import shutil
@@ -20,6 +21,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
 from aisle.errors import BundleError
+
+log = logging.getLogger(__name__)
 
 
 @contextmanager
@@ -240,6 +243,15 @@ def sha256(path: Path) -> str:
 def fingerprint(value: Any) -> str:
     """A short hash of a JSON value, for keys of receipts."""
     return hashlib.sha256(json.dumps(value, sort_keys=True, default=str).encode()).hexdigest()[:16]
+
+
+@contextmanager
+def forgiving(what: str) -> Iterator[None]:
+    """A full disk is no reason to stop: a warning tells what is not kept."""
+    try:
+        yield
+    except OSError as error:
+        log.warning("not kept for the next command: %s: %s", what, error)
 
 
 class Receipts:

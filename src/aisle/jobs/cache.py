@@ -28,13 +28,13 @@ import aisle.data
 from aisle.config import RunConfig
 from aisle.data.dataset import Dataset
 from aisle.data.doctor.further import Grown
-from aisle.data.doctor.pieces import Pieces, forgiving, state
+from aisle.data.doctor.pieces import Pieces, state
 from aisle.data.doctor.standing import Standing
 from aisle.data.read import list_files
 from aisle.data.schema import CleanTables, DataReport, FileCount, Finding
 from aisle.data.stored import MAPPED, open_dataset, save_dataset
 from aisle.errors import BundleError, UsageError
-from aisle.files import Receipts, atomic_dir, fingerprint, read_parquet, remove, sha256, write_parquet
+from aisle.files import Receipts, atomic_dir, fingerprint, forgiving, read_parquet, remove, sha256, write_parquet
 from aisle.jobs.check import data_summary
 from aisle.jobs.growth import WRITTEN, grow, keep_standing
 from aisle.jobs.ingest import build_dataset, clean_source, existing, read_ids

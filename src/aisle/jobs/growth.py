@@ -25,7 +25,7 @@ STANDING = "standing"
 """Folder in an entry of the cache."""
 WRITTEN = ".lines"
 """Folder of lines that are to become part of an entry."""
-MOVED = os.name == "posix"
+MOVABLE = os.name == "posix"
 """Whether a folder can be moved while its files are mapped."""
 log = logging.getLogger(__name__)
 
@@ -64,7 +64,7 @@ def grow(entry: Path, path: Path, config: RunConfig, kept: Pieces, progress: Pro
                 kept=kept,
                 before=open_standing(entry / STANDING),
                 data=data,
-                folder=entry.with_name(WRITTEN) if len(data.all_events) >= MAPPED and MOVED else None,
+                folder=entry.with_name(WRITTEN) if len(data.all_events) >= MAPPED and MOVABLE else None,
                 known=frozenset(path / name for name, _ in before),
             )
             return further.grow()

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from collections.abc import Mapping as Marks
-from contextlib import contextmanager
 from dataclasses import asdict
 from datetime import datetime
 from pathlib import Path
@@ -17,12 +15,20 @@ import polars as pl
 from aisle.data.doctor.ledger import Ledger, Listed, Tally
 from aisle.data.schema import REJECTS, Finding, Mapping
 from aisle.errors import BundleError
-from aisle.files import Receipts, atomic_dir, fingerprint, parquet_parts, read_parquet, remove, write_parquet
+from aisle.files import (
+    Receipts,
+    atomic_dir,
+    fingerprint,
+    forgiving,
+    parquet_parts,
+    read_parquet,
+    remove,
+    write_parquet,
+)
 from aisle.types import Bools
 
 TEXTS = pl.Schema({"_file": pl.Int64, "_line": pl.Int64, "raw": pl.String})
 PAIR = pl.Schema({"customer_id": pl.String, "product_id": pl.String})
-log = logging.getLogger(__name__)
 LEDGER = "ledger"
 """Key of the receipt."""
 RISING = ("_line", "ticks")
@@ -101,15 +107,6 @@ class Pieces:
         joined = sorted(self.marks.values()) if table.joins else None
         settings = [asdict(table), mapping.numeric_ids, mapping.product_pattern, mapping.cancel_prefix]
         return fingerprint([self.marks[path], path.name, joined, settings, self.code])
-
-
-@contextmanager
-def forgiving(what: str) -> Iterator[None]:
-    """A full disk is no reason to stop: a warning tells what is not kept."""
-    try:
-        yield
-    except OSError as error:
-        log.warning("not kept for the next command: %s: %s", what, error)
 
 
 Pick: TypeAlias = Callable[[pl.DataFrame], Bools]
